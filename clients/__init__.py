@@ -1,0 +1,1 @@
+"""What runs at a firm or a bank."""

@@ -1,0 +1,1 @@
+"""Research on one machine: datasets, partitions, simulations, benchmarks, reports."""

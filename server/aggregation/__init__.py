@@ -1,0 +1,1 @@
+"""How the coordinator adds up contributions: one module per rule."""
