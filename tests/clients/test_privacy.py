@@ -1,0 +1,162 @@
+"""Accounts: never below the truth, exactly additive, and a plan's noise pays for the plan."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import mpmath
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clients.privacy import (
+    NANO,
+    NOTHING,
+    ORDERS,
+    PrivacyError,
+    add,
+    check_nano_rdp,
+    epsilon,
+    gaussian_rdp,
+    noise_for,
+)
+
+accounts = st.lists(st.integers(0, 10**12), min_size=len(ORDERS), max_size=len(ORDERS)).map(tuple)
+
+
+def exact_rdp(order: int, sigma: float, rate: float) -> mpmath.mpf:
+    """Sampled Gaussian at an integer order with 60 digits (arXiv 1908.10530, equation of section 3.3)."""
+    with mpmath.workdps(60):
+        q, s = mpmath.mpf(rate), mpmath.mpf(sigma)
+        terms = (
+            mpmath.binomial(order, k) * q**k * (1 - q) ** (order - k) * mpmath.exp((k * k - k) / (2 * s**2))
+            for k in range(order + 1)
+        )
+        return mpmath.log(mpmath.fsum(terms)) / (order - 1)
+
+
+def test_the_grid_is_part_of_the_format() -> None:
+    assert len(ORDERS) == 69
+    assert ORDERS[:3] == (2, 3, 4)
+    assert ORDERS[-6:] == (80, 96, 128, 192, 256, 512)
+
+
+def test_full_batch_is_exact() -> None:
+    assert gaussian_rdp(2.0, 1.0, 3) == tuple(3 * order * NANO // 8 for order in ORDERS)
+    assert gaussian_rdp(3.0, 1.0, 1)[0] == 111_111_112  # 2 / 18 = 0.111111111..., rounded up
+
+
+@pytest.mark.parametrize(
+    ("sigma", "rate"), [(1.5, 0.043), (0.8, 0.0053), (23.6, 0.5), (4.0, 1e-6), (50.0, 1e-4), (0.6, 0.999)]
+)
+def test_sampled_is_never_below_the_truth_and_hardly_above(sigma: float, rate: float) -> None:
+    account = gaussian_rdp(sigma, rate, 1)
+    for nano, order in zip(account, ORDERS, strict=True):
+        truth = exact_rdp(order, sigma, rate) * NANO
+        assert truth <= nano <= truth * (1 + 1e-10) + 2 + 0.01
+
+
+def test_agrees_with_the_published_figure() -> None:
+    # 3.10 with Opacus's finer, fractional orders; whole orders only can cost a little more, never less.
+    assert 3.10 <= epsilon(gaussian_rdp(1.5, 0.043, 400), 1e-5) <= 3.15
+    assert epsilon(gaussian_rdp(23.6, 1.0, 40), 1e-5) == pytest.approx(1.093, abs=0.002)
+
+
+@given(sigma=st.floats(0.3, 500), steps=st.integers(1, 200), delta=st.floats(1e-12, 0.1))
+def test_epsilon_is_opacus_conversion_and_above_the_second_opinion(
+    sigma: float, steps: int, delta: float
+) -> None:
+    from dp_accounting import GaussianDpEvent
+    from dp_accounting.rdp import RdpAccountant
+    from opacus.accountants.analysis import rdp
+
+    ours = epsilon(gaussian_rdp(sigma, 1.0, steps), delta)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs, _ = rdp.get_privacy_spent(
+            orders=list(ORDERS), rdp=[order * steps / (2 * sigma**2) for order in ORDERS], delta=delta
+        )
+    assert ours == pytest.approx(max(float(theirs), 0.0), rel=1e-6, abs=1e-6)
+    # dp-accounting takes the better of several conversions: never above ours.
+    second = RdpAccountant(list(ORDERS)).compose(GaussianDpEvent(sigma), steps).get_epsilon(delta)
+    assert second <= ours + 1e-9
+
+
+@given(sigma=st.floats(0.3, 100), first=st.integers(0, 50), second=st.integers(0, 50))
+def test_paid_round_by_round_is_the_plan_to_the_digit(sigma: float, first: int, second: int) -> None:
+    whole = gaussian_rdp(sigma, 1.0, first + second)
+    assert add([gaussian_rdp(sigma, 1.0, first), gaussian_rdp(sigma, 1.0, second)]) == whole
+    assert add([]) == NOTHING
+
+
+@given(first=accounts, second=accounts, delta=st.floats(1e-10, 0.5))
+def test_more_spent_is_never_less_epsilon(
+    first: tuple[int, ...], second: tuple[int, ...], delta: float
+) -> None:
+    assert epsilon(add([first, second]), delta) >= epsilon(first, delta)
+
+
+@given(target=st.floats(0.05, 20), delta=st.sampled_from([1e-7, 1e-5, 1e-3]), steps=st.integers(1, 100))
+def test_noise_keeps_the_plan_within_epsilon_and_not_much_less(
+    target: float, delta: float, steps: int
+) -> None:
+    sigma = noise_for(target, delta, 1.0, steps)
+    assert epsilon(gaussian_rdp(sigma, 1.0, steps), delta) <= target
+    assert epsilon(gaussian_rdp(sigma * (1 - 1e-5), 1.0, steps), delta) > target
+
+
+@settings(max_examples=5, deadline=None)
+@given(target=st.floats(0.3, 8), rate=st.floats(0.001, 0.5))
+def test_noise_of_a_sampled_plan(target: float, rate: float) -> None:
+    sigma = noise_for(target, 1e-5, rate, 50)
+    assert epsilon(gaussian_rdp(sigma, rate, 50), 1e-5) <= target
+    assert sigma <= noise_for(target, 1e-5, 1.0, 50)
+
+
+def test_nothing_costs_nothing() -> None:
+    assert gaussian_rdp(1.0, 0.0, 10) == NOTHING
+    assert gaussian_rdp(1.0, 1.0, 0) == NOTHING
+    assert epsilon(NOTHING, 1e-5) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("sigma", "rate", "steps"),
+    [
+        (0.0, 1.0, 1),
+        (-1.0, 1.0, 1),
+        (math.inf, 1.0, 1),
+        (math.nan, 1.0, 1),
+        (1.0, 1.1, 1),
+        (1.0, math.nan, 1),
+        (1, 1, -1),
+    ],
+)
+def test_bad_parameters_are_refused_in_one_line(sigma: float, rate: float, steps: int) -> None:
+    with pytest.raises(PrivacyError) as caught:
+        gaussian_rdp(sigma, rate, steps)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "delta", "rate", "steps"),
+    [
+        (-1.0, 1e-5, 1.0, 1),
+        (math.nan, 1e-5, 1.0, 1),
+        (1.0, 0.0, 1.0, 1),
+        (1.0, 1.0, 1.0, 1),
+        (1.0, 1e-5, 0.0, 1),
+        (1.0, 1e-5, 1.0, 0),
+        (1e-4, 1e-9, 1.0, 1),
+    ],
+)
+def test_bad_targets_are_refused(target: float, delta: float, rate: float, steps: int) -> None:
+    with pytest.raises(PrivacyError):
+        noise_for(target, delta, rate, steps)
+
+
+@pytest.mark.parametrize("bad", [(1,), (0,) * 68 + (-1,), (0,) * 68 + (1.0,), (0,) * 68 + (True,)])
+def test_what_is_no_account_is_refused(bad: tuple[int, ...]) -> None:
+    with pytest.raises(PrivacyError):
+        check_nano_rdp(bad)

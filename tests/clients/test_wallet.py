@@ -1,0 +1,282 @@
+"""The wallet: never past the cap, never poorer records than what was spent, whatever crashes or tampers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clients.accounts import NoCap, OverCap, WalletRefused
+from clients.privacy import NOTHING, PrivacyError, add, epsilon, gaussian_rdp, noise_for
+from clients.wallet import Wallet, WalletDamaged, WalletUnreadable
+
+DELTA = 1e-5
+ONE_ROUND = gaussian_rdp(noise_for(1.0, DELTA, 1.0, 10), 1.0, 1)  # ten of these are epsilon 1
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def wallet_with_cap(path: Path | None = None, epsilon_cap: float = 1.0) -> Wallet:
+    wallet = Wallet(path, clock=lambda: 1_700_000_000.5)
+    wallet.set_cap("row", "credit", epsilon=epsilon_cap, delta=DELTA)
+    return wallet
+
+
+def test_a_plan_sized_for_the_cap_is_paid_round_by_round_to_the_last() -> None:
+    wallet = wallet_with_cap()
+    for number in range(10):
+        wallet.settle(wallet.reserve("row", "credit", f"round-{number}", ONE_ROUND))
+    with pytest.raises(OverCap) as caught:
+        wallet.reserve("row", "credit", "round-10", ONE_ROUND)
+    line = str(caught.value)
+    assert caught.value.exit_code == 1
+    assert "\n" not in line
+    for part in ("row/credit", "epsilon 1 spent", "asked for", "cap 1 at delta 1e-05"):
+        assert part in line
+    assert wallet.spent("row", "credit") == add([ONE_ROUND] * 10)
+    (account,) = wallet.report()
+    assert (account.open, account.settled, account.cancelled) == (0, 10, 0)
+    assert account.epsilon_spent == pytest.approx(1.0, abs=1e-4)
+
+
+def test_without_a_cap_nothing_may_be_spent() -> None:
+    wallet = wallet_with_cap()
+    with pytest.raises(NoCap, match="row/demand"):
+        wallet.reserve("row", "demand", "round-1", ONE_ROUND)
+    with pytest.raises(NoCap, match="entity/credit"):
+        wallet.reserve("entity", "credit", "round-1", ONE_ROUND)
+
+
+def test_a_cap_may_only_fall() -> None:
+    wallet = wallet_with_cap()
+    head = wallet.head
+    wallet.set_cap("row", "credit", epsilon=1.0, delta=DELTA)
+    assert wallet.head == head  # the same again writes nothing: a start-up may repeat it
+    for higher in ({"epsilon": 1.1, "delta": DELTA}, {"epsilon": 0.5, "delta": 1e-4}):
+        with pytest.raises(WalletRefused, match="may only fall"):
+            wallet.set_cap("row", "credit", **higher)
+    wallet.settle(wallet.reserve("row", "credit", "r", add([ONE_ROUND] * 5)))
+    wallet.set_cap("row", "credit", epsilon=0.1, delta=DELTA)
+    with pytest.raises(OverCap):
+        wallet.reserve("row", "credit", "r", NOTHING)  # already past the new cap: even nothing is too much
+
+
+@pytest.mark.parametrize(
+    "cap",
+    [
+        {"epsilon": 0.0, "delta": DELTA},
+        {"epsilon": float("nan"), "delta": DELTA},
+        {"epsilon": 1, "delta": 1.0},
+    ],
+)
+def test_a_cap_that_caps_nothing_is_refused(cap: dict[str, float]) -> None:
+    with pytest.raises(WalletRefused):
+        Wallet(None).set_cap("row", "credit", **cap)
+
+
+def test_cancel_gives_back_and_settled_is_final() -> None:
+    wallet = wallet_with_cap()
+    first, second = (wallet.reserve("row", "credit", "round-1", ONE_ROUND) for _ in range(2))
+    assert wallet.open_reservations("round-1") == (first, second)
+    wallet.cancel(first)
+    wallet.settle(second)
+    assert wallet.spent("row", "credit") == ONE_ROUND
+    assert wallet.open_reservations() == ()
+    for ended in (first, second):
+        for end in (wallet.cancel, wallet.settle):
+            with pytest.raises(WalletRefused, match="not open"):
+                end(ended)
+
+
+def test_a_reservation_of_another_wallet_is_not_ours() -> None:
+    mine, other = wallet_with_cap(), wallet_with_cap()
+    mine.reserve("row", "credit", "mine", ONE_ROUND)
+    with pytest.raises(WalletRefused):
+        mine.cancel(other.reserve("row", "credit", "other", ONE_ROUND))
+    assert mine.spent("row", "credit") == ONE_ROUND
+
+
+@pytest.mark.parametrize("bad", [(1, 2), (-1,) * 69, (0.5,) * 69])
+def test_what_is_no_account_is_refused(bad: tuple[int, ...]) -> None:
+    with pytest.raises(PrivacyError):
+        wallet_with_cap().reserve("row", "credit", "r", bad)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "two\nlines"])
+def test_names_fit_one_line(name: str) -> None:
+    with pytest.raises(WalletRefused):
+        wallet_with_cap().reserve("row", "credit", name, ONE_ROUND)
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["reserve", "settle", "cancel"]), st.integers(1, 6), st.integers(0, 5)),
+        max_size=25,
+    )
+)
+def test_any_history_stays_within_the_cap_and_reads_back_the_same(steps: list[tuple[str, int, int]]) -> None:
+    wallet = wallet_with_cap()
+    kept = NOTHING
+    for do, rounds, which in steps:
+        held = wallet.open_reservations()
+        if do == "reserve":
+            asked = tuple(rounds * nano for nano in ONE_ROUND)
+            try:
+                wallet.reserve("row", "credit", "r", asked)
+                kept = add([kept, asked])
+            except OverCap:
+                assert epsilon(add([kept, asked]), DELTA) > 1.0
+        elif held:
+            chosen = held[which % len(held)]
+            (wallet.settle if do == "settle" else wallet.cancel)(chosen)
+            if do == "cancel":
+                kept = tuple(a - b for a, b in zip(kept, chosen.nano_rdp, strict=True))
+        assert wallet.spent("row", "credit") == kept
+        assert epsilon(kept, DELTA) <= 1.0
+    before = (wallet.report(), wallet.open_reservations(), wallet.head)
+    wallet._forget()  # as after a failed transaction: everything comes back from the rows
+    assert (wallet.report(), wallet.open_reservations(), wallet.head) == before
+
+
+def test_reopening_reads_back_and_the_file_is_private(tmp_path: Path) -> None:
+    path = tmp_path / "wallet.db"
+    with wallet_with_cap(path) as wallet:
+        reservation = wallet.reserve("row", "credit", "round-1", ONE_ROUND)
+        before = (wallet.report(), wallet.head)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
+    with Wallet(path) as wallet:
+        assert (wallet.report(), wallet.head) == before
+        assert wallet.open_reservations() == (reservation,)
+        assert wallet._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert wallet._db.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def damaged_copy(tmp_path: Path, *statements: str) -> Path:
+    path = tmp_path / "wallet.db"
+    with wallet_with_cap(path) as wallet:
+        for number in range(3):
+            wallet.settle(wallet.reserve("row", "credit", f"round-{number}", ONE_ROUND))
+    with sqlite3.connect(path) as db:
+        db.execute("DROP TRIGGER rows_stay")
+        db.execute("DROP TRIGGER rows_keep")
+        for statement in statements:
+            db.execute(statement)
+    db.close()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("statement", "row"),
+    [
+        ("UPDATE rows SET body = replace(body, 'round-1', 'round-9') WHERE seq = 4", 4),
+        ("""UPDATE rows SET body = replace(body, '"epsilon":1.0', '"epsilon":9.0') WHERE seq = 1""", 1),
+        ("DELETE FROM rows WHERE seq = 3", 3),
+        ("DELETE FROM rows WHERE seq < 3", 1),
+        ("UPDATE rows SET hash = zeroblob(32) WHERE seq = 7", 7),
+    ],
+)
+def test_an_edited_wallet_is_not_opened(tmp_path: Path, statement: str, row: int) -> None:
+    path = damaged_copy(tmp_path, statement)
+    with pytest.raises(WalletDamaged, match=f"row {row} ") as caught:
+        Wallet(path)
+    assert caught.value.exit_code == 1
+
+
+def test_the_untouched_copy_opens(tmp_path: Path) -> None:
+    assert Wallet(damaged_copy(tmp_path)).spent("row", "credit") == add([ONE_ROUND] * 3)
+
+
+def test_a_row_with_a_right_hash_and_a_wrong_sense_is_not_opened(tmp_path: Path) -> None:
+    from clients.wallet import _chain
+
+    path = damaged_copy(tmp_path)
+    with sqlite3.connect(path) as db:
+        (before,) = db.execute("SELECT hash FROM rows WHERE seq = 7").fetchone()
+        body = json.dumps({"do": "cancel", "reservation": 2})
+        db.execute("INSERT INTO rows VALUES (8, ?, ?)", (body, _chain(before, body)))
+    with pytest.raises(WalletDamaged, match="row 8"):
+        Wallet(path)
+
+
+def test_rows_cannot_be_changed_by_accident(tmp_path: Path) -> None:
+    path = tmp_path / "wallet.db"
+    wallet_with_cap(path).close()
+    with sqlite3.connect(path) as db:
+        for statement in ("UPDATE rows SET body = ''", "DELETE FROM rows"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                db.execute(statement)
+
+
+def test_what_is_no_wallet_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "wallet.db").write_text("this is a text file, certainly no database at all\n" * 50)
+    for path in (tmp_path / "wallet.db", tmp_path, tmp_path / "missing" / "wallet.db"):
+        with pytest.raises(WalletUnreadable) as caught:
+            Wallet(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_killed_between_reserve_and_settle_counts_as_spent(tmp_path: Path) -> None:
+    path = tmp_path / "wallet.db"
+    wallet_with_cap(path).close()
+    code = (
+        "import sys, time; from pathlib import Path; from clients.wallet import Wallet\n"
+        f"Wallet(Path({str(path)!r})).reserve('row', 'credit', 'round-1', {ONE_ROUND!r})\n"
+        "print('reserved', flush=True); time.sleep(60)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "reserved\n"
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+    with Wallet(path) as wallet:
+        assert wallet.spent("row", "credit") == ONE_ROUND
+        assert [one.purpose for one in wallet.open_reservations()] == ["round-1"]
+
+
+def test_two_processes_and_four_threads_never_pass_the_cap(tmp_path: Path) -> None:
+    path = tmp_path / "wallet.db"
+    wallet = wallet_with_cap(path)
+    code = (
+        "from pathlib import Path; from clients.wallet import Wallet; from clients.accounts import OverCap\n"
+        f"wallet, won = Wallet(Path({str(path)!r})), 0\n"
+        "for number in range(10):\n"
+        "    try:\n"
+        f"        wallet.reserve('row', 'credit', f'other-{{number}}', {ONE_ROUND!r}); won += 1\n"
+        "    except OverCap: pass\n"
+        "print(won)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    won: list[str] = []
+
+    def spend(name: str) -> None:
+        for number in range(3):
+            try:
+                wallet.reserve("row", "credit", f"{name}-{number}", ONE_ROUND)
+                won.append(name)
+            except OverCap:
+                pass
+            time.sleep(0.05)
+
+    threads = [threading.Thread(target=spend, args=(f"thread-{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    output, _ = child.communicate(timeout=60)
+    assert child.returncode == 0
+    assert int(output) + len(won) == 10
+    assert wallet.spent("row", "credit") == add([ONE_ROUND] * 10)
