@@ -92,7 +92,7 @@ class Accounts:
                 self._check_reserve(row)
             case "settle" | "cancel" if row["reservation"] not in self.open:
                 raise WalletRefused(
-                    f"wallet: reservation {row['reservation']} is not open: it was settled or cancelled before"
+                    f"wallet: reservation {row['reservation']} is not open: it was settled or cancelled"
                 )
 
     def apply(self, seq: int, row: Row) -> None:
@@ -158,8 +158,8 @@ class Accounts:
         if together > cap.epsilon:
             before, alone = (epsilon(rdp, cap.delta) for rdp in (account.nano_rdp, asked))
             raise OverCap(
-                f"wallet: the cap of {unit}/{dataset} would be passed: epsilon {before:.4g} spent, "
-                f"{alone:.4g} asked for, {together:.4g} together, cap {cap.epsilon:g} at delta {cap.delta:g}; "
+                f"wallet: the cap of {unit}/{dataset} would be passed: epsilon {before:.4g} spent "
+                f"+ {alone:.4g} asked for = {together:.4g}, cap {cap.epsilon:g} at delta {cap.delta:g}; "
                 "nothing was spent: ask for fewer rounds or more noise"
             )
 
