@@ -1,0 +1,114 @@
+"""The Ray engine: nodes are called in Ray worker processes, on this machine or on a cluster.
+
+Flower's `RayBackend` owns the workers; ids, order and contexts are ours (`DirectGrid`), so a run gives the
+same bytes here and in process. Flower's whole simulation loop is not used: it polls, draws node ids at
+random, and gives a node nothing but a number.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+from flwr.common.constant import ErrorCode
+from flwr.serverapp import ServerApp
+
+from server.engines import EngineError
+from server.engines.answering import answer, failure, logger
+from server.engines.grid import DirectGrid, NodeConfig, RunConfig, run_server_app
+
+
+class _Answering:
+    """Called by Flower's actor in place of the ClientApp, so that errors become replies in the worker."""
+
+    def __init__(self, client_app: ClientApp) -> None:
+        self._client_app = client_app
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        return answer(self._client_app, message, context)
+
+
+def run_ray(
+    server_app: ServerApp,
+    client_app: ClientApp,
+    nodes: Sequence[NodeConfig],
+    run_config: RunConfig,
+    seed: int = 0,
+    *,
+    workers: int | None = None,
+) -> Context:
+    """Run the ServerApp here and the nodes in Ray workers; same arguments and results as `run_in_process`.
+
+    Args:
+        server_app: called once, in this process.
+        client_app: pickled by reference to its module, so that module must be importable in the workers; what
+            it keeps in globals lives as long as a worker and is not tied to a node.
+        nodes: one node_config a node, in order of partition id.
+        run_config: read by both apps as `context.run_config`.
+        seed: decides run and node ids.
+        workers: processes, one CPU each; None takes every CPU. With RAY_ADDRESS set, the cluster's.
+
+    Returns:
+        The ServerApp's context. Every Ray process that was started here has been stopped.
+
+    Raises:
+        EngineError: Ray is missing or already running in this process, or as `run_in_process`.
+        Exception: whatever the ServerApp raises.
+    """
+    with _backend(client_app, workers) as backend:
+
+        def call_node(message: Message, context: Context) -> tuple[Message, Context]:
+            try:
+                reply, after = backend.process_message(message, context)
+            except Exception as error:  # the worker died: out of memory, a crash in native code
+                logger.warning("node %d: its worker failed", context.node_id, exc_info=True)
+                return failure(message, ErrorCode.UNKNOWN, f"{type(error)}: the worker failed"), context
+            return reply, after
+
+        grid = DirectGrid(nodes, run_config, call_node, seed=seed, workers=backend.num_workers)
+        return run_server_app(server_app, grid, run_config)
+
+
+@contextmanager
+def _backend(client_app: ClientApp, workers: int | None) -> Iterator[Any]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        from flwr.server.superlink.fleet.vce.backend.raybackend import RayBackend
+    except ImportError as error:
+        raise EngineError("engine: Ray is not installed: pip install 'flwr[simulation]'") from error
+    if ray.is_initialized():
+        raise EngineError(
+            "engine: Ray already runs in this process and would be stopped at the end: shut it down"
+        )
+    init_args: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    folder = None
+    if "RAY_ADDRESS" not in os.environ:
+        # In /tmp because Ray puts sockets below it and their paths may have 107 bytes at most.
+        folder = tempfile.mkdtemp(prefix="artesian-ray-", dir="/tmp")
+        init_args |= {"num_cpus": workers or os.cpu_count() or 1, "_temp_dir": folder}
+    python_path = os.environ.get("PYTHONPATH")
+    backend = None
+    try:
+        backend = RayBackend({"init_args": init_args, "client_resources": {"num_cpus": 1, "num_gpus": 0.0}})
+        app = cast(ClientApp, _Answering(client_app))  # all that the actor does with it is call it
+        backend.build(lambda: app)
+        yield backend
+    finally:
+        if backend is None:
+            ray.shutdown()
+        else:
+            backend.terminate()
+        # Flower's backend lengthens PYTHONPATH at each start and leaves it so.
+        if python_path is None:
+            os.environ.pop("PYTHONPATH", None)
+        else:
+            os.environ["PYTHONPATH"] = python_path
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
