@@ -1,0 +1,190 @@
+"""Pair secrets for one epoch: signed epoch keys, and one HPKE message for each pair (RFC 9180, hybrid KEM).
+
+HPKE's base mode hides a secret but does not say who sent it, so each sealed secret carries its sender's
+signature. Without it, a coordinator that relays the messages could put itself between any two firms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ed25519, mlkem, x25519
+from cryptography.hazmat.primitives.hpke import (
+    AEAD,
+    KDF,
+    KEM,
+    MLKEM768X25519PrivateKey,
+    MLKEM768X25519PublicKey,
+    Suite,
+)
+
+from clients.masking import wire
+from clients.masking.errors import KeySetupRefused
+from clients.masking.keystream import KEY_BYTES, framed
+from clients.masking.pair_secrets import PairSecrets
+from clients.masking.session import RosterEntry
+from clients.masking.shamir import RandomBytes
+
+Sign = Callable[[bytes], bytes]
+"""Signs bytes with the member's Ed25519 key: `SigningKey.sign`."""
+
+_SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+_MLKEM_BYTES = 1184
+EPOCH_KEY_BYTES = _MLKEM_BYTES + 32
+_ANNOUNCEMENT: dict[str, type] = {"cid": str, "epoch": int, "member": str, "key": bytes, "signature": bytes}
+_SEALED: dict[str, type] = {"sealed": bytes, "signature": bytes}
+
+
+class EpochKeyPair:
+    """A firm's key pair of one epoch, for receiving pair secrets: in memory, dropped when they are set up."""
+
+    def __init__(self, private: MLKEM768X25519PrivateKey, public_bytes: bytes) -> None:
+        self._private = private
+        self.public_bytes = public_bytes
+
+    @classmethod
+    def generate(cls) -> EpochKeyPair:
+        """A fresh key pair from the operating system's secure source."""
+        lattice, curve = mlkem.MLKEM768PrivateKey.generate(), x25519.X25519PrivateKey.generate()
+        public = lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
+        return cls(MLKEM768X25519PrivateKey(lattice, curve), public)
+
+    def open(self, sealed: bytes, info: bytes) -> bytes:
+        """Opens an HPKE message for this key.
+
+        Raises:
+            cryptography.exceptions.InvalidTag: it was made for another key or transcript.
+        """
+        return _SUITE.decrypt(sealed, self._private, info=info)
+
+
+def announce(keys: EpochKeyPair, cid: str, epoch: int, member: str, sign: Sign) -> bytes:
+    """The signed message by which a member makes its epoch key known."""
+    signature = sign(_announced(cid, epoch, member, keys.public_bytes))
+    fields = {"cid": cid, "epoch": epoch, "member": member, "key": keys.public_bytes, "signature": signature}
+    return wire.encode(fields)
+
+
+def read_announcement(raw: bytes, cid: str, epoch: int, member: str, signing_key: bytes) -> RosterEntry:
+    """Checks an announcement against the signing key under which `member` is enrolled.
+
+    Returns:
+        The member's entry for a session's roster.
+
+    Raises:
+        MalformedMessage: not an announcement.
+        KeySetupRefused: for another consortium, epoch or member, or not signed by `signing_key`.
+    """
+    fields = wire.decode(raw, _ANNOUNCEMENT, "epoch key")
+    if (fields["cid"], fields["epoch"], fields["member"]) != (cid, epoch, member):
+        raise KeySetupRefused(
+            f"epoch key of {member}: it was announced for another consortium, epoch or member"
+        )
+    if len(fields["key"]) != EPOCH_KEY_BYTES:
+        raise KeySetupRefused(
+            f"epoch key of {member}: {len(fields['key'])} bytes, expected {EPOCH_KEY_BYTES}"
+        )
+    signed = _announced(cid, epoch, member, fields["key"])
+    _require_signature(signing_key, fields["signature"], signed, f"epoch key of {member}")
+    return RosterEntry(member, signing_key, fields["key"])
+
+
+def seal_pair_secrets(
+    keys: EpochKeyPair,
+    cid: str,
+    epoch: int,
+    me: str,
+    roster: Iterable[RosterEntry],
+    sign: Sign,
+    random_bytes: RandomBytes,
+) -> tuple[PairSecrets, dict[str, bytes]]:
+    """Draws a pair secret for every peer with a higher id and seals it to that peer's epoch key.
+
+    Call it once an epoch: a second call draws other secrets.
+
+    Args:
+        roster: entries that `read_announcement` gave, in any order; `me` among them.
+
+    Returns:
+        The secrets known so far, and {peer: message to that peer}. Peers with lower ids send theirs, which
+        `open_pair_secrets` adds.
+
+    Raises:
+        KeySetupRefused: `me` is not in the roster under this key.
+    """
+    entries = {entry.member: entry for entry in roster}
+    if me not in entries or entries[me].epoch_key != keys.public_bytes:
+        raise KeySetupRefused(f"epoch key of {me}: the roster does not hold the key that this firm announced")
+    secrets = PairSecrets(cid, epoch, entries[me])
+    messages = {}
+    for peer in sorted(entries):
+        if peer <= me:
+            continue
+        secret = random_bytes(KEY_BYTES)
+        transcript = _transcript(cid, epoch, entries[me], entries[peer])
+        sealed = _SUITE.encrypt(secret, _public_key(entries[peer]), info=transcript)
+        messages[peer] = wire.encode({"sealed": sealed, "signature": sign(_sealed(transcript, sealed))})
+        secrets.add(entries[peer], secret)
+    return secrets, messages
+
+
+def open_pair_secrets(
+    keys: EpochKeyPair, secrets: PairSecrets, roster: Iterable[RosterEntry], messages: Mapping[str, bytes]
+) -> None:
+    """Adds to `secrets` what peers with lower ids sealed for this firm.
+
+    Args:
+        messages: {sender: message}; one from each peer with a lower id that will share a session.
+
+    Raises:
+        MalformedMessage: not a sealed pair secret.
+        KeySetupRefused: the sender is not in the roster or has no lower id, the signature is not the
+            sender's, or the message was made for another key, pair, epoch or consortium.
+    """
+    entries = {entry.member: entry for entry in roster}
+    for sender, raw in messages.items():
+        what = f"pair secret from {sender}"
+        if sender not in entries or sender >= secrets.me.member:
+            raise KeySetupRefused(f"{what}: not a roster member with an id below {secrets.me.member}")
+        fields = wire.decode(raw, _SEALED, what)
+        transcript = _transcript(secrets.cid, secrets.epoch, entries[sender], secrets.me)
+        signed = _sealed(transcript, fields["sealed"])
+        _require_signature(entries[sender].signing_key, fields["signature"], signed, what)
+        try:
+            secret = keys.open(fields["sealed"], transcript)
+        except Exception as error:  # a bad tag, a short message or a bad KEM share: all mean the same
+            raise KeySetupRefused(
+                f"{what}: it does not open ({type(error).__name__}); ask for a new one"
+            ) from None
+        secrets.add(entries[sender], secret)
+
+
+def _public_key(entry: RosterEntry) -> MLKEM768X25519PublicKey:
+    raw = entry.epoch_key
+    try:
+        lattice = mlkem.MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM_BYTES])
+        curve = x25519.X25519PublicKey.from_public_bytes(raw[_MLKEM_BYTES:])
+    except ValueError:
+        raise KeySetupRefused(f"epoch key of {entry.member}: not an ML-KEM-768 + X25519 key") from None
+    return MLKEM768X25519PublicKey(lattice, curve)
+
+
+def _announced(cid: str, epoch: int, member: str, key: bytes) -> bytes:
+    return framed(b"artesian/masking/v1/epoch-key", cid.encode(), str(epoch).encode(), member.encode(), key)
+
+
+def _transcript(cid: str, epoch: int, lower: RosterEntry, higher: RosterEntry) -> bytes:
+    names = (cid.encode(), str(epoch).encode(), lower.member.encode(), higher.member.encode())
+    return framed(b"artesian/masking/v1/pair", *names, lower.epoch_key, higher.epoch_key)
+
+
+def _sealed(transcript: bytes, sealed: bytes) -> bytes:
+    return framed(b"artesian/masking/v1/sealed", transcript, sealed)
+
+
+def _require_signature(signing_key: bytes, signature: bytes, signed: bytes, what: str) -> None:
+    try:
+        ed25519.Ed25519PublicKey.from_public_bytes(signing_key).verify(signature, signed)
+    except (InvalidSignature, ValueError):
+        raise KeySetupRefused(f"{what}: the signature is not the sender's enrolled key's") from None
