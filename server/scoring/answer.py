@@ -5,12 +5,13 @@ The signed payload is a map without floats, so that every verifier reads the sam
     {v: 1, cid, bank, task, id(16 bytes), query(32), score, pd_ppm, reasons: [[code, text, points], ...],
      model(32), receipt(32), statement(32), ts}
 
-`query` is the SHA-256 of the whole question, `receipt` and `statement` those of the release proof that travels
-beside, `pd_ppm` the probability of default in parts per million, `ts` Unix milliseconds. The protected header
-is {alg: -8, content type, kid, CWT claims: {iss: who scored, sub: task}}; its content type keeps an answer from
-ever passing for a ledger statement. The random `id` in the question hides it behind its hash.
+`query` is the SHA-256 of the whole question, `receipt` and `statement` those of the release proof that
+travels beside, `pd_ppm` the probability of default in parts per million, `ts` Unix milliseconds. The
+protected header is {alg: -8, content type, kid, CWT claims: {iss: who scored, sub: task}}; its content type
+keeps an answer from ever passing for a ledger statement. The random `id` hides the question behind its hash.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -159,7 +160,7 @@ def _decode(signed: bytes) -> _Message:
     try:
         match decode_item(signed, what="the answer"):
             case cbor2.CBORTag(
-                tag=18, value=[bytes(protected), dict(unprotected), bytes(content), bytes(signature)]
+                tag=18, value=[bytes(protected), Mapping() as unprotected, bytes(content), bytes(signature)]
             ):
                 header = decode_item(protected, what="the answer's header")
                 payload = decode(content, what="the answer's payload")

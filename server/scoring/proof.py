@@ -1,0 +1,207 @@
+"""An answer together with its question and its proof: kept in one file, checked later without any network."""
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import cbor2
+
+from clients.errors import ClientError
+from ledger.encoding import EncodingError, decode_item
+from ledger.errors import LedgerError
+from ledger.keys import PublicKey
+from ledger.policy import Policy
+from ledger.receipt import VerifiedReceipt, verify_receipt
+from server.scoring.answer import Answer, BadAnswer, open_answer, read_answer
+from server.scoring.query import BadQuery, Query
+
+POLICY_FILE = "policy.txt"
+SCORER_KEY_FILE = "scorer.pub"
+
+
+class UnprovenAnswer(ClientError):
+    """An answer that does not prove what it says. Do not use its score."""
+
+    exit_code = 1
+
+
+class AnswerFileError(ClientError):
+    """A file that checking needs cannot be read, or an answer cannot be kept."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class ScoredAnswer:
+    """An answer with its question and its proof: everything that a later check needs.
+
+    Attributes:
+        query: what was asked.
+        signed: the signed answer (COSE_Sign1).
+        receipt: receipt of the release's publish statement.
+        publish_statement: that statement (COSE_Sign1).
+        latency_ms: from asking to having the answer; None when it was read from a file.
+    """
+
+    query: Query
+    signed: bytes
+    receipt: bytes
+    publish_statement: bytes
+    latency_ms: float | None = field(default=None, compare=False)
+
+    @cached_property
+    def answer(self) -> Answer:
+        """What the answer says. Reading does not verify: call `verify_answer`."""
+        try:
+            return read_answer(self.signed)
+        except BadAnswer as error:
+            raise UnprovenAnswer(str(error)) from error
+
+    def to_bytes(self) -> bytes:
+        """Deterministic CBOR; holds the applicant's features in the clear."""
+        query = {**vars(self.query), "features": dict(self.query.features)}
+        proof = {"signed": self.signed, "receipt": self.receipt, "statement": self.publish_statement}
+        return cbor2.dumps({"v": 1, "query": query, **proof}, canonical=True)
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Self:
+        """Read what `to_bytes` wrote; verifies nothing.
+
+        Raises:
+            UnprovenAnswer: the bytes are damaged or not an answer file.
+        """
+        try:
+            match decode_item(raw, what="the answer file"):
+                case {
+                    "v": 1,
+                    "query": {
+                        "id": bytes(id_),
+                        "task": str(task),
+                        "features": dict(features),
+                        "purpose": str(purpose),
+                        "subject_commitment": bytes(subject),
+                    } as query,
+                    "signed": bytes(signed),
+                    "receipt": bytes(receipt),
+                    "statement": bytes(statement),
+                } as whole if len(query) == len(whole) == 5 and all(isinstance(n, str) for n in features):
+                    return cls(Query(id_, task, features, purpose, subject), signed, receipt, statement)
+        except (EncodingError, BadQuery) as error:
+            raise UnprovenAnswer(f"not a saved answer: {error}") from error
+        raise UnprovenAnswer("not a saved answer: version, query, signed, receipt and statement are expected")
+
+    def save(self, path: Path) -> None:
+        """Write to `path` with mode 0600: it holds an applicant's features.
+
+        Raises:
+            AnswerFileError: the file cannot be written.
+        """
+        try:
+            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(self.to_bytes())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except OSError as error:
+            raise AnswerFileError(f"{path}: cannot write the answer: {error.strerror}") from error
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Raises AnswerFileError when `path` cannot be read, UnprovenAnswer when it holds no answer."""
+        try:
+            return cls.from_bytes(path.read_bytes())
+        except OSError as error:
+            raise AnswerFileError(f"{path}: cannot read the answer: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class VerifiedAnswer:
+    """What holds: the answer, what the ledger proves about its model, and both in words."""
+
+    answer: Answer
+    receipt: VerifiedReceipt
+    words: list[str]
+
+
+class AnswerVerifier:
+    """Checks answers under one policy; a release that many answers share is checked once."""
+
+    def __init__(self, policy: Policy, scorer_key: PublicKey) -> None:
+        self._policy = policy
+        self._scorer_key = scorer_key
+        self._releases: dict[tuple[bytes, bytes], VerifiedReceipt] = {}
+
+    @classmethod
+    def from_home(cls, home: Path, policy: Path | None = None) -> Self:
+        """Trust what `home` holds: policy.txt (or `policy`), and scorer.pub (64 hex digits) if it is there.
+
+        Without scorer.pub the scorer's key is that of the policy's log: the coordinator signs both.
+
+        Raises:
+            AnswerFileError: a file is missing or holds no key.
+            LedgerError: the policy cannot be used.
+        """
+        path = policy or home / POLICY_FILE
+        key_path = home / SCORER_KEY_FILE
+        try:
+            trusted = Policy.parse(path.read_text("utf-8"))
+            key = bytes.fromhex(key_path.read_text("ascii")) if key_path.exists() else None
+        except OSError as error:
+            raise AnswerFileError(f"{error.filename}: {error.strerror}; answers cannot be checked") from error
+        except ValueError as error:
+            raise AnswerFileError(f"{path} or {key_path}: not text of the form expected ({error})") from error
+        if key is None and len(trusted.logs) != 1:
+            raise AnswerFileError(
+                f"{path} names {len(trusted.logs)} logs; put the scorer's key into {key_path}"
+            )
+        return cls(trusted, PublicKey(key) if key is not None else trusted.logs[0].key)
+
+    def verify(self, scored: ScoredAnswer) -> VerifiedAnswer:
+        """Check everything. It needs no network, no service and no clock.
+
+        Raises:
+            UnprovenAnswer: the signature, the question, the receipt or the model does not fit; says which.
+        """
+        try:
+            answer = open_answer(scored.signed, self._scorer_key)
+        except BadAnswer as error:
+            raise UnprovenAnswer(str(error)) from error
+        if answer.query != scored.query.digest() or answer.id != scored.query.id:
+            raise UnprovenAnswer("the answer is to another question than this one")
+        receipt = self._release(scored, answer)
+        words = [
+            f"{answer.bank} asked {answer.cid} on {answer.task}: score {answer.score}, pd {answer.pd:.4f}.",
+            f"The answer is signed, is for exactly this question, and is by model {answer.model.hex()}.",
+            *receipt.words,
+        ]
+        return VerifiedAnswer(answer, receipt, words)
+
+    def _release(self, scored: ScoredAnswer, answer: Answer) -> VerifiedReceipt:
+        """The proof beside the answer is the one it was signed with, holds, and names the same model."""
+        hashes = (hashlib.sha256(scored.receipt).digest(), hashlib.sha256(scored.publish_statement).digest())
+        if hashes != (answer.receipt, answer.statement):
+            raise UnprovenAnswer("the release proof beside the answer is not the one that the answer names")
+        if hashes not in self._releases:
+            try:
+                self._releases[hashes] = verify_receipt(
+                    scored.receipt, scored.publish_statement, self._policy
+                )
+            except LedgerError as error:
+                raise UnprovenAnswer(f"the release proof does not hold: {error}") from error
+        verified = self._releases[hashes]
+        record = verified.statement.payload
+        if record.get("t") != "publish" or record.get("cid") != answer.cid:
+            raise UnprovenAnswer(f"the ledger entry is no publication of a model of {answer.cid}")
+        if record.get("model") != answer.model:
+            raise UnprovenAnswer("the answer is by another model than the one that was published")
+        return verified
+
+
+def verify_answer(scored: ScoredAnswer, policy: Policy, scorer_key: PublicKey) -> VerifiedAnswer:
+    """Check one answer offline; raises UnprovenAnswer as `AnswerVerifier.verify`."""
+    return AnswerVerifier(policy, scorer_key).verify(scored)

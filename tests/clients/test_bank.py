@@ -1,0 +1,313 @@
+"""A bank gets answers that it can prove, or one line on why not. Real gRPC, real certificates."""
+
+import dataclasses
+import datetime as dt
+import json
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "server" / "scoring"))
+
+from score_world import CID, MODEL, World, proof_of, publish, query
+
+from clients.bank import (
+    AnswerVerifier,
+    BadQuestion,
+    BankClient,
+    Declined,
+    ScoredAnswer,
+    ServiceUnreachable,
+    TurnedAway,
+    UnprovenAnswer,
+    commit_to_subject,
+    verify_answer,
+)
+from ledger.keys import SigningKey
+from server.certificates import CertificateAuthority, install_certificate, request_certificate
+from server.scoring.answer import Release, answer_query, sign_answer
+from server.scoring.query import BadQuery, Query
+from server.scoring.quota import Quota
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def address(world: World) -> Iterator[str]:
+    with world.service() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def scored(world: World, address: str) -> ScoredAnswer:
+    with BankClient(world.home("bank-1"), address) as bank:
+        return bank.score(query())
+
+
+def test_a_bank_gets_a_score_with_reasons_and_proof(world: World, address: str) -> None:
+    with BankClient(world.home("bank-1"), address, world.verifier) as bank:
+        scored = bank.score(query(debt=0.5, home="rent"))
+    assert (scored.answer.score, scored.answer.pd) == (500, 0.35)
+    assert [(r.code, r.points) for r in scored.answer.reasons] == [("debt", -100)]
+    assert (scored.answer.cid, scored.answer.bank, scored.answer.model) == (CID, "bank-1", MODEL)
+    verified = verify_answer(scored, world.policy, world.coordinator.public)
+    assert verified.receipt.index == 1
+    assert any("bank-1 asked timber on credit: score 500" in line for line in verified.words)
+
+
+def test_the_answer_is_on_record_with_its_hash_and_purpose(world: World, address: str) -> None:
+    world.records.clear()
+    asked = query()
+    with BankClient(world.home("bank-1"), address) as bank:
+        bank.score(asked)
+    (record,) = world.records
+    assert (record.bank, record.purpose, record.model_hash) == ("bank-1", "loan-application", MODEL)
+    assert record.subject_commitment == asked.subject_commitment
+
+
+def test_many_come_in_order_and_a_bad_one_does_not_stop_the_rest(world: World, address: str) -> None:
+    asked = [query(debt=i / 1000) for i in range(600)]
+    asked[7] = query(debt=7.0)
+    asked[9] = query(task="demand")
+    with BankClient(world.home("bank-1"), address, world.verifier) as bank:
+        results = list(bank.score_many(iter(asked)))
+    assert [r.query for r in results] == asked
+    declined = [r for r in results if isinstance(r, Declined)]
+    assert ["must be a number" in str(d.error) or "no released model" in str(d.error) for d in declined] == [
+        True
+    ] * 2
+    last = results[-1]
+    assert isinstance(last, ScoredAnswer)
+    assert last.receipt == world.published.receipt  # sent once, kept with every answer
+
+
+def test_an_error_in_our_own_list_of_questions_is_ours(world: World, address: str) -> None:
+    def broken() -> Iterator[Query]:
+        yield query()
+        yield query(debt=float("nan"))
+
+    with BankClient(world.home("bank-1"), address) as bank, pytest.raises(BadQuery, match="finite"):
+        list(bank.score_many(broken()))
+
+
+# ---------------------------------------------------------------- who is turned away
+
+
+@pytest.mark.parametrize("member", ["bank-2", "firm-1"])
+def test_who_is_not_an_enrolled_bank_is_turned_away(world: World, address: str, member: str) -> None:
+    world.records.clear()
+    with (
+        BankClient(world.home(member), address) as bank,
+        pytest.raises(TurnedAway, match=f"{member} is not an enrolled bank of timber") as error,
+    ):
+        bank.score(query())
+    assert error.value.exit_code == 1
+    assert not world.records
+
+
+def test_a_bank_suspended_on_an_open_connection_is_turned_away(world: World, address: str) -> None:
+    with BankClient(world.home("bank-1"), address) as bank:
+        bank.score(query())
+        del world.kinds["bank-1"]
+        try:
+            with pytest.raises(TurnedAway):
+                bank.score(query())
+        finally:
+            world.kinds["bank-1"] = "bank"
+
+
+def test_a_certificate_of_another_authority_is_turned_away(
+    world: World, address: str, tmp_path: Path
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    other = CertificateAuthority.create(tmp_path / "authority", CID, now)
+    home = tmp_path / "bank-1"
+    certificate = other.issue_member(request_certificate(home, "bank-1"), "bank-1", now)
+    install_certificate(home, certificate, other.certificate_pem)
+    with BankClient(home, address) as bank, pytest.raises(TurnedAway, match="shows no certificate"):
+        bank.score(query())
+    (home / "ca.crt").write_bytes(world.authority.certificate_pem)
+    with (
+        BankClient(home, address) as bank,
+        pytest.raises(TurnedAway, match="refused the certificate") as error,
+    ):
+        bank.score(query())
+    assert error.value.exit_code == 1
+
+
+def test_a_member_cannot_stand_in_for_the_service(world: World, tmp_path: Path) -> None:
+    from server.scoring.service import Tls, serving
+
+    home = world.home("firm-1")
+    with (
+        serving(world.desk(), Tls.from_home(home)) as address,
+        BankClient(world.home("bank-1"), address) as bank,
+        pytest.raises(TurnedAway, match="shows no certificate"),
+    ):
+        bank.score(query())
+
+
+def test_a_certificate_of_another_consortium_of_the_same_authority(world: World) -> None:
+    with (
+        world.service(world.desk(cid="steel")) as address,
+        BankClient(world.home("bank-1"), address) as bank,
+        pytest.raises(TurnedAway, match="of consortium timber, this is steel"),
+    ):
+        bank.score(query())
+
+
+def test_over_its_quota_a_bank_waits(world: World) -> None:
+    quota = Quota(rate_per_s=2, burst=3, clock_s=lambda: world.now_s)
+    with world.service(world.desk(quota)) as address, BankClient(world.home("bank-1"), address) as bank:
+        for _ in range(3):
+            bank.score(query())
+        with pytest.raises(TurnedAway, match=r"over its 2 questions a second; ask again in 0\.50 s"):
+            bank.score(query())
+        world.now_s += 0.6
+        bank.score(query())
+
+
+# ---------------------------------------------------------------- wrong input, nobody there
+
+
+def test_nobody_there_is_unreachable(world: World) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (
+        BankClient(world.home("bank-1"), f"127.0.0.1:{port}") as bank,
+        pytest.raises(ServiceUnreachable, match="no score service") as error,
+    ):
+        bank.score(query())
+    assert error.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("features", "words"),
+    [
+        ({"debt": 2.0}, "number from 0 to 1"),
+        ({"debt": 0.1, "shoe": 44.0}, "feature 'shoe' is not of task credit"),
+    ],
+)
+def test_a_bad_feature_is_told_in_one_line(
+    world: World, address: str, features: dict[str, float], words: str
+) -> None:
+    with BankClient(world.home("bank-1"), address) as bank, pytest.raises(BadQuestion, match=words) as error:
+        bank.score(query(**features))
+    assert error.value.exit_code == 2
+    assert "\n" not in str(error.value)
+
+
+def test_what_cannot_be_asked_is_said_before_asking(world: World, tmp_path: Path) -> None:
+    with pytest.raises(BadQuestion, match="HOST:PORT"):
+        BankClient(world.home("bank-1"), "localhost")
+    with pytest.raises(BadQuestion, match=r"tls\.key: No such file"):
+        BankClient(tmp_path, "localhost:1")
+    with pytest.raises(BadQuestion, match="random"):
+        commit_to_subject("ACME", b"short")
+
+
+# ---------------------------------------------------------------- proof
+
+
+def test_an_answer_kept_in_a_file_verifies_later(world: World, scored: ScoredAnswer, tmp_path: Path) -> None:
+    path = tmp_path / "answer.cbor"
+    scored.save(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    loaded = ScoredAnswer.load(path)
+    assert loaded == scored
+    AnswerVerifier.from_home(world.home("bank-1")).verify(loaded)
+    with pytest.raises(BadQuestion.__mro__[1], match="No such file") as error:
+        ScoredAnswer.load(tmp_path / "nowhere.cbor")
+    assert error.value.exit_code == 2
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@given(place=st.integers(0, 2**20), bit=st.integers(0, 7))
+def test_any_flipped_bit_of_a_kept_answer_is_found(
+    world: World, scored: ScoredAnswer, place: int, bit: int
+) -> None:
+    raw = bytearray(scored.to_bytes())
+    raw[place % len(raw)] ^= 1 << bit
+    with pytest.raises(UnprovenAnswer) as error:
+        world.verifier.verify(ScoredAnswer.from_bytes(bytes(raw)))
+    assert error.value.exit_code == 1
+    assert "\n" not in str(error.value)
+
+
+def test_an_answer_to_another_question_is_refused(world: World, scored: ScoredAnswer) -> None:
+    for changed in (
+        dataclasses.replace(scored.query, features={"debt": 0.0, "home": None}),
+        dataclasses.replace(scored.query, purpose="marketing"),
+        dataclasses.replace(scored.query, id=bytes(16)),
+    ):
+        with pytest.raises(UnprovenAnswer, match="another question"):
+            world.verifier.verify(dataclasses.replace(scored, query=changed))
+
+
+def test_an_answer_by_another_key_is_refused(world: World, scored: ScoredAnswer) -> None:
+    forger = SigningKey.generate()
+    forged = dataclasses.replace(scored, signed=sign_answer(scored.answer, "coordinator", forger))
+    with pytest.raises(UnprovenAnswer, match="another key"):
+        world.verifier.verify(forged)
+
+
+def _answered(world: World, statement: bytes, receipt: bytes, model: bytes = MODEL) -> ScoredAnswer:
+    """An honestly signed answer over any release proof: what a dishonest service can make."""
+    import hashlib
+
+    asked = query()
+    release = Release(model, hashlib.sha256(receipt).digest(), hashlib.sha256(statement).digest())
+    answer = answer_query(
+        asked, world.published.scorer.score(asked.features), release, cid=CID, bank="bank-1", ts=1
+    )
+    signed = sign_answer(answer, "coordinator", world.coordinator)
+    return ScoredAnswer(asked, signed, receipt, statement)
+
+
+def test_a_model_that_was_not_published_is_refused(world: World) -> None:
+    statement, receipt = world.published.publish_statement, world.published.receipt
+    world.verifier.verify(_answered(world, statement, receipt))
+    with pytest.raises(UnprovenAnswer, match="another model"):
+        world.verifier.verify(_answered(world, statement, receipt, model=b"x" * 32))
+    for changes in ({"t": "revoke"}, {"cid": "steel"}):
+        other = publish(world.coordinator, **changes)
+        proof = proof_of(other, world.coordinator, world.witnesses)
+        with pytest.raises(UnprovenAnswer, match="no publication"):
+            world.verifier.verify(_answered(world, other, proof))
+
+
+def test_a_release_without_a_quorum_is_refused(world: World) -> None:
+    statement = world.published.publish_statement
+    too_few = proof_of(statement, world.coordinator, world.witnesses, cosigners=2)
+    with pytest.raises(UnprovenAnswer, match="too few for the quorum"):
+        world.verifier.verify(_answered(world, statement, too_few))
+
+
+def test_a_release_proof_of_another_answer_cannot_be_put_beside(world: World, scored: ScoredAnswer) -> None:
+    later = publish(world.coordinator, ts=2)
+    swapped = dataclasses.replace(
+        scored, publish_statement=later, receipt=proof_of(later, world.coordinator, world.witnesses)
+    )
+    with pytest.raises(UnprovenAnswer, match="not the one that the answer names"):
+        world.verifier.verify(swapped)
+
+
+def test_the_bank_needs_nothing_of_what_serves() -> None:
+    code = (
+        "import json, sys, clients.bank;"
+        "print(json.dumps([m for m in sys.modules if m.startswith('server.scoring')]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    serving = {"server.scoring.service", "server.scoring.desk", "server.scoring.recording"}
+    assert not serving & set(json.loads(done.stdout))
