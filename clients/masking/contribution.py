@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from clients.masking import wire
 from clients.masking.answer_book import AnswerBook
 from clients.masking.errors import MalformedMessage, PlanRefused, ValueOutOfBounds
-from clients.masking.keystream import KEY_BYTES, MaskGenerator, commit, framed
+from clients.masking.keystream import KEY_BYTES, apply_masks, commit, framed
 from clients.masking.pair_secrets import NONCE_BYTES, PairSecrets
 from clients.masking.ring import Integers
 from clients.masking.session import HASH_BYTES, Session
@@ -255,15 +255,10 @@ def share_binding(session: Session, sender: str, receiver: str) -> bytes:
 
 
 def _mask(session: Session, me: str, values: Integers, self_seed: bytes, seeds: list[bytes]) -> bytes:
-    ring, generator = session.ring, MaskGenerator(session.dimension)
-    total = ring.from_signed(values)
-    ring.add(total, generator.mask(self_seed))
-    for peer, seed in zip(session.peers(me), seeds, strict=True):
-        if me < peer:
-            ring.add(total, generator.mask(seed))
-        else:
-            ring.subtract(total, generator.mask(seed))
-    return ring.pack(total)
+    total = session.ring.from_signed(values)
+    above = session.position(me)  # peers come in roster order: those from here on have higher ids
+    apply_masks(total, [self_seed, *seeds[above:]], seeds[:above])
+    return session.ring.pack(total)
 
 
 def _seal_share(

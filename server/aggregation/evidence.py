@@ -13,7 +13,7 @@ from clients.errors import ClientError
 from clients.masking import wire
 from clients.masking.contribution import Header, commit_pair_seed, commit_self_seed
 from clients.masking.errors import MalformedMessage
-from clients.masking.keystream import KEY_BYTES, MaskGenerator
+from clients.masking.keystream import KEY_BYTES, apply_masks
 from clients.masking.ring import Integers, Residues
 from clients.masking.session import HASH_BYTES, Session
 from server.errors import ServerError
@@ -187,14 +187,14 @@ def open_sum(session: Session, total: Residues, unmasking: Unmasking, contributi
     Raises:
         RoundVoid: a value is beyond what so many firms can send: some firm did not mask as it said.
     """
-    ring, generator = session.ring, MaskGenerator(session.dimension)
-    for seed in unmasking.self_seeds.values():
-        ring.subtract(total, generator.mask(seed))
-    for absent, seeds in unmasking.pair_seeds.items():
-        for member, seed in seeds.items():
-            remove = ring.subtract if member < absent else ring.add
-            remove(total, generator.mask(seed))
-    opened = ring.centre(total)
+    # What the lower id of a pair added, the higher subtracted: taking it off turns the signs round.
+    pairs = [
+        (m < absent, seed) for absent, seeds in unmasking.pair_seeds.items() for m, seed in seeds.items()
+    ]
+    added = [seed for lower_is_included, seed in pairs if not lower_is_included]
+    removed = [seed for lower_is_included, seed in pairs if lower_is_included]
+    apply_masks(total, added, [*unmasking.self_seeds.values(), *removed])
+    opened = session.ring.centre(total)
     limit = contributions * session.quantiser.largest
     if max(int(opened.max()), -int(opened.min())) > limit:
         raise RoundVoid(

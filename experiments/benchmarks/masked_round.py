@@ -1,0 +1,127 @@
+"""What masking adds to a round: 10 firms, 100,000 parameters, one process, no network.
+
+Protection is the whole cohort's work (both trips of every firm, the coordinator's sum and unmasking) less a
+plain sum of the same updates with the same hashes. The key set-up, once an epoch, stands on its own line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from statistics import median
+from time import perf_counter
+from typing import TypeVar
+
+import numpy as np
+
+from clients.masking import Contribution, Session, expose
+from clients.masking.ring import Integers
+from experiments.benchmarks.figure import Figure
+from experiments.benchmarks.flower_secagg import secagg_round
+from experiments.benchmarks.masked_cohort import Cohort, draw_updates, set_up_cohort
+from experiments.errors import ExperimentError
+from server.aggregation.masked import Aggregator, OpenedSum, RoundArtifacts, recompute
+from server.aggregation.plain import PlainAggregator
+
+FIRMS = 10
+DIMENSION = 100_000
+COMMAND = "artesian bench masked_round"
+T = TypeVar("T")
+
+
+def run(runs: int = 9) -> list[Figure]:
+    """Measures `runs` rounds after one that warms up; every figure is a median.
+
+    Raises:
+        ExperimentError: a masked sum, its recomputation or Flower's differs from the plain one.
+    """
+    set_up_ms, cohort = _timed(lambda: set_up_cohort(FIRMS))
+    rounds = [_measure(cohort, number) for number in range(runs + 1)][1:]
+    masked, plain, _, audit, upload, flower_upload = (median(column) for column in zip(*rounds, strict=True))
+    added = median(row[0] - row[1] for row in rounds)
+    added_flower = median(row[2] - row[1] for row in rounds)
+    where = f"{FIRMS} firms x {DIMENSION:,} parameters"
+    return [
+        Figure(
+            f"masking adds to a round, whole cohort, {where}",
+            added,
+            "ms",
+            {"plain sum with hashes": plain, "Flower SecAgg+ helper functions add": added_flower},
+            runs,
+            COMMAND,
+        ),
+        Figure(
+            f"upload of a firm in a masked round, {where}",
+            upload,
+            "bytes",
+            {"float32 values": 4.0 * DIMENSION, "Flower SecAgg+ helper functions": flower_upload},
+            runs,
+            COMMAND,
+        ),
+        Figure(
+            f"recompute a masked sum from the store, {where}",
+            audit,
+            "ms",
+            {"its round": masked},
+            runs,
+            COMMAND,
+        ),
+        Figure(f"key set-up of an epoch, whole cohort, {FIRMS} firms", set_up_ms, "ms", {}, 1, COMMAND),
+    ]
+
+
+def _measure(cohort: Cohort, number: int) -> tuple[float, float, float, float, float, float]:
+    """ms of a masked round, a plain sum, Flower's helpers and an audit; bytes up, ours and Flower's."""
+    session = cohort.session(dimension=DIMENSION, round_number=number + 1)
+    updates = draw_updates(session, seed=number)
+    plain_ms, plain = _timed(lambda: _plain_sum(replace(session, protection="plain"), updates))
+    masked_ms, (opened, contributions, upload) = _timed(lambda: _masked_sum(cohort, session, updates))
+    flower_ms, (flower_total, flower_upload) = _timed(
+        lambda: secagg_round(list(updates.values()), session.threshold, session.ring_bits)
+    )
+    commits = {member: contribution.commit for member, contribution in contributions.items()}
+    artifacts = RoundArtifacts(
+        {member: contribution.header for member, contribution in contributions.items()},
+        {member: contribution.masked for member, contribution in contributions.items()},
+        {member: contribution.pair_hashes for member, contribution in contributions.items()},
+        opened.unmasking,
+    )
+    audit_ms, again = _timed(lambda: recompute(session, artifacts, commits))
+    flower_centred = session.ring.centre(session.ring.from_signed(flower_total))
+    for what, total in (("masked", opened.total), ("recomputed", again), ("Flower's", flower_centred)):
+        if not np.array_equal(plain, total):
+            raise ExperimentError(f"masked_round: the {what} sum differs from the plain one")
+    return masked_ms, plain_ms, flower_ms, audit_ms, float(upload), float(flower_upload)
+
+
+def _masked_sum(
+    cohort: Cohort, session: Session, updates: dict[str, Integers]
+) -> tuple[OpenedSum, dict[str, Contribution], int]:
+    contributions = {m: firm.contribute(session, updates[m]) for m, firm in cohort.firms.items()}
+    commits = {member: contribution.commit for member, contribution in contributions.items()}
+    aggregator = Aggregator(session)
+    for member, contribution in contributions.items():
+        aggregator.add(member, contribution, commits[member])
+    headers = aggregator.close()
+    for member, firm in cohort.firms.items():
+        reply = firm.answer(session, headers, commits, aggregator.inbound_for(member)).to_bytes()
+        aggregator.accept(member, reply)
+    first = contributions[session.members[0]]
+    shares = sum(len(share) for share in first.shares.values())
+    upload = len(first.masked) + len(first.header) + len(first.pair_hashes) + shares + len(reply)
+    return aggregator.open(), contributions, upload
+
+
+def _plain_sum(session: Session, updates: dict[str, Integers]) -> Integers:
+    aggregator = PlainAggregator(session)
+    for member, values in updates.items():
+        contribution = expose(session, member, values)
+        aggregator.add(member, contribution, contribution.commit)
+    aggregator.close()
+    return aggregator.open().total
+
+
+def _timed(work: Callable[[], T]) -> tuple[float, T]:
+    started = perf_counter()
+    result = work()
+    return 1e3 * (perf_counter() - started), result
