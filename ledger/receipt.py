@@ -1,0 +1,197 @@
+"""Receipts: proof, checkable offline, that a statement is on the ledger and final.
+
+A receipt is a COSE receipt (RFC 9942) together with the cosigned checkpoint of the same tree. The COSE
+receipt alone signs a root but no size, and one path can fit several sizes: the checkpoint pins the size.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import cbor2
+
+from ledger.checkpoint import Checkpoint, NotFinal, SignedCheckpoint, verify_final
+from ledger.encoding import EncodingError, Value, decode, decode_item, encode
+from ledger.errors import LedgerError
+from ledger.keys import BadSignature, PublicKey, SigningKey
+from ledger.merkle import HASH_BYTES, leaf_hash, verify_inclusion
+from ledger.policy import Policy
+from ledger.statement import ALG_EDDSA, COSE_SIGN1_TAG, Statement, decode_statement
+
+RECEIPT_VERSION = 1
+MAX_RECEIPT_BYTES = 1 << 20
+RFC9162_SHA256 = 1
+_ALG, _KID, _VDS, _VDP, _INCLUSION = 1, 4, 395, 396, -1
+
+
+class ReceiptError(LedgerError):
+    """A receipt does not prove what it should."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class VerifiedReceipt:
+    """What a receipt has proved.
+
+    Attributes:
+        index: the entry's place on the ledger, from 0.
+        size: number of entries that the final checkpoint covers.
+        root: 32 bytes, the checkpoint's root.
+        origin: the log's name.
+        cosigners: policy names of the witnesses that cosigned.
+        statement: the decoded statement. Its own signature was not checked here: whose key its issuer has is
+            for the ledger's rules to say, and a quorum of witnesses replayed them before cosigning.
+        words: the same for people, a sentence a line.
+    """
+
+    index: int
+    size: int
+    root: bytes
+    origin: str
+    cosigners: tuple[str, ...]
+    statement: Statement
+    words: list[str]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The bundle that travels.
+
+    Attributes:
+        index: the entry's place on the ledger.
+        cose: COSE receipt with one inclusion proof, the root detached.
+        checkpoint: the cosigned checkpoint note of the same tree.
+    """
+
+    index: int
+    cose: bytes
+    checkpoint: str
+
+    def to_bytes(self) -> bytes:
+        """Deterministic CBOR."""
+        return encode(
+            {"v": RECEIPT_VERSION, "index": self.index, "cose": self.cose, "checkpoint": self.checkpoint}
+        )
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Self:
+        """Raise `ReceiptError` unless `raw` is exactly a receipt of this version."""
+        if len(raw) > MAX_RECEIPT_BYTES:
+            raise ReceiptError(
+                f"the receipt has {len(raw)} bytes, more than {MAX_RECEIPT_BYTES}; fetch it again"
+            )
+        try:
+            fields = decode(raw, what="the receipt")
+        except EncodingError as error:
+            raise ReceiptError(str(error)) from None
+        match fields:
+            case {"v": int() as version} if version != RECEIPT_VERSION or isinstance(version, bool):
+                raise ReceiptError(
+                    f"receipt version {version} is unknown; this program reads {RECEIPT_VERSION}"
+                )
+            case {"v": int(), "index": int() as index, "cose": bytes() as cose, "checkpoint": str() as note}:
+                if len(fields) == 4 and not isinstance(index, bool):
+                    return cls(index, cose, note)
+        raise ReceiptError("this is not a receipt: version, index, cose and checkpoint are expected, no more")
+
+
+def make_receipt(index: int, path: Sequence[bytes], note: str, key: SigningKey) -> bytes:
+    """The receipt of entry `index` in the tree of the cosigned checkpoint `note`, signed by the log's key."""
+    checkpoint = SignedCheckpoint.parse(note).checkpoint
+    protected = cbor2.dumps({_ALG: ALG_EDDSA, _KID: key.public.kid, _VDS: RFC9162_SHA256}, canonical=True)
+    proof = cbor2.dumps([checkpoint.size, index, list(path)], canonical=True)
+    signature = key.sign(_sig_structure(protected, checkpoint.root))
+    message = [protected, {_VDP: {_INCLUSION: [proof]}}, None, signature]
+    cose = cbor2.dumps(cbor2.CBORTag(COSE_SIGN1_TAG, message), canonical=True)
+    return Receipt(index, cose, note).to_bytes()
+
+
+def verify_receipt(receipt: bytes, statement: bytes, policy: Policy) -> VerifiedReceipt:
+    """Check that `statement` is on the ledger and final under `policy`. No server, no database, no clock.
+
+    Args:
+        receipt: as `Log.receipt` made it.
+        statement: the COSE_Sign1 bytes of the entry.
+        policy: which log and which quorum to trust.
+
+    Raises:
+        LedgerError: not proved; says what failed. `exit_code` is 1 for a receipt that does not hold, 2 for a
+            statement that cannot be read.
+    """
+    decoded = decode_statement(statement)
+    bundle = Receipt.from_bytes(receipt)
+    try:
+        checkpoint, cosigners = verify_final(bundle.checkpoint, policy)
+    except NotFinal:
+        raise
+    except LedgerError as error:
+        raise ReceiptError(f"the receipt's checkpoint does not hold: {error}") from None
+    log = policy.log_named(checkpoint.origin)
+    if log is None:
+        raise ReceiptError(f"the policy does not know the log {checkpoint.origin!r}")
+    size, index, path = _verify_cose(bundle.cose, checkpoint.root, log.key)
+    if size != checkpoint.size or index != bundle.index:
+        raise ReceiptError(
+            f"the proof is for entry {index} of {size}, "
+            f"the receipt for entry {bundle.index} of {checkpoint.size}"
+        )
+    verify_inclusion(leaf_hash(statement), index, size, path, checkpoint.root)
+    words = _in_words(decoded, checkpoint, index, cosigners, len(policy.witnesses))
+    return VerifiedReceipt(index, size, checkpoint.root, checkpoint.origin, tuple(cosigners), decoded, words)
+
+
+def _verify_cose(cose: bytes, root: bytes, key: PublicKey) -> tuple[int, int, list[bytes]]:
+    """Check the log's signature over the detached root; return (size, index, path) of the inclusion proof."""
+    try:
+        message = decode_item(cose, what="the COSE receipt")
+        match message:
+            case cbor2.CBORTag(
+                tag=18, value=[bytes() as protected, Mapping() as proofs, None, bytes() as signature]
+            ):
+                proof = _only_proof(proofs)
+                header = decode_item(protected, what="the COSE receipt's header")
+                fields = decode(proof, what="the inclusion proof")
+            case _:
+                raise ReceiptError("the receipt holds no COSE receipt with one inclusion proof")
+    except EncodingError as error:
+        raise ReceiptError(str(error)) from None
+    if header != {_ALG: ALG_EDDSA, _KID: key.kid, _VDS: RFC9162_SHA256}:
+        raise ReceiptError("the COSE receipt is not of the trusted log's key and an RFC 9162 tree")
+    try:
+        key.verify(signature, _sig_structure(protected, root))
+    except BadSignature:
+        raise ReceiptError("the log's signature on the receipt does not fit the checkpoint's root") from None
+    return _proof_fields(fields)
+
+
+def _only_proof(unprotected: Mapping[Any, Any]) -> bytes:
+    match unprotected:
+        case {396: {-1: [bytes() as proof], **others}} if len(unprotected) == 1 and not others:
+            return proof
+    raise ReceiptError("the COSE receipt must carry one inclusion proof, and nothing else that is unsigned")
+
+
+def _proof_fields(fields: Value) -> tuple[int, int, list[bytes]]:
+    match fields:
+        case [int() as size, int() as index, list() as path] if all(
+            isinstance(item, bytes) and len(item) == HASH_BYTES for item in path
+        ):
+            return size, index, path
+    raise ReceiptError("the inclusion proof is not size, index and a list of 32-byte hashes")
+
+
+def _sig_structure(protected: bytes, root: bytes) -> bytes:
+    return cbor2.dumps(["Signature1", protected, b"", root], canonical=True)
+
+
+def _in_words(
+    statement: Statement, checkpoint: Checkpoint, index: int, cosigners: Sequence[str], witnesses: int
+) -> list[str]:
+    kind = statement.payload.get("t")
+    return [
+        f"The statement is a {kind!r} record of {statement.issuer} about {statement.subject}.",
+        f"It is entry {index} of the log {checkpoint.origin}, which had {checkpoint.size} entries.",
+        f"{len(cosigners)} of {witnesses} witnesses cosigned that history: {', '.join(cosigners)}.",
+        f"The history's root is {checkpoint.root.hex()}.",
+    ]

@@ -1,0 +1,128 @@
+"""Read a stored log from its first byte, and trust nothing that was not recomputed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ledger.checkpoint import SignedCheckpoint
+from ledger.errors import LedgerError
+from ledger.merkle import Frontier, Node, leaf_hash
+from ledger.note import Vkey
+from ledger.rules import Refused, State, admit, apply, initial
+from ledger.statement import Statement, StatementError, decode_statement
+from ledger.store import Damaged, Store
+
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """Where a log stands after so many entries.
+
+    Attributes:
+        state: what the rules make of the entries.
+        frontier: the right edge of the Merkle tree.
+    """
+
+    state: State
+    frontier: Frontier
+
+
+def step(at: Replayed, raw: bytes, *, verify: bool) -> tuple[Replayed, Statement, list[tuple[Node, bytes]]]:
+    """Take one more entry: its rules, its place in the tree, and, if `verify`, its signature.
+
+    Raises:
+        StatementError: the entry cannot be read.
+        Refused: it breaks a rule.
+    """
+    statement = decode_statement(raw)
+    state = (admit if verify else apply)(at.state, statement, at.state.size)
+    frontier, nodes = at.frontier.append(leaf_hash(raw))
+    return Replayed(state, frontier), statement, nodes
+
+
+def replay(
+    store: Store, cid: str, log: Vkey, *, verify_all: bool, at_checkpoint: Callable[[Replayed], None]
+) -> Replayed:
+    """Recompute the tree and the state of everything in `store`, and hold its checkpoints against them.
+
+    Args:
+        verify_all: check every signature; otherwise only those of entries that no checkpoint of the log
+            covers yet, because a checkpoint is only ever signed over checked entries.
+        at_checkpoint: called with the position at each checkpoint, in order.
+
+    Raises:
+        Damaged: names the first entry, tree hash or checkpoint that is not what was written.
+    """
+    notes = store.checkpoints()
+    covered = 0 if verify_all else max(notes, default=0)
+    try:
+        end = _walk(store, cid, log, notes, covered, at_checkpoint)
+    except _RootDiffers as error:
+        if not verify_all:  # the whole tree was changed to fit: only a signature can tell which entry it was
+            _walk(store, cid, log, {}, store.size(), lambda _: None, verify_before=store.size())
+        raise Damaged(str(error)) from None
+    beyond = [size for size in notes if size > end.state.size]
+    if beyond:
+        raise Damaged(
+            f"{store.name}: checkpoint {beyond[-1]} covers entries that are missing; "
+            f"entry {end.state.size} is the first; restore the database from a mirror"
+        )
+    return end
+
+
+class _RootDiffers(Exception):
+    pass
+
+
+def _walk(
+    store: Store,
+    cid: str,
+    log: Vkey,
+    notes: dict[int, str],
+    covered: int,
+    at_checkpoint: Callable[[Replayed], None],
+    *,
+    verify_before: int = 0,
+) -> Replayed:
+    at = Replayed(initial(cid), Frontier())
+    for index, raw, stored in _stored(store):
+        if stored.get((0, index)) != leaf_hash(raw):
+            raise Damaged(f"{store.name}: entry {index} is not what was written; restore it from a mirror")
+        try:
+            at, _, nodes = step(at, raw, verify=index >= covered or index < verify_before)
+        except (Refused, StatementError) as error:
+            raise Damaged(f"{store.name}: entry {index} cannot have been accepted: {error}") from None
+        for (level, place), digest in nodes:
+            if stored.get((level, place)) != digest:
+                raise Damaged(
+                    f"{store.name}: tree hash {level}/{place} above entry {index} is not what was written"
+                )
+        note = notes.get(index + 1)
+        if note is not None:
+            _check_note(store, note, log, index + 1, at.frontier.root())
+            at_checkpoint(at)
+    return at
+
+
+def _stored(store: Store) -> Iterator[tuple[int, bytes, dict[Node, bytes]]]:
+    size = store.size()
+    for start in range(0, size, _CHUNK):
+        end = min(start + _CHUNK, size)
+        nodes = store.nodes_completed_by(start, end)
+        for index, raw in enumerate(store.entries(start, end), start=start):
+            yield index, raw, nodes
+
+
+def _check_note(store: Store, note: str, log: Vkey, size: int, root: bytes) -> None:
+    try:
+        signed = SignedCheckpoint.parse(note)
+        signed.verify_log(log)
+    except LedgerError as error:
+        raise Damaged(f"{store.name}: checkpoint {size} is not what was written: {error}") from None
+    if signed.checkpoint.size != size:
+        raise Damaged(f"{store.name}: checkpoint {size} is for {signed.checkpoint.size} entries")
+    if signed.checkpoint.root != root:
+        raise _RootDiffers(
+            f"{store.name}: the first {size} entries do not have the root of their checkpoint; "
+            "an entry was changed; restore the database from a mirror"
+        )

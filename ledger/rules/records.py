@@ -1,0 +1,151 @@
+"""The shape of every record: which fields, of what type and size. Nothing else may stand in a payload."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from ledger.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
+
+Check: TypeAlias = Callable[[Any], bool]
+Field: TypeAlias = tuple[Check, str]
+"""A test of a value, and in words what passes it."""
+
+MAX_TEXT = 1024
+MAX_ORDERS = 256
+_SLUG = re.compile("[a-z0-9][a-z0-9-]{0,62}")
+
+
+def is_slug(value: Any) -> bool:
+    """Whether `value` can be the id of a member or the name of a task: lower case, digits, hyphens."""
+    return isinstance(value, str) and _SLUG.fullmatch(value) is not None
+
+
+def _is_uint(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _bytes(length: int) -> Field:
+    return lambda value: isinstance(value, bytes) and len(value) == length, f"{length} bytes"
+
+
+def _optional(field: Field) -> Field:
+    check, words = field
+    return lambda value: value is None or check(value), f"{words} or none"
+
+
+def _list(field: Field, most: int) -> Field:
+    check, words = field
+    return (
+        lambda value: isinstance(value, list) and len(value) <= most and all(check(item) for item in value),
+        f"a list of at most {most}, each {words}",
+    )
+
+
+def _one_of(*words: str) -> Field:
+    return lambda value: isinstance(value, str) and value in words, " or ".join(words)
+
+
+def _is_approval(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) == {"member", "signature"}
+        and is_slug(value["member"])
+        and isinstance(value["signature"], bytes)
+        and len(value["signature"]) == SIGNATURE_BYTES
+    )
+
+
+_HASH = _bytes(32)
+_ROUND_ID = _bytes(16)
+_KEY = _bytes(PUBLIC_KEY_BYTES)
+_SLUG_FIELD: Field = (is_slug, "a short name of lower-case letters, digits and hyphens")
+_UINT: Field = (_is_uint, "a non-negative integer")
+_POSITIVE: Field = (lambda value: _is_uint(value) and value > 0, "a positive integer")
+_TEXT: Field = (
+    lambda value: isinstance(value, str) and 0 < len(value) <= MAX_TEXT,
+    f"a text of 1 to {MAX_TEXT} characters",
+)
+_PLAN: Field = (
+    lambda value: isinstance(value, dict) or (isinstance(value, bytes) and len(value) == 32),
+    "a map, or the 32-byte hash of one",
+)
+_APPROVALS = _list((_is_approval, "a map of member and 64-byte signature"), 4096)
+_RDP = _list(_UINT, MAX_ORDERS)
+
+COMMON: Mapping[str, Field] = {
+    "v": (lambda value: value == 1 and not isinstance(value, bool), "1"),
+    "cid": _TEXT,
+    "id": _bytes(16),
+    "t": _TEXT,
+    "parent": _optional(_HASH),
+    "ts": _UINT,
+}
+OPTIONAL: Mapping[str, Field] = {
+    "acl": _one_of("public", "members", "parties"),
+    "body_sha256": _HASH,
+}
+FIELDS: Mapping[str, Mapping[str, Field]] = {
+    "policy": {
+        "coordinator": _KEY,
+        "min_cohort": _POSITIVE,
+        "config": _optional(_HASH),
+        "approvals": _APPROVALS,
+    },
+    "enrol": {
+        "member": _SLUG_FIELD,
+        "kind": _one_of("firm", "bank"),
+        "key": _KEY,
+        "name": _TEXT,
+        "approvals": _APPROVALS,
+    },
+    "rotate": {"member": _SLUG_FIELD, "key": _KEY, "approvals": _APPROVALS},
+    "suspend": {"member": _SLUG_FIELD, "reason": _TEXT, "approvals": _APPROVALS},
+    "task": {"task": _SLUG_FIELD, "spec": _HASH},
+    "round": {
+        "task": _SLUG_FIELD,
+        "plan": _PLAN,
+        "cohort": _list(_SLUG_FIELD, 100_000),
+        "parent_model": _optional(_HASH),
+    },
+    "contribution": {
+        "round": _ROUND_ID,
+        "commit": _HASH,
+        "n_bucket": _UINT,
+        "rdp": _RDP,
+        "clip": _UINT,
+    },
+    "aggregate": {"round": _ROUND_ID, "inputs": _list(_HASH, 100_000), "unmask": _HASH, "model": _HASH},
+    "publish": {"round": _ROUND_ID, "model": _HASH, "manifest": _HASH},
+    "revoke": {"model": _HASH, "reason": _TEXT},
+    "abort": {"round": _ROUND_ID, "reason": _TEXT},
+    "cap": {"org": _SLUG_FIELD, "task": _SLUG_FIELD, "rdp_cap": _RDP, "delta": _UINT},
+    "consent": {"firm": _SLUG_FIELD, "bank": _SLUG_FIELD, "purpose": _TEXT, "until": _UINT},
+    "query": {
+        "bank": _SLUG_FIELD,
+        "purpose": _TEXT,
+        "subject": _HASH,
+        "answer": _HASH,
+        "model": _HASH,
+    },
+    "attest": {"subject": _TEXT, "artifact": _HASH},
+}
+
+
+def problem_with(payload: Mapping[str, Any]) -> str | None:
+    """What is wrong with the shape of a record, or None. Names the field."""
+    kind = payload.get("t")
+    own = FIELDS.get(kind) if isinstance(kind, str) else None
+    if own is None:
+        return f"the record type {kind!r} is unknown; known are {', '.join(sorted(FIELDS))}"
+    required = {**COMMON, **own}
+    for name in sorted(payload.keys() - required.keys() - OPTIONAL.keys()):
+        return f"a {kind} record has no field {name!r}; leave it out"
+    for name, (check, words) in required.items():
+        if name not in payload:
+            return f"the {kind} record lacks the field {name!r} ({words})"
+        if not check(payload[name]):
+            return f"the field {name!r} of the {kind} record must be {words}"
+    for name, (check, words) in OPTIONAL.items():
+        if name in payload and not check(payload[name]):
+            return f"the field {name!r} of the {kind} record must be {words}"
+    return None

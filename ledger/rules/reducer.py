@@ -1,0 +1,144 @@
+"""Dispatch of a statement to the rule of its record type, after the checks that all records share."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from ledger.keys import BadSignature, KeyFileError, PublicKey
+from ledger.rules import membership, privacy, training, usage
+from ledger.rules.records import problem_with
+from ledger.rules.state import COORDINATOR, Refused, State
+from ledger.statement import Statement
+
+Rule: TypeAlias = Callable[[State, Statement, int], State]
+Speaker: TypeAlias = Callable[[State, Statement], bool]
+
+
+def initial(cid: str) -> State:
+    """The state of the consortium `cid` before its first entry."""
+    return State(cid)
+
+
+def apply(state: State, statement: Statement, index: int) -> State:
+    """Return the state after `statement` as entry `index`. The signature is not checked here: see `admit`.
+
+    Raises:
+        Refused: a rule forbids it; `state` is unchanged.
+    """
+    payload = statement.payload
+    if index != state.size:
+        raise Refused("order", index, f"the next entry is {state.size}")
+    problem = problem_with(payload)
+    if problem is not None:
+        raise Refused("schema", index, problem)
+    _require_common(state, payload, index)
+    kind = _KINDS[payload["t"]]
+    _require_stage(state, payload, index)
+    if not kind.may_speak(state, statement):
+        raise Refused("issuer", index, f"{statement.issuer!r} may not issue a {payload['t']} record")
+    changed = kind.rule(state, statement, index)
+    return replace(
+        changed,
+        size=index + 1,
+        founding=state.founding and payload["t"] in ("policy", "enrol"),
+        ids=changed.ids.set(payload["id"], index),
+    )
+
+
+def admit(state: State, statement: Statement, index: int) -> State:
+    """`apply`, after checking that the issuer's key of this moment signed the statement.
+
+    Raises:
+        Refused: wrong signature, unknown issuer, or a rule forbids it.
+    """
+    try:
+        statement.verify(signing_key(state, statement, index))
+    except BadSignature as error:
+        raise Refused("signature", index, str(error)) from None
+    return apply(state, statement, index)
+
+
+def signing_key(state: State, statement: Statement, index: int) -> PublicKey:
+    """The key that the issuer of `statement` has in `state`.
+
+    Entry 0 names the coordinator's key itself: trust in it comes from the checkpoint's witnesses.
+
+    Raises:
+        Refused: the issuer is unknown or suspended.
+    """
+    if statement.issuer == COORDINATOR:
+        if state.coordinator is not None:
+            return state.coordinator
+        try:
+            return PublicKey(statement.payload.get("coordinator", b""))
+        except (KeyFileError, TypeError):
+            raise Refused(
+                "genesis", index, "entry 0 is a policy record that names the coordinator's key"
+            ) from None
+    member = state.members.get(statement.issuer)
+    if member is None or not member.active:
+        raise Refused("issuer", index, f"{statement.issuer!r} is not an active member of the consortium")
+    return member.key
+
+
+def _require_common(state: State, payload: Mapping[str, Any], index: int) -> None:
+    if payload["cid"] != state.cid:
+        raise Refused("cid", index, f"the record is for consortium {payload['cid']!r}, this is {state.cid!r}")
+    if payload["id"] in state.ids:
+        used = state.ids.get(payload["id"])
+        raise Refused(
+            "id", index, f"the record id {payload['id'].hex()} is that of entry {used}; make a new one"
+        )
+
+
+def _require_stage(state: State, payload: Mapping[str, Any], index: int) -> None:
+    """Entry 0 founds; nothing but membership until someone is a member."""
+    if index == 0 and payload["t"] != "policy":
+        raise Refused("genesis", index, "the first entry is the coordinator's policy record")
+    if index > 0 and state.voters == 0 and payload["t"] != "enrol":
+        raise Refused("genesis", index, "enrol the founding members before anything else")
+
+
+def _coordinator(state: State, statement: Statement) -> bool:
+    return statement.issuer == COORDINATOR
+
+
+def _firm(state: State, statement: Statement) -> bool:
+    return state.is_enrolled(statement.issuer, "firm")
+
+
+def _anyone(state: State, statement: Statement) -> bool:
+    return statement.issuer == COORDINATOR or state.is_enrolled(statement.issuer)
+
+
+def _member(state: State, statement: Statement) -> bool:
+    return state.is_enrolled(statement.issuer)
+
+
+def _coordinator_or_named_bank(state: State, statement: Statement) -> bool:
+    return statement.issuer in (COORDINATOR, statement.payload["bank"])
+
+
+@dataclass(frozen=True)
+class _Kind:
+    may_speak: Speaker
+    rule: Rule
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "policy": _Kind(_anyone, membership.apply_policy),
+    "enrol": _Kind(_anyone, membership.apply_enrol),
+    "rotate": _Kind(_anyone, membership.apply_rotate),
+    "suspend": _Kind(_anyone, membership.apply_suspend),
+    "task": _Kind(_coordinator, training.apply_task),
+    "round": _Kind(_coordinator, training.apply_round),
+    "contribution": _Kind(_firm, training.apply_contribution),
+    "aggregate": _Kind(_coordinator, training.apply_aggregate),
+    "publish": _Kind(_coordinator, training.apply_publish),
+    "revoke": _Kind(_coordinator, training.apply_revoke),
+    "abort": _Kind(_coordinator, training.apply_abort),
+    "cap": _Kind(_firm, privacy.apply_cap),
+    "consent": _Kind(_firm, usage.apply_consent),
+    "query": _Kind(_coordinator_or_named_bank, usage.apply_query),
+    "attest": _Kind(_member, usage.apply_attest),
+}

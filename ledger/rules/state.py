@@ -1,0 +1,220 @@
+"""What the ledger knows after some entries: immutable, so that earlier states can be kept and returned to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ledger.errors import LedgerError
+from ledger.keys import PublicKey
+from ledger.rules.persistent import Map
+
+COORDINATOR = "coordinator"
+"""The id of the coordinator. It is no member and has no vote."""
+
+
+class Refused(LedgerError):
+    """A statement breaks a rule of the consortium.
+
+    Attributes:
+        rule: short name of the rule, for programs.
+        index: the entry that the statement would have been.
+        detail: what is wrong and how to mend it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, rule: str, index: int, detail: str) -> None:
+        super().__init__(f"entry {index} refused by the rule {rule!r}: {detail}")
+        self.rule = rule
+        self.index = index
+        self.detail = detail
+
+
+class Phase(StrEnum):
+    """Where a round stands: open, aggregated, published; or aborted from either of the first two."""
+
+    OPEN = "open"
+    AGGREGATED = "aggregated"
+    PUBLISHED = "published"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True)
+class Member:
+    """An enrolled organisation.
+
+    Attributes:
+        member: its id.
+        kind: `firm` or `bank`.
+        key: its signing key now; it also cosigns checkpoints.
+        name: for people.
+        active: False while suspended.
+    """
+
+    member: str
+    kind: str
+    key: PublicKey
+    name: str
+    active: bool = True
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the latest `policy` record fixed.
+
+    Attributes:
+        min_cohort: fewest firms in a cohort, and fewest contributions in an aggregate.
+        config: SHA-256 of the consortium's configuration file, or None.
+    """
+
+    min_cohort: int
+    config: bytes | None
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """One firm's logged contribution to a round.
+
+    Attributes:
+        index: its entry.
+        digest: its statement's digest.
+        commit: 32 bytes, what the firm committed to.
+    """
+
+    index: int
+    digest: bytes
+    commit: bytes
+
+
+@dataclass(frozen=True)
+class Round:
+    """One step of training.
+
+    Attributes:
+        id: 16 bytes, the round record's id.
+        task: the task's name.
+        index: entry of the round record.
+        digest: the round statement's digest; contributions name it as their parent.
+        cohort: the firms fixed for the round, each with its place.
+        parent_model: 32 bytes or None, the model that training starts from.
+        phase: where the round stands.
+        contributions: by firm.
+        model: 32 bytes once aggregated.
+    """
+
+    id: bytes
+    task: str
+    index: int
+    digest: bytes
+    cohort: Mapping[str, int]
+    parent_model: bytes | None
+    phase: Phase = Phase.OPEN
+    contributions: Map[str, Contribution] = field(default_factory=Map)
+    model: bytes | None = None
+
+    def inputs(self) -> list[bytes]:
+        """Digests of the logged contributions in the order of the ledger: what an aggregate must list."""
+        return [entry.digest for entry in sorted(self.contributions.values(), key=lambda entry: entry.index)]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned.
+
+    Attributes:
+        name: its slug.
+        spec: 32 bytes, hash of the task spec.
+        latest: id of its latest round.
+        model: the latest aggregate's model, 32 bytes.
+        rounds: number of rounds opened.
+        published: models published and not revoked, by hash.
+    """
+
+    name: str
+    spec: bytes
+    latest: bytes | None = None
+    model: bytes | None = None
+    rounds: int = 0
+    published: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True)
+class Release:
+    """A published model.
+
+    Attributes:
+        model: 32 bytes.
+        manifest: 32 bytes, hash of the release's manifest.
+        task: name.
+        round: id of the round that made it.
+        index: entry of the publish record.
+        revoked: entry of the revoke record, or None.
+    """
+
+    model: bytes
+    manifest: bytes
+    task: str
+    round: bytes
+    index: int
+    revoked: int | None = None
+
+
+@dataclass(frozen=True)
+class Cap:
+    """A firm's own limit on what it may declare to have spent on a task.
+
+    Attributes:
+        rdp: limit at each order of the grid, in nano-RDP; no order may go over.
+        delta: in units of 1e-12; what the limit's epsilon is stated at.
+    """
+
+    rdp: tuple[int, ...]
+    delta: int
+
+
+@dataclass(frozen=True)
+class State:
+    """The ledger's meaning after `size` entries.
+
+    Attributes:
+        cid: the consortium's id.
+        size: number of entries applied.
+        founding: True until the first record after the founding members' enrolment.
+        coordinator: the coordinator's signing key, once entry 0 has named it.
+        terms: what the policy fixes.
+        members: by id, suspended ones too.
+        voters: number of active members.
+        ids: record id to entry.
+        keys: every member key ever enrolled, to the member whose it is or was.
+        tasks, rounds, releases: by name, by id, by model hash.
+        caps, spent: by (firm, task); nano-RDP an order.
+        consents: (firm, bank, purpose) to the time, in seconds since the epoch, until which it holds.
+        queries: (bank) to the number of recorded queries.
+    """
+
+    cid: str
+    size: int = 0
+    founding: bool = True
+    coordinator: PublicKey | None = None
+    terms: Terms = field(default_factory=lambda: Terms(1, None))
+    members: Map[str, Member] = field(default_factory=Map)
+    voters: int = 0
+    ids: Map[bytes, int] = field(default_factory=Map)
+    keys: Map[bytes, str] = field(default_factory=Map)
+    tasks: Map[str, Task] = field(default_factory=Map)
+    rounds: Map[bytes, Round] = field(default_factory=Map)
+    releases: Map[bytes, Release] = field(default_factory=Map)
+    caps: Map[tuple[str, str], Cap] = field(default_factory=Map)
+    spent: Map[tuple[str, str], tuple[int, ...]] = field(default_factory=Map)
+    consents: Map[tuple[str, str, str], int] = field(default_factory=Map)
+    queries: Map[str, int] = field(default_factory=Map)
+
+    def active(self, kind: str | None = None) -> list[Member]:
+        """The active members, of one kind when given, sorted by id."""
+        found = [m for m in self.members.values() if m.active and kind in (None, m.kind)]
+        return sorted(found, key=lambda member: member.member)
+
+    def is_enrolled(self, member: str, kind: str | None = None) -> bool:
+        """Whether `member` is active, and of that kind when given."""
+        known = self.members.get(member)
+        return known is not None and known.active and kind in (None, known.kind)

@@ -1,0 +1,37 @@
+"""What is done with models: consents, queries; and attestations about supply-chain artifacts."""
+
+from dataclasses import replace
+
+from ledger.rules.state import Refused, State
+from ledger.statement import Statement
+
+
+def apply_consent(state: State, statement: Statement, index: int) -> State:
+    """A firm allows a bank a purpose until a time (advisory: the rules have no clock)."""
+    payload = statement.payload
+    if payload["firm"] != statement.issuer:
+        raise Refused("issuer", index, f"{statement.issuer!r} cannot consent for {payload['firm']!r}")
+    _require_bank(state, payload["bank"], index)
+    place = (payload["firm"], payload["bank"], payload["purpose"])
+    return replace(state, consents=state.consents.set(place, payload["until"]))
+
+
+def apply_query(state: State, statement: Statement, index: int) -> State:
+    """A bank's query was answered with a published model."""
+    payload = statement.payload
+    _require_bank(state, payload["bank"], index)
+    release = state.releases.get(payload["model"])
+    if release is None or release.revoked is not None:
+        raise Refused("model", index, "a query names a model that is published and not revoked")
+    count = state.queries.get(payload["bank"], 0)
+    return replace(state, queries=state.queries.set(payload["bank"], count + 1))
+
+
+def apply_attest(state: State, statement: Statement, index: int) -> State:
+    """A signed statement about an artifact: the ledger keeps it and draws nothing from it."""
+    return state
+
+
+def _require_bank(state: State, bank: str, index: int) -> None:
+    if not state.is_enrolled(bank, "bank"):
+        raise Refused("member", index, f"{bank!r} is not an active bank")

@@ -1,0 +1,84 @@
+"""The tables of a stored log, and how a database of them is opened."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+META = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+ENTRIES = sa.Table(
+    "entries",
+    metadata,
+    sa.Column("idx", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.LargeBinary(32), nullable=False, unique=True),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+)
+NODES = sa.Table(
+    "nodes",
+    metadata,
+    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("idx", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.LargeBinary(32), nullable=False),
+    sqlite_with_rowid=False,
+)
+CHECKPOINTS = sa.Table(
+    "checkpoints",
+    metadata,
+    sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("note", sa.Text, nullable=False),
+)
+COSIGNATURES = sa.Table(
+    "cosignatures",
+    metadata,
+    sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("line", sa.Text, nullable=False),
+)
+EVIDENCE = sa.Table(
+    "evidence",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("known", sa.Text, nullable=False),
+    sa.Column("offered", sa.Text, nullable=False),
+)
+
+
+def open_engine(text: str, path: Path | None, *, read_only: bool) -> sa.Engine:
+    """The database at `path` (SQLite), at the URL `text`, or in memory when both are empty."""
+    if text and path is None:
+        return sa.create_engine(text)
+    if path is None:
+        engine = sa.create_engine(
+            "sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False}
+        )
+    else:
+        mode = "ro" if read_only else "rwc"
+        file = quote(path.absolute().as_posix())
+        url = f"sqlite:///file:{file}?mode={mode}&uri=true"
+        engine = sa.create_engine(url, connect_args={"timeout": 10})
+    sa.event.listen(engine, "connect", _on_connect_read_only if read_only else _on_connect)
+    sa.event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+def _on_connect_read_only(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are opened by `_on_begin`, not by the driver
+
+
+def _on_connect(connection: Any, record: Any) -> None:
+    _on_connect_read_only(connection, record)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _on_begin(connection: sa.Connection) -> None:
+    immediate = connection.get_execution_options().get("artesian_immediate", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
