@@ -222,13 +222,16 @@ class BankClient:
                 socket.create_connection((self._host, self._port), self._timeout_s) as plain,
                 context.wrap_socket(plain, server_hostname=self._host) as secure,
             ):
-                secure.recv(1)  # in TLS 1.3 a refused certificate shows up only now
+                heard = secure.recv(1)
         except ssl.SSLCertVerificationError as error:
             return TurnedAway(f"{where} shows no certificate of this consortium: {error.verify_message}")
-        except ssl.SSLError as error:
-            return TurnedAway(f"{where} refused the certificate {files[1]}: {error.reason or error}")
+        except (ssl.SSLError, ConnectionResetError):
+            heard = b""
         except OSError as error:
             return ServiceUnreachable(f"no score service at {where}: {error.strerror or error}")
+        if not heard:
+            # In TLS 1.3 a server refuses a certificate after the handshake, and gRPC does so by hanging up.
+            return TurnedAway(f"{where} refused {files[1]}: not of this consortium, or expired")
         return ServiceUnreachable(f"the score service at {where} broke off: {details}; ask again")
 
 

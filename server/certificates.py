@@ -37,7 +37,7 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1")
 # Clocks differ: a certificate issued here must not look future-dated to a member a little behind.
 BACKDATED = dt.timedelta(minutes=5)
 
-_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?\Z")
+_SLUG = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}\Z")
 
 
 class BadCertificate(ServerError):
@@ -83,7 +83,7 @@ def identity_of(certificate_pem: bytes) -> Identity:
 def _identity(cid: str, member: str) -> Identity:
     for what, name in (("consortium id", cid), ("member id", member)):
         if not _SLUG.match(name):
-            raise BadCertificate(f"{what} {name!r}: use a-z, 0-9, dots and dashes, at most 64")
+            raise BadCertificate(f"{what} {name!r}: use a-z, 0-9, dots and dashes, at most 63")
     return Identity(cid, member)
 
 

@@ -15,7 +15,7 @@ DIGEST_BYTES = 32
 MAX_FEATURES = 1024
 MAX_TEXT_BYTES = 1024
 
-_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?\Z")
+_SLUG = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}\Z")
 
 
 class BadQuery(ServerError):

@@ -1,0 +1,129 @@
+"""`artesian bank`: ask for a score, and check an answer without any network."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from clients.bank import VerifiedAnswer
+
+app = typer.Typer(no_args_is_help=True, help="Ask for credit scores, and check the answers offline.")
+
+Home = Annotated[Path, typer.Option(envvar="ARTESIAN_HOME", help="The bank's home directory.")]
+Policy = Annotated[
+    Path | None, typer.Option(help="The consortium's policy file. Default: policy.txt in the home.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@app.command()
+def score(
+    home: Home,
+    address: Annotated[str, typer.Option(help="The score service, HOST:PORT.")],
+    features: Annotated[
+        Path, typer.Option(help="JSON file: feature names and their values, null for missing.")
+    ],
+    task: Annotated[str, typer.Option(help="What is asked.")] = "credit",
+    purpose: Annotated[
+        str, typer.Option(help="Why, as a short slug. It goes on the ledger.")
+    ] = "loan-application",
+    subject: Annotated[
+        str, typer.Option(help="Who is asked about. Only a salted hash leaves; the salt is shown.")
+    ] = "",
+    out: Annotated[Path | None, typer.Option(help="Keep the answer and its proof in this file.")] = None,
+    policy: Policy = None,
+    timeout_s: Annotated[float, typer.Option(help="Longest wait for the answer, seconds.")] = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Ask for one score. The answer is checked in full before it is shown."""
+    from clients.bank import SALT_BYTES, AnswerVerifier, BankClient, commit_to_subject, new_query
+
+    salt = os.urandom(SALT_BYTES)
+    query = new_query(task, _features(features), purpose, commit_to_subject(subject, salt))
+    verifier = AnswerVerifier.from_home(home, policy)
+    with BankClient(home, address, verifier, timeout_s) as bank:
+        scored = bank.score(query)
+    if out is not None:
+        scored.save(out)
+    document = _document(verifier.verify(scored))
+    _show(document | {"latency_ms": scored.latency_ms, "subject_salt": salt.hex()}, as_json)
+
+
+@app.command()
+def verify(
+    answer: Annotated[Path, typer.Argument(help="An answer file that `score --out` wrote.")],
+    home: Annotated[
+        Path, typer.Option(envvar="ARTESIAN_HOME", help="Where policy.txt and scorer.pub are looked for.")
+    ] = Path(),
+    policy: Policy = None,
+    as_json: Json = False,
+) -> None:
+    """Check a kept answer: signature, question, model, and the receipt of its release. Needs no network."""
+    from clients.bank import AnswerVerifier, ScoredAnswer
+
+    verifier = AnswerVerifier.from_home(home, policy)
+    _show(_document(verifier.verify(ScoredAnswer.load(answer))), as_json)
+
+
+def _features(path: Path) -> dict[str, float | str | None]:
+    from clients.bank import BadQuestion
+
+    try:
+        features = json.loads(path.read_text("utf-8"), object_pairs_hook=_no_twice)
+    except OSError as error:
+        raise BadQuestion(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise BadQuestion(f"{path}: not JSON as expected: {error}") from error
+    if not isinstance(features, dict):
+        raise BadQuestion(f"{path}: give one object of feature names and values")
+    return features
+
+
+def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise ValueError("a name is given twice")
+    return dict(pairs)
+
+
+def _document(verified: "VerifiedAnswer") -> dict[str, Any]:
+    answer, receipt = verified.answer, verified.receipt
+    return {
+        "score": answer.score,
+        "pd": answer.pd,
+        "reasons": [{"code": r.code, "text": r.text, "points": r.points} for r in answer.reasons],
+        "task": answer.task,
+        "consortium": answer.cid,
+        "bank": answer.bank,
+        "model": answer.model.hex(),
+        "answered_at_ms": answer.ts,
+        "receipt_ok": True,
+        "entry": receipt.index,
+        "size": receipt.size,
+        "cosigners": list(receipt.cosigners),
+        "words": verified.words,
+    }
+
+
+def _show(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(document, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f"[bold]{escape(document['task'])} score {document['score']}[/bold]  pd {document['pd']:.2%}"
+    )
+    for reason in document["reasons"]:
+        console.print(
+            f"  {reason['points']:+5d}  {escape(reason['text'])}  [dim]{escape(reason['code'])}[/dim]"
+        )
+    for line in document["words"]:
+        console.print(f"[green]✓[/green] {escape(line)}")
+    if "latency_ms" in document:
+        console.print(f"[dim]{document['latency_ms']:.1f} ms; subject salt {document['subject_salt']}[/dim]")

@@ -1,0 +1,187 @@
+"""The service as any gRPC client sees it: who gets in, health, reflection, limits, and what fails closed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from score_world import ToyScorer, World, query
+
+from clients.bank import BankClient, Declined, ScoredAnswer, ServiceUnreachable, UnprovenAnswer
+from clients.tasks.scorecard import Score
+from server.scoring import generate
+from server.scoring import scores_pb2 as pb
+from server.scoring.desk import Desk, PublishedScorer
+from server.scoring.recording import NotRecorded, QueryRecord
+from server.scoring.scores_pb2_grpc import ScoresStub
+from server.scoring.service import SERVICE, CannotServe, Tls, serving
+from server.scoring.wire import query_to_message
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def address(world: World) -> Iterator[str]:
+    with world.service() as address:
+        yield address
+
+
+@pytest.fixture
+def channel(world: World, address: str) -> Iterator[Any]:
+    home = world.home("bank-1")
+    parts = [(home / name).read_bytes() for name in ("ca.crt", "tls.key", "tls.crt")]
+    with grpc.secure_channel(address, grpc.ssl_channel_credentials(*parts)) as channel:
+        yield channel
+
+
+def test_the_generated_code_is_up_to_date(tmp_path: Path) -> None:
+    generate.generate(tmp_path)
+    for name in generate.GENERATED:
+        committed = generate.ROOT / "server" / "scoring" / name
+        assert (tmp_path / "server" / "scoring" / name).read_text() == committed.read_text(), (
+            f"{name} is old: run python -m server.scoring.generate"
+        )
+
+
+def test_health_and_reflection(channel: Any) -> None:
+    check = health_pb2_grpc.HealthStub(channel).Check
+    for name in ("", SERVICE):
+        answer = check(health_pb2.HealthCheckRequest(service=name), timeout=5)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+    (reply,) = stub.ServerReflectionInfo(asked, timeout=5)
+    assert SERVICE in {service.name for service in reply.list_services_response.service}
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_without_a_certificate_there_is_no_conversation(world: World, address: str, secured: bool) -> None:
+    trusted = grpc.ssl_channel_credentials(world.authority.certificate_pem)
+    channel = grpc.secure_channel(address, trusted) if secured else grpc.insecure_channel(address)
+    world.records.clear()
+    with channel, pytest.raises(grpc.RpcError) as error:
+        ScoresStub(channel).Score(query_to_message(query()), timeout=5)
+    assert error.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+    assert not world.records
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda m: m.features["debt"].ClearField("number"), "feature 'debt' has no value"),
+        (lambda m: m.ClearField("request_id"), "request id has 0 bytes"),
+        (lambda m: m.features["debt"].__setattr__("number", float("nan")), "finite"),
+    ],
+)
+def test_what_no_client_of_ours_would_send(channel: Any, spoil: Any, words: str) -> None:
+    message = query_to_message(query(debt=0.1))
+    spoil(message)
+    with pytest.raises(grpc.RpcError, match=words) as error:
+        ScoresStub(channel).Score(message, timeout=5)
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_message_beyond_the_limit_is_not_read(channel: Any) -> None:
+    message = pb.ScoreRequest(purpose="x" * (1 << 20))
+    with pytest.raises(grpc.RpcError) as error:
+        ScoresStub(channel).Score(message, timeout=5)
+    assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_no_answer_without_a_record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def record(self: World, record: QueryRecord) -> None:
+        raise NotRecorded("the disk is full")
+
+    monkeypatch.setattr(World, "record", record)
+    with (
+        world.service() as address,
+        BankClient(world.home("bank-1"), address) as bank,
+        pytest.raises(ServiceUnreachable, match="could not be put on record") as error,
+    ):
+        bank.score(query())
+    assert error.value.exit_code == 3
+
+
+@pytest.mark.parametrize("score", [Score(600, 1.5, ()), Score(600.5, 0.1, ())])  # type: ignore[arg-type]
+def test_a_scorer_that_fails_gives_no_score_and_no_details(world: World, score: Score) -> None:
+    class Broken(ToyScorer):
+        def score(self, features: Any) -> Score:
+            if features["debt"] == 1.0:
+                raise RuntimeError("secret of the applicant")
+            return score
+
+    published = PublishedScorer(
+        Broken(), world.published.model_hash, world.published.receipt, world.published.publish_statement
+    )
+    world.scorers["broken"] = published
+    world.records.clear()
+    with world.service() as address, BankClient(world.home("bank-1"), address) as bank:
+        for debt in (1.0, 0.5):
+            with pytest.raises(ServiceUnreachable) as error:
+                bank.score(query(task="broken", debt=debt))
+            assert "failed on this question" in str(error.value)
+            assert "secret" not in str(error.value)
+    assert not world.records
+
+
+def test_a_service_that_shows_other_than_it_signed_is_caught(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Desk.answer
+
+    async def lying(self: Desk, context: Any, message: pb.ScoreRequest) -> pb.ScoreAnswer:
+        answer = await honest(self, context, message)
+        answer.score += 1
+        return answer
+
+    monkeypatch.setattr(Desk, "answer", lying)
+    with (
+        world.service() as address,
+        BankClient(world.home("bank-1"), address) as bank,
+        pytest.raises(UnprovenAnswer, match="something else than what is signed"),
+    ):
+        bank.score(query())
+
+
+def test_a_new_release_answers_from_the_next_question_on(world: World, address: str) -> None:
+    old = world.scorers["credit"]
+    with BankClient(world.home("bank-1"), address) as bank:
+        assert bank.score(query()).answer.model == old.model_hash
+        world.scorers["credit"] = PublishedScorer(old.scorer, b"n" * 32, old.receipt, old.publish_statement)
+        try:
+            results = list(bank.score_many([query(), query()]))
+        finally:
+            world.scorers["credit"] = old
+    assert [r.answer.model for r in results if isinstance(r, ScoredAnswer)] == [b"n" * 32] * 2
+
+
+def test_leaving_a_stream_early_harms_nobody(world: World, address: str) -> None:
+    with BankClient(world.home("bank-1"), address) as bank:
+        results = bank.score_many(query() for _ in range(2000))
+        assert not isinstance(next(results), Declined)
+        results.close()  # type: ignore[attr-defined]
+        assert bank.score(query()).answer.score == 550
+
+
+def test_a_taken_port_and_a_home_without_certificates(world: World, address: str, tmp_path: Path) -> None:
+    tls = Tls.from_home(world.home("coordinator"))
+    port = int(address.rpartition(":")[2])
+    with pytest.raises(CannotServe, match="taken"), serving(world.desk(), tls, port=port):
+        pass
+    with pytest.raises(CannotServe, match=r"tls\.key: No such file") as error:
+        Tls.from_home(tmp_path)
+    assert error.value.exit_code == 2
+
+
+def test_a_service_stops_and_frees_its_port(world: World) -> None:
+    with world.service() as first:
+        port = int(first.rpartition(":")[2])
+    tls = Tls.from_home(world.home("coordinator"))
+    with serving(world.desk(), tls, port=port) as again:
+        assert again == first
