@@ -9,12 +9,16 @@ from server.engines import EngineError, EngineUnreachable
 from server.engines.grid import NodeConfig, RunConfig
 from server.engines.in_process import run_in_process
 from server.engines.ray_workers import run_ray
+from server.engines.superlink import RunFailed, SuperLinkRun, run_superlink
 
 __all__ = [
     "EngineError",
     "EngineUnreachable",
     "NodeConfig",
     "RunConfig",
+    "RunFailed",
+    "SuperLinkRun",
     "run_in_process",
     "run_ray",
+    "run_superlink",
 ]

@@ -78,6 +78,7 @@ def run_ray(
 @contextmanager
 def _backend(client_app: ClientApp, workers: int | None) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or Ray warns at every start
     try:
         import ray
         from flwr.server.superlink.fleet.vce.backend.raybackend import RayBackend

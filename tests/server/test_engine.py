@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from clients.node import NodeUnknown, node_settings
-from server.engine import EngineError, run_in_process
+from server.engine import EngineError, run_in_process, run_ray
 from server.engines.grid import DirectGrid
 
 client_app = ClientApp()
@@ -296,3 +298,50 @@ def test_node_settings_that_cannot_be_read_are_refused(tmp_path: Path, text: str
         path.write_text(text)
     with pytest.raises(NodeUnknown, match="ARTESIAN_NODES"):
         node_settings(context_of({"partition-id": 1}), {"ARTESIAN_NODES": str(path)})
+
+
+def children() -> set[int]:
+    """Ids of all processes below this one that have not ended."""
+    parents: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = status.read_text().rsplit(")", 1)[1].split()[:2]
+            if state != "Z":
+                parents.setdefault(int(parent), []).append(int(status.parent.name))
+    found, waiting = set[int](), [os.getpid()]
+    while waiting:
+        below = parents.get(waiting.pop(), [])
+        found.update(below)
+        waiting.extend(below)
+    return found
+
+
+@pytest.mark.integration
+def test_ray_gives_the_bytes_of_the_in_process_engine_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__))
+    before = children()
+    pids: set[object] = set()
+
+    def main(grid: Grid, context: Context) -> None:
+        server_app(grid, context)
+        asked = [Message(RecordDict(), node, "query.worker") for node in grid.get_node_ids()]
+        pids.update(reply.content["said"]["pid"] for reply in grid.send_and_receive(asked))  # type: ignore[index]
+        (reply,) = grid.send_and_receive(
+            [Message(RecordDict(), next(iter(grid.get_node_ids())), "query.crash")]
+        )
+        assert reply.error.code == 0
+        assert "worker failed" in reply.error.reason
+
+    config = {**CONFIG, "broken": 2}
+    here = run_in_process(server_app, client_app, NODES, config, seed=3)
+    there = run_ray(server(main), client_app, NODES, config, seed=3, workers=2)
+    assert result(here)["errors"] == 3
+    assert result(there) == result(here)
+    assert os.getpid() not in pids
+    assert len(pids) == 2
+    assert os.environ["PYTHONPATH"] == os.path.dirname(__file__)
+    deadline = time.monotonic() + 10
+    while children() - before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert children() - before == set()
+    assert list(Path("/tmp").glob("artesian-ray-*")) == []
