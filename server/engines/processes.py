@@ -15,7 +15,6 @@ from types import TracebackType
 from server.engines import EngineUnreachable
 
 _POLL_S = 0.1
-_GRACE_S = 5.0  # between asking a process to stop and stopping it
 _LAST_LINES = 3
 
 
@@ -34,6 +33,7 @@ class Processes:
         environment: of every process, complete.
         deadline_s: on the clock; nothing is waited for any longer.
         clock: seconds, monotonic.
+        grace_s: between asking a process to stop and stopping it.
     """
 
     def __init__(
@@ -42,9 +42,10 @@ class Processes:
         environment: Mapping[str, str],
         deadline_s: float,
         clock: Callable[[], float] = time.monotonic,
+        grace_s: float = 5.0,
     ) -> None:
         self._logs, self._environment = logs, dict(environment)
-        self._deadline_s, self._clock = deadline_s, clock
+        self._deadline_s, self._clock, self._grace_s = deadline_s, clock, grace_s
         self._services: list[_Child] = []
         self._all: list[_Child] = []
 
@@ -71,6 +72,8 @@ class Processes:
             EngineUnreachable: it failed, a service ended meanwhile, or the deadline passed.
         """
         self.wait_until(lambda: child.process.poll() is not None, f"{child.name} to end")
+        if not _group_lives(child):
+            self._all.remove(child)  # its number may go to a stranger from now on
         if child.process.returncode != 0:
             raise EngineUnreachable(f"engine: {child.name} failed: {_last_words(child.log)}")
         return child.log.read_text(encoding="utf-8", errors="replace")
@@ -99,7 +102,7 @@ class Processes:
         """Stop every process that was started here, and those that it started: politely, then not."""
         for child in reversed(self._all):
             _signal_group(child, signal.SIGTERM)
-        end_s = self._clock() + _GRACE_S
+        end_s = self._clock() + self._grace_s
         while self._clock() < end_s and any(_group_lives(child) for child in self._all):
             time.sleep(_POLL_S)
         for child in self._all:
