@@ -2,10 +2,16 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from clients.errors import ClientError
+from ledger.errors import LedgerError
+from server.errors import ServerError
 
 if TYPE_CHECKING:
     from clients.bank import VerifiedAnswer
@@ -39,17 +45,19 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Ask for one score. The answer is checked in full before it is shown."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it would log is said in our own line
     from clients.bank import SALT_BYTES, AnswerVerifier, BankClient, commit_to_subject, new_query
 
-    salt = os.urandom(SALT_BYTES)
-    query = new_query(task, _features(features), purpose, commit_to_subject(subject, salt))
-    verifier = AnswerVerifier.from_home(home, policy)
-    with BankClient(home, address, verifier, timeout_s) as bank:
-        scored = bank.score(query)
-    if out is not None:
-        scored.save(out)
-    document = _document(verifier.verify(scored))
-    _show(document | {"latency_ms": scored.latency_ms, "subject_salt": salt.hex()}, as_json)
+    with _answering(as_json):
+        salt = os.urandom(SALT_BYTES)
+        query = new_query(task, _features(features), purpose, commit_to_subject(subject, salt))
+        verifier = AnswerVerifier.from_home(home, policy)
+        with BankClient(home, address, verifier, timeout_s) as bank:
+            scored = bank.score(query)
+        if out is not None:
+            scored.save(out)
+        document = _document(verifier.verify(scored))
+        _show(document | {"latency_ms": scored.latency_ms, "subject_salt": salt.hex()}, as_json)
 
 
 @app.command()
@@ -62,10 +70,24 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check a kept answer: signature, question, model, and the receipt of its release. Needs no network."""
-    from clients.bank import AnswerVerifier, ScoredAnswer
+    from server.scoring.proof import AnswerVerifier, ScoredAnswer
 
-    verifier = AnswerVerifier.from_home(home, policy)
-    _show(_document(verifier.verify(ScoredAnswer.load(answer))), as_json)
+    with _answering(as_json):
+        verifier = AnswerVerifier.from_home(home, policy)
+        _show(_document(verifier.verify(ScoredAnswer.load(answer))), as_json)
+
+
+@contextmanager
+def _answering(as_json: bool) -> Iterator[None]:
+    """Turn an expected error into one line (or one JSON document) and its exit code."""
+    try:
+        yield
+    except (ClientError, LedgerError, ServerError) as error:
+        if as_json:
+            typer.echo(json.dumps({"ok": False, "problem": str(error)}))
+        else:
+            typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_code) from None
 
 
 def _features(path: Path) -> dict[str, float | str | None]:
@@ -92,6 +114,7 @@ def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _document(verified: "VerifiedAnswer") -> dict[str, Any]:
     answer, receipt = verified.answer, verified.receipt
     return {
+        "ok": True,
         "score": answer.score,
         "pd": answer.pd,
         "reasons": [{"code": r.code, "text": r.text, "points": r.points} for r in answer.reasons],

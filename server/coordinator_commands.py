@@ -1,6 +1,7 @@
 """`artesian coordinator`: what the operator of the coordinator does."""
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -9,6 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from clients.errors import ClientError
+from ledger.errors import LedgerError
+from server.errors import ServerError
 
 if TYPE_CHECKING:
     from server.scoring.desk import Desk
@@ -36,10 +41,15 @@ def scores(
     burst: Annotated[int, typer.Option(help="Questions that a rested bank may ask at once.", min=1)] = 5000,
 ) -> None:
     """Answer banks' score questions until SIGTERM or SIGINT."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from server.scoring.service import Tls
 
-    with open_desk(home, rate_per_s, burst) as desk:
-        asyncio.run(_serve(desk, Tls.from_home(home), host, port))
+    try:
+        with open_desk(home, rate_per_s, burst) as desk:
+            asyncio.run(_serve(desk, Tls.from_home(home), host, port))
+    except (ClientError, LedgerError, ServerError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_code) from None
 
 
 @contextmanager

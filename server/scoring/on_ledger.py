@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 
+from ledger.genesis import record as ledger_record
 from ledger.keys import SigningKey
 from ledger.rules import State
 from ledger.statement import sign_statement
@@ -49,17 +50,15 @@ class QueryStatements:
         self._append([self._statement(record) for record in records])
 
     def _statement(self, record: QueryRecord) -> bytes:
-        payload = {
-            "v": 1,
-            "cid": self._cid,
-            "id": self._randomness(ID_BYTES),
-            "t": "query",
-            "parent": None,
-            "ts": int(self._now_s()),
-            "bank": record.bank,
-            "purpose": record.purpose,
-            "subject": record.subject_commitment,
-            "answer": record.answer_hash,
-            "model": record.model_hash,
-        }
+        payload = ledger_record(
+            "query",
+            cid=self._cid,
+            record_id=self._randomness(ID_BYTES),
+            ts=int(self._now_s()),
+            bank=record.bank,
+            purpose=record.purpose,
+            subject=record.subject_commitment,
+            answer=record.answer_hash,
+            model=record.model_hash,
+        )
         return sign_statement(payload, issuer=self._issuer, subject=record.bank, key=self._key)
