@@ -10,7 +10,7 @@ holds its hash: masking itself signs nothing.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -130,7 +130,7 @@ class Kept:
     session: Session
     me: str
     header: bytes
-    own_share: bytes
+    own_share: bytes = field(repr=False)  # not for logs
 
     def to_bytes(self) -> bytes:
         """For keeping between the trips. It is secret: one share of the firm's own seed."""

@@ -31,24 +31,43 @@ Sign = Callable[[bytes], bytes]
 
 _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _MLKEM_BYTES = 1184
+_MLKEM_SEED_BYTES = 64
 EPOCH_KEY_BYTES = _MLKEM_BYTES + 32
 _ANNOUNCEMENT: dict[str, type] = {"cid": str, "epoch": int, "member": str, "key": bytes, "signature": bytes}
 _SEALED: dict[str, type] = {"sealed": bytes, "signature": bytes}
 
 
 class EpochKeyPair:
-    """A firm's key pair of one epoch, for receiving pair secrets: in memory, dropped when they are set up."""
+    """A firm's key pair of one epoch, for receiving pair secrets."""
 
-    def __init__(self, private: MLKEM768X25519PrivateKey, public_bytes: bytes) -> None:
-        self._private = private
-        self.public_bytes = public_bytes
+    def __init__(self, lattice: mlkem.MLKEM768PrivateKey, curve: x25519.X25519PrivateKey) -> None:
+        self._lattice, self._curve = lattice, curve
+        self._private = MLKEM768X25519PrivateKey(lattice, curve)
+        self.public_bytes = lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
 
     @classmethod
     def generate(cls) -> EpochKeyPair:
         """A fresh key pair from the operating system's secure source."""
-        lattice, curve = mlkem.MLKEM768PrivateKey.generate(), x25519.X25519PrivateKey.generate()
-        public = lattice.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
-        return cls(MLKEM768X25519PrivateKey(lattice, curve), public)
+        return cls(mlkem.MLKEM768PrivateKey.generate(), x25519.X25519PrivateKey.generate())
+
+    @classmethod
+    def from_private_bytes(cls, raw: bytes) -> EpochKeyPair:
+        """The key pair of `private_bytes`.
+
+        Raises:
+            KeySetupRefused: not such a key.
+        """
+        try:
+            lattice = mlkem.MLKEM768PrivateKey.from_seed_bytes(raw[:_MLKEM_SEED_BYTES])
+            curve = x25519.X25519PrivateKey.from_private_bytes(raw[_MLKEM_SEED_BYTES:])
+        except ValueError:
+            raise KeySetupRefused("epoch key: not a stored key pair; set the epoch up again") from None
+        return cls(lattice, curve)
+
+    @property
+    def private_bytes(self) -> bytes:
+        """64 + 32 bytes, the ML-KEM seed (FIPS 203) and the X25519 key: for encrypted storage only."""
+        return self._lattice.private_bytes_raw() + self._curve.private_bytes_raw()
 
     def open(self, sealed: bytes, info: bytes) -> bytes:
         """Opens an HPKE message for this key.

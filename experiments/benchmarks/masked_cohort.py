@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets as csprng
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +28,7 @@ from clients.masking import (
     threshold_for,
 )
 from clients.masking.ring import Integers
+from server.aggregation.masked import Aggregator, OpenedSum, RoundArtifacts
 
 CID = "cohort-in-memory"
 LOOSEST = GroupPolicy(min_cohort=3, colluders=0, smallest_group=2)
@@ -99,6 +100,59 @@ class Cohort:
         round_id = round_number.to_bytes(16, "big")
         terms = (dimension, ring_bits, threshold or lowest, bound)
         return Session(CID, self.epoch, round_id, self.roster, model, *terms)
+
+
+class MaskedRound:
+    """One masked round of a cohort, driven by hand up to any point: the first trip is made at once.
+
+    Attributes:
+        session: the terms.
+        values: {member: int64[dimension]} of the firms that are present.
+        contributions: what they sent, by member.
+        commits: what their ledger statements hold, by member.
+        aggregator: the coordinator's half; nothing is added to it yet.
+    """
+
+    def __init__(self, cohort: Cohort, session: Session, values: Mapping[str, Integers]) -> None:
+        self.session, self.values = session, dict(values)
+        self._firms = cohort.firms
+        self.contributions = {m: self._firms[m].contribute(session, v) for m, v in self.values.items()}
+        self.commits = {m: contribution.commit for m, contribution in self.contributions.items()}
+        self.aggregator = Aggregator(session)
+
+    @property
+    def true_sum(self) -> Integers:
+        """The sum int64[dimension] that must come out."""
+        total: Integers = np.sum(list(self.values.values()), axis=0, dtype=np.int64)
+        return total
+
+    def close(self) -> dict[str, bytes]:
+        """Adds every contribution and closes the set; returns its headers."""
+        for member, contribution in self.contributions.items():
+            self.aggregator.add(member, contribution, self.commits[member])
+        return self.aggregator.close()
+
+    def reply(self, member: str, headers: Mapping[str, bytes]) -> UnmaskingReply:
+        """What `member` answers for the closed set."""
+        inbound = self.aggregator.inbound_for(member)
+        return self._firms[member].answer(self.session, headers, self.commits, inbound)
+
+    def finish(self, silent: Collection[str] = ()) -> OpenedSum:
+        """Closes, lets everyone but the `silent` answer, and opens the sum."""
+        headers = self.close()
+        for member in self.values:
+            if member not in silent:
+                self.aggregator.accept(member, self.reply(member, headers).to_bytes())
+        return self.aggregator.open()
+
+    def artifacts(self, opened: OpenedSum) -> RoundArtifacts:
+        """What a store would hold of this round."""
+        return RoundArtifacts(
+            headers={m: c.header for m, c in self.contributions.items()},
+            masked={m: c.masked for m, c in self.contributions.items()},
+            pair_hashes={m: c.pair_hashes for m, c in self.contributions.items()},
+            unmasking=opened.unmasking,
+        )
 
 
 def set_up_cohort(size: int, epoch: int = 1) -> Cohort:

@@ -14,13 +14,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from clients.masking import Contribution, Session, expose
+from clients.masking import Session, expose
 from clients.masking.ring import Integers
 from experiments.benchmarks.figure import Figure
 from experiments.benchmarks.flower_secagg import secagg_round
-from experiments.benchmarks.masked_cohort import Cohort, draw_updates, set_up_cohort
+from experiments.benchmarks.masked_cohort import Cohort, MaskedRound, draw_updates, set_up_cohort
 from experiments.errors import ExperimentError
-from server.aggregation.masked import Aggregator, OpenedSum, RoundArtifacts, recompute
+from server.aggregation.masked import OpenedSum, recompute
 from server.aggregation.plain import PlainAggregator
 
 FIRMS = 10
@@ -75,41 +75,31 @@ def _measure(cohort: Cohort, number: int) -> tuple[float, float, float, float, f
     session = cohort.session(dimension=DIMENSION, round_number=number + 1)
     updates = draw_updates(session, seed=number)
     plain_ms, plain = _timed(lambda: _plain_sum(replace(session, protection="plain"), updates))
-    masked_ms, (opened, contributions, upload) = _timed(lambda: _masked_sum(cohort, session, updates))
+    masked_ms, (this, opened) = _timed(lambda: _masked_round(cohort, session, updates))
     flower_ms, (flower_total, flower_upload) = _timed(
         lambda: secagg_round(list(updates.values()), session.threshold, session.ring_bits)
     )
-    commits = {member: contribution.commit for member, contribution in contributions.items()}
-    artifacts = RoundArtifacts(
-        {member: contribution.header for member, contribution in contributions.items()},
-        {member: contribution.masked for member, contribution in contributions.items()},
-        {member: contribution.pair_hashes for member, contribution in contributions.items()},
-        opened.unmasking,
-    )
-    audit_ms, again = _timed(lambda: recompute(session, artifacts, commits))
+    artifacts = this.artifacts(opened)
+    audit_ms, again = _timed(lambda: recompute(session, artifacts, this.commits))
     flower_centred = session.ring.centre(session.ring.from_signed(flower_total))
     for what, total in (("masked", opened.total), ("recomputed", again), ("Flower's", flower_centred)):
         if not np.array_equal(plain, total):
             raise ExperimentError(f"masked_round: the {what} sum differs from the plain one")
-    return masked_ms, plain_ms, flower_ms, audit_ms, float(upload), float(flower_upload)
+    return masked_ms, plain_ms, flower_ms, audit_ms, _upload_bytes(this), flower_upload
 
 
-def _masked_sum(
+def _masked_round(
     cohort: Cohort, session: Session, updates: dict[str, Integers]
-) -> tuple[OpenedSum, dict[str, Contribution], int]:
-    contributions = {m: firm.contribute(session, updates[m]) for m, firm in cohort.firms.items()}
-    commits = {member: contribution.commit for member, contribution in contributions.items()}
-    aggregator = Aggregator(session)
-    for member, contribution in contributions.items():
-        aggregator.add(member, contribution, commits[member])
-    headers = aggregator.close()
-    for member, firm in cohort.firms.items():
-        reply = firm.answer(session, headers, commits, aggregator.inbound_for(member)).to_bytes()
-        aggregator.accept(member, reply)
-    first = contributions[session.members[0]]
-    shares = sum(len(share) for share in first.shares.values())
-    upload = len(first.masked) + len(first.header) + len(first.pair_hashes) + shares + len(reply)
-    return aggregator.open(), contributions, upload
+) -> tuple[MaskedRound, OpenedSum]:
+    this = MaskedRound(cohort, session, updates)
+    return this, this.finish()
+
+
+def _upload_bytes(this: MaskedRound) -> int:
+    """What one firm sends in both trips."""
+    member, contribution = next(iter(this.contributions.items()))
+    headers = {name: sent.header for name, sent in this.contributions.items()}
+    return len(contribution.to_bytes()) + len(this.reply(member, headers).to_bytes())
 
 
 def _plain_sum(session: Session, updates: dict[str, Integers]) -> Integers:
