@@ -149,6 +149,22 @@ def test_a_service_that_shows_other_than_it_signed_is_caught(
         bank.score(query())
 
 
+def test_an_answer_to_another_question_is_caught(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Desk.answer
+
+    async def absent_minded(self: Desk, context: Any, message: pb.ScoreRequest) -> pb.ScoreAnswer:
+        message.features["debt"].number = 0.0
+        return await honest(self, context, message)
+
+    monkeypatch.setattr(Desk, "answer", absent_minded)
+    with (
+        world.service() as address,
+        BankClient(world.home("bank-1"), address) as bank,
+        pytest.raises(UnprovenAnswer, match="another question"),
+    ):
+        bank.score(query())
+
+
 def test_a_new_release_answers_from_the_next_question_on(world: World, address: str) -> None:
     old = world.scorers["credit"]
     with BankClient(world.home("bank-1"), address) as bank:
