@@ -1,6 +1,5 @@
 """`artesian coordinator`: what the operator of the coordinator does."""
 
-import asyncio
 import os
 import signal
 import time
@@ -42,6 +41,8 @@ def scores(
 ) -> None:
     """Answer banks' score questions until SIGTERM or SIGINT."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    import asyncio
+
     from server.scoring.service import Tls
 
     try:
@@ -86,6 +87,8 @@ def open_desk(home: Path, rate_per_s: float, burst: int) -> "Iterator[Desk]":
 
 
 async def _serve(desk: "Desk", tls: "Tls", host: str, port: int) -> None:
+    import asyncio
+
     from server.scoring.service import ScoreServer
 
     stop = asyncio.Event()

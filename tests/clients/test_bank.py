@@ -144,6 +144,14 @@ def test_a_certificate_of_another_authority_is_turned_away(
     assert error.value.exit_code == 1
 
 
+def test_an_expired_certificate_is_turned_away(world: World, address: str, tmp_path: Path) -> None:
+    past = dt.datetime.now(dt.UTC) - dt.timedelta(days=366)
+    certificate = world.authority.issue_member(request_certificate(tmp_path, "bank-1"), "bank-1", past)
+    install_certificate(tmp_path, certificate, world.authority.certificate_pem)
+    with BankClient(tmp_path, address) as bank, pytest.raises(TurnedAway, match="or expired"):
+        bank.score(query())
+
+
 def test_a_member_cannot_stand_in_for_the_service(world: World, tmp_path: Path) -> None:
     from server.scoring.service import Tls, serving
 
