@@ -85,15 +85,15 @@ def test_the_sum_is_exact_whoever_drops(
     assert np.array_equal(recompute(session, this.artifacts(opened), this.commits), this.true_sum)
 
 
-def test_a_round_with_both_kinds_of_drop_out_is_void_and_can_be_finished(
-    cohort: Cohort, new_session: Callable[..., Session]
-) -> None:
-    this = start(cohort, new_session(), absent=("firm-2",))
-    with pytest.raises(RoundVoid, match="3 replies, 4 needed; missing firm-5") as caught:
-        this.finish(silent=("firm-5",))
-    assert caught.value.members == ("firm-5",)
-    headers = {member: this.contributions[member].header for member in tuple(this.values)}
-    this.aggregator.accept("firm-5", this.reply("firm-5", headers).to_bytes())
+def test_a_firm_missing_on_each_trip_voids_the_round_until_the_second_answers() -> None:
+    """Five replies reach the threshold, but only firm-7 can open its mask with the dropped firm-2."""
+    cohort = set_up_cohort(7)
+    this = start(cohort, cohort.session(dimension=7, threshold=5), absent=("firm-2",))
+    with pytest.raises(RoundVoid, match="5 replies, 6 needed; missing firm-7") as caught:
+        this.finish(silent=("firm-7",))
+    assert caught.value.members == ("firm-7",)
+    headers = {member: contribution.header for member, contribution in this.contributions.items()}
+    this.aggregator.accept("firm-7", this.reply("firm-7", headers).to_bytes())
     assert np.array_equal(this.aggregator.open().total, this.true_sum)
 
 
