@@ -107,11 +107,10 @@ class CertificateAuthority:
             raise BadCertificate(f"{home / AUTHORITY_KEY} exists: this home already has an authority")
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Artesian {cid}"[:64])])
-        usage = _key_usage(authority=True)
         certificate = (
             _builder(name, name, key.public_key(), now, AUTHORITY_LIFETIME)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(usage, critical=True)
+            .add_extension(_key_usage(authority=True), critical=True)
             .add_extension(
                 x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity.uri)]), critical=False
             )

@@ -1,39 +1,31 @@
 """A bank gets answers that it can prove, or one line on why not. Real gRPC, real certificates."""
 
-import dataclasses
 import datetime as dt
 import hashlib
 import json
 import socket
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "server" / "scoring"))
 
-from score_world import CID, MODEL, World, proof_of, publish, query
+from score_world import CID, MODEL, World, query
 
 from clients.bank import (
-    AnswerVerifier,
     BadQuestion,
     BankClient,
     Declined,
     ScoredAnswer,
     ServiceUnreachable,
     TurnedAway,
-    UnprovenAnswer,
     commit_to_subject,
     verify_answer,
 )
-from ledger.keys import SigningKey
 from server.certificates import CertificateAuthority, install_certificate, request_certificate
-from server.scoring.answer import Release, answer_query, sign_answer
 from server.scoring.query import BadQuery, Query
 from server.scoring.quota import Quota
 
@@ -47,12 +39,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def address(world: World) -> Iterator[str]:
     with world.service() as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def scored(world: World, address: str) -> ScoredAnswer:
-    with BankClient(world.home("bank-1"), address) as bank:
-        return bank.score(query())
 
 
 def test_a_bank_gets_a_score_with_reasons_and_proof(world: World, address: str) -> None:
@@ -222,90 +208,6 @@ def test_what_cannot_be_asked_is_said_before_asking(world: World, tmp_path: Path
         BankClient(tmp_path, "localhost:1")
     with pytest.raises(BadQuestion, match="random"):
         commit_to_subject("ACME", b"short")
-
-
-# ---------------------------------------------------------------- proof
-
-
-def test_an_answer_kept_in_a_file_verifies_later(world: World, scored: ScoredAnswer, tmp_path: Path) -> None:
-    path = tmp_path / "answer.cbor"
-    scored.save(path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    loaded = ScoredAnswer.load(path)
-    assert loaded == scored
-    AnswerVerifier.from_home(world.home("bank-1")).verify(loaded)
-    with pytest.raises(BadQuestion.__mro__[1], match="No such file") as error:
-        ScoredAnswer.load(tmp_path / "nowhere.cbor")
-    assert error.value.exit_code == 2
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
-@given(place=st.integers(0, 2**20), bit=st.integers(0, 7))
-def test_any_flipped_bit_of_a_kept_answer_is_found(
-    world: World, scored: ScoredAnswer, place: int, bit: int
-) -> None:
-    raw = bytearray(scored.to_bytes())
-    raw[place % len(raw)] ^= 1 << bit
-    with pytest.raises(UnprovenAnswer) as error:
-        world.verifier.verify(ScoredAnswer.from_bytes(bytes(raw)))
-    assert error.value.exit_code == 1
-    assert "\n" not in str(error.value)
-
-
-def test_an_answer_to_another_question_is_refused(world: World, scored: ScoredAnswer) -> None:
-    for changed in (
-        dataclasses.replace(scored.query, features={"debt": 0.0, "home": None}),
-        dataclasses.replace(scored.query, purpose="marketing"),
-        dataclasses.replace(scored.query, id=bytes(16)),
-    ):
-        with pytest.raises(UnprovenAnswer, match="another question"):
-            world.verifier.verify(dataclasses.replace(scored, query=changed))
-
-
-def test_an_answer_by_another_key_is_refused(world: World, scored: ScoredAnswer) -> None:
-    forger = SigningKey.generate()
-    forged = dataclasses.replace(scored, signed=sign_answer(scored.answer, "coordinator", forger))
-    with pytest.raises(UnprovenAnswer, match="another key"):
-        world.verifier.verify(forged)
-
-
-def _answered(world: World, statement: bytes, receipt: bytes, model: bytes = MODEL) -> ScoredAnswer:
-    """An honestly signed answer over any release proof: what a dishonest service can make."""
-    asked = query()
-    release = Release(model, hashlib.sha256(receipt).digest(), hashlib.sha256(statement).digest())
-    answer = answer_query(
-        asked, world.published.scorer.score(asked.features), release, cid=CID, bank="bank-1", ts=1
-    )
-    signed = sign_answer(answer, "coordinator", world.coordinator)
-    return ScoredAnswer(asked, signed, receipt, statement)
-
-
-def test_a_model_that_was_not_published_is_refused(world: World) -> None:
-    statement, receipt = world.published.publish_statement, world.published.receipt
-    world.verifier.verify(_answered(world, statement, receipt))
-    with pytest.raises(UnprovenAnswer, match="another model"):
-        world.verifier.verify(_answered(world, statement, receipt, model=b"x" * 32))
-    for changes in ({"t": "revoke"}, {"cid": "steel"}):
-        other = publish(world.coordinator, **changes)
-        proof = proof_of(other, world.coordinator, world.witnesses)
-        with pytest.raises(UnprovenAnswer, match="no publication"):
-            world.verifier.verify(_answered(world, other, proof))
-
-
-def test_a_release_without_a_quorum_is_refused(world: World) -> None:
-    statement = world.published.publish_statement
-    too_few = proof_of(statement, world.coordinator, world.witnesses, cosigners=2)
-    with pytest.raises(UnprovenAnswer, match="too few for the quorum"):
-        world.verifier.verify(_answered(world, statement, too_few))
-
-
-def test_a_release_proof_of_another_answer_cannot_be_put_beside(world: World, scored: ScoredAnswer) -> None:
-    later = publish(world.coordinator, ts=2)
-    swapped = dataclasses.replace(
-        scored, publish_statement=later, receipt=proof_of(later, world.coordinator, world.witnesses)
-    )
-    with pytest.raises(UnprovenAnswer, match="not the one that the answer names"):
-        world.verifier.verify(swapped)
 
 
 def test_the_bank_needs_nothing_of_what_serves() -> None:

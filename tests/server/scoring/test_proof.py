@@ -1,0 +1,107 @@
+"""A kept answer proves itself without any network, and nothing else passes for one."""
+
+import dataclasses
+import hashlib
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from score_world import CID, MODEL, World, proof_of, publish, query
+
+from clients.bank import AnswerFileError, AnswerVerifier, BankClient, ScoredAnswer, UnprovenAnswer
+from ledger.keys import SigningKey
+from server.scoring.answer import Release, answer_query, sign_answer
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def scored(world: World) -> ScoredAnswer:
+    with world.service() as address, BankClient(world.home("bank-1"), address) as bank:
+        return bank.score(query())
+
+
+def test_an_answer_kept_in_a_file_verifies_later(world: World, scored: ScoredAnswer, tmp_path: Path) -> None:
+    path = tmp_path / "answer.cbor"
+    scored.save(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    loaded = ScoredAnswer.load(path)
+    assert loaded == scored
+    AnswerVerifier.from_home(world.home("bank-1")).verify(loaded)
+    with pytest.raises(AnswerFileError, match="No such file") as error:
+        ScoredAnswer.load(tmp_path / "nowhere.cbor")
+    assert error.value.exit_code == 2
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@given(place=st.integers(0, 2**20), bit=st.integers(0, 7))
+def test_any_flipped_bit_of_a_kept_answer_is_found(
+    world: World, scored: ScoredAnswer, place: int, bit: int
+) -> None:
+    raw = bytearray(scored.to_bytes())
+    raw[place % len(raw)] ^= 1 << bit
+    with pytest.raises(UnprovenAnswer) as error:
+        world.verifier.verify(ScoredAnswer.from_bytes(bytes(raw)))
+    assert error.value.exit_code == 1
+    assert "\n" not in str(error.value)
+
+
+def test_an_answer_to_another_question_is_refused(world: World, scored: ScoredAnswer) -> None:
+    for changed in (
+        dataclasses.replace(scored.query, features={"debt": 0.0, "home": None}),
+        dataclasses.replace(scored.query, purpose="marketing"),
+        dataclasses.replace(scored.query, id=bytes(16)),
+    ):
+        with pytest.raises(UnprovenAnswer, match="another question"):
+            world.verifier.verify(dataclasses.replace(scored, query=changed))
+
+
+def test_an_answer_by_another_key_is_refused(world: World, scored: ScoredAnswer) -> None:
+    forger = SigningKey.generate()
+    forged = dataclasses.replace(scored, signed=sign_answer(scored.answer, "coordinator", forger))
+    with pytest.raises(UnprovenAnswer, match="another key"):
+        world.verifier.verify(forged)
+
+
+def _answered(world: World, statement: bytes, receipt: bytes, model: bytes = MODEL) -> ScoredAnswer:
+    """An honestly signed answer over any release proof: what a dishonest service can make."""
+    asked = query()
+    release = Release(model, hashlib.sha256(receipt).digest(), hashlib.sha256(statement).digest())
+    answer = answer_query(
+        asked, world.published.scorer.score(asked.features), release, cid=CID, bank="bank-1", ts=1
+    )
+    signed = sign_answer(answer, "coordinator", world.coordinator)
+    return ScoredAnswer(asked, signed, receipt, statement)
+
+
+def test_a_model_that_was_not_published_is_refused(world: World) -> None:
+    statement, receipt = world.published.publish_statement, world.published.receipt
+    world.verifier.verify(_answered(world, statement, receipt))
+    with pytest.raises(UnprovenAnswer, match="another model"):
+        world.verifier.verify(_answered(world, statement, receipt, model=b"x" * 32))
+    for changes in ({"t": "revoke"}, {"cid": "steel"}):
+        other = publish(world.coordinator, **changes)
+        proof = proof_of(other, world.coordinator, world.witnesses)
+        with pytest.raises(UnprovenAnswer, match="no publication"):
+            world.verifier.verify(_answered(world, other, proof))
+
+
+def test_a_release_without_a_quorum_is_refused(world: World) -> None:
+    statement = world.published.publish_statement
+    too_few = proof_of(statement, world.coordinator, world.witnesses, cosigners=2)
+    with pytest.raises(UnprovenAnswer, match="too few for the quorum"):
+        world.verifier.verify(_answered(world, statement, too_few))
+
+
+def test_a_release_proof_of_another_answer_cannot_be_put_beside(world: World, scored: ScoredAnswer) -> None:
+    later = publish(world.coordinator, ts=2)
+    swapped = dataclasses.replace(
+        scored, publish_statement=later, receipt=proof_of(later, world.coordinator, world.witnesses)
+    )
+    with pytest.raises(UnprovenAnswer, match="not the one that the answer names"):
+        world.verifier.verify(swapped)
