@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,7 +11,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -181,6 +181,7 @@ def damaged_copy(tmp_path: Path, *statements: str) -> Path:
     [
         ("UPDATE rows SET body = replace(body, 'round-1', 'round-9') WHERE seq = 4", 4),
         ("""UPDATE rows SET body = replace(body, '"epsilon":1.0', '"epsilon":9.0') WHERE seq = 1""", 1),
+        ("UPDATE rows SET seq = 9 WHERE seq = 7", 7),
         ("DELETE FROM rows WHERE seq = 3", 3),
         ("DELETE FROM rows WHERE seq < 3", 1),
         ("UPDATE rows SET hash = zeroblob(32) WHERE seq = 7", 7),
@@ -250,26 +251,27 @@ def test_killed_between_reserve_and_settle_counts_as_spent(tmp_path: Path) -> No
 def test_two_processes_and_four_threads_never_pass_the_cap(tmp_path: Path) -> None:
     path = tmp_path / "wallet.db"
     wallet = wallet_with_cap(path)
+    hundredth = gaussian_rdp(noise_for(1.0, DELTA, 1.0, 100), 1.0, 1)
     code = (
         "from pathlib import Path; from clients.wallet import Wallet; from clients.accounts import OverCap\n"
         f"wallet, won = Wallet(Path({str(path)!r})), 0\n"
-        "for number in range(10):\n"
+        "print('ready', flush=True)\n"
+        "for number in range(70):\n"
         "    try:\n"
-        f"        wallet.reserve('row', 'credit', f'other-{{number}}', {ONE_ROUND!r}); won += 1\n"
+        f"        wallet.reserve('row', 'credit', f'other-{{number}}', {hundredth!r}); won += 1\n"
         "    except OverCap: pass\n"
         "print(won)"
     )
     child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
     won: list[str] = []
 
     def spend(name: str) -> None:
-        for number in range(3):
-            try:
-                wallet.reserve("row", "credit", f"{name}-{number}", ONE_ROUND)
+        for number in range(20):
+            with contextlib.suppress(OverCap):
+                wallet.reserve("row", "credit", f"{name}-{number}", hundredth)
                 won.append(name)
-            except OverCap:
-                pass
-            time.sleep(0.05)
 
     threads = [threading.Thread(target=spend, args=(f"thread-{number}",)) for number in range(4)]
     for thread in threads:
@@ -278,5 +280,6 @@ def test_two_processes_and_four_threads_never_pass_the_cap(tmp_path: Path) -> No
         thread.join()
     output, _ = child.communicate(timeout=60)
     assert child.returncode == 0
-    assert int(output) + len(won) == 10
-    assert wallet.spent("row", "credit") == add([ONE_ROUND] * 10)
+    assert int(output) + len(won) == 100
+    assert wallet.spent("row", "credit") == add([hundredth] * 100)
+    assert wallet.head == Wallet(path).head

@@ -54,6 +54,12 @@ def echo(message: Message, context: Context) -> Message:
     return Message(message.content, reply_to=message)
 
 
+@client_app.query("seen")
+def seen(message: Message, context: Context) -> Message:
+    """What this node remembers."""
+    return Message(context.state, reply_to=message)
+
+
 @client_app.query("worker")
 def worker(message: Message, context: Context) -> Message:
     """Which process this is."""
@@ -138,6 +144,10 @@ def test_an_error_is_a_reply_and_leaves_no_trace_in_the_state() -> None:
             assert (error.code, error.reason) == (2, "<class 'RuntimeError'>:<'node 1 is broken'>")
             assert replies[1].metadata.src_node_id == list(grid.get_node_ids())[1]
             assert [reply.content["said"]["rounds"] for reply in replies[2:]] == [number] * 3  # type: ignore[index]
+        asked = [Message(RecordDict(), node, "query.seen") for node in grid.get_node_ids()]
+        _, broken, good, *_ = grid.send_and_receive(asked)
+        assert broken.content == RecordDict()
+        assert good.content == RecordDict({"seen": ConfigRecord({"rounds": 2})})
 
     run_in_process(server(main), client_app, NODES, {**CONFIG, "broken": 1})
     assert seen == [[False, True, False, False, False]] * 2
@@ -278,15 +288,14 @@ def context_of(node_config: dict[str, str | int]) -> Context:
 
 def test_node_settings_come_from_the_firm_only(tmp_path: Path) -> None:
     path = tmp_path / "nodes.json"
-    path.write_text(json.dumps([{"home": "/homes/a"}, {"home": "/homes/b", "partition-id": 9}]))
+    path.write_text(
+        json.dumps([{"home": "/homes/a"}, {"home": "/homes/b", "table": "/b.csv", "partition-id": 9}])
+    )
     numbered = context_of({"partition-id": 1, "num-partitions": 2})
     given = context_of({"partition-id": 1, "num-partitions": 2, "home": "/mine"})
     environment = {"ARTESIAN_NODES": str(path)}
-    assert node_settings(numbered, environment) == {
-        "partition-id": 1,
-        "num-partitions": 2,
-        "home": "/homes/b",
-    }
+    theirs = {"partition-id": 1, "num-partitions": 2, "home": "/homes/b", "table": "/b.csv"}
+    assert node_settings(numbered, environment) == theirs
     assert node_settings(given, environment) == given.node_config
     assert node_settings(numbered, {}) == numbered.node_config
 
