@@ -21,7 +21,7 @@ from ledger.merkle import Frontier, Node, ProofError, leaf_hash, verify_consiste
 from ledger.note import Vkey
 from ledger.replay import Replayed, replay, step
 from ledger.rules import Refused, State, initial
-from ledger.statement import StatementError
+from ledger.statement import StatementError, decode_statement
 from ledger.store import Store
 
 
@@ -244,7 +244,8 @@ class Witness:
         for raw in entries:
             index = at.state.size
             try:
-                at, statement, complete = step(at, raw, verify=True)
+                statement = decode_statement(raw)
+                at, complete = step(at, statement, verify=True)
             except (Refused, StatementError) as error:
                 if self._is_committed(entries, signed):
                     self._accuse("rules", note, f"the log signed an entry that no log may take: {error}")

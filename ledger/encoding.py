@@ -5,7 +5,6 @@ small non-negative integers where COSE asks for them: for those, cbor2's canonic
 order of RFC 8949 are the same.
 """
 
-from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import cbor2
@@ -42,54 +41,64 @@ def decode(raw: bytes, *, what: str) -> Value:
         EncodingError: malformed, trailing bytes, duplicate keys, indefinite lengths, not canonical, or of a
             type that a record may not hold.
     """
-    value = decode_item(raw, what=what)
+    value = _load(raw, what)
     check(value, what=what)
+    _require_canonical(value, raw, what)
     return value
 
 
 def decode_item(raw: bytes, *, what: str) -> Value:
     """Like `decode`, for COSE's own structures: tags and integer keys pass, the encoding is held to."""
+    value = _load(raw, what)
+    _require_canonical(value, raw, what)
+    return value
+
+
+def _load(raw: bytes, what: str) -> Value:
     try:
-        value = cbor2.loads(raw, max_depth=MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False)
-        again = cbor2.dumps(value, canonical=True)
+        return cbor2.loads(raw, max_depth=MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False)
     except Exception as error:  # cbor2 lets through what its semantic decoders raise on hostile bytes
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise EncodingError(
-            f"{what} is not CBOR that can be read: {detail}; ask for the original bytes"
-        ) from None
-    if again != raw:
+        raise EncodingError(f"{what} is not CBOR that can be read: {detail}; ask for the original") from None
+
+
+def _require_canonical(value: Value, raw: bytes, what: str) -> None:
+    try:
+        same = cbor2.dumps(value, canonical=True) == raw
+    except Exception:  # a value that cannot be written, such as a cyclic one, was not canonical either
+        same = False
+    if not same:
         raise EncodingError(
             f"{what} is not in deterministic CBOR (order, lengths or trailing bytes differ); encode it again"
         )
-    return value
 
 
 def check(value: Value, *, what: str = "the record") -> None:
     """Raise `EncodingError`, naming the first field whose type or size a record may not hold."""
-    problem = next(_problems(value, "", 0), None)
+    problem = _problem(value, "", 0)
     if problem is not None:
         raise EncodingError(f"{what}: {problem}")
 
 
-def _problems(value: Value, path: str, depth: int) -> Iterator[str]:
+def _problem(value: Value, path: str, depth: int) -> str | None:
+    kind = type(value)
+    if value is None or kind is str or kind is bytes or kind is bool:
+        return None
     here = path or "the value"
-    if value is None or isinstance(value, (str, bytes, bool)):
-        return
-    if isinstance(value, int):
-        if not -_WORD <= value < _WORD:
-            yield f"{here} is an integer of more than 64 bits"
-    elif isinstance(value, float):
-        yield f"{here} is a float; records hold integers only, for example in millionths"
-    elif depth >= MAX_DEPTH:
-        yield f"{here} is nested more than {MAX_DEPTH} deep"
-    elif isinstance(value, (list, tuple)):
-        for place, item in enumerate(value):
-            yield from _problems(item, f"{path}[{place}]", depth + 1)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                yield f"{here} has the key {key!r}; keys are text"
-                return
-            yield from _problems(item, f"{path}.{key}" if path else key, depth + 1)
+    if kind is int:
+        fits = -_WORD <= value < _WORD
+        return None if fits else f"{here} is an integer of more than 64 bits"
+    if kind is float:
+        return f"{here} is a float; records hold integers only, for example in millionths"
+    if depth >= MAX_DEPTH:
+        return f"{here} is nested more than {MAX_DEPTH} deep"
+    if kind is list or kind is tuple:
+        items = ((f"{path}[{place}]", item) for place, item in enumerate(value))
+    elif kind is dict:
+        strange = next((key for key in value if type(key) is not str), None)
+        if strange is not None:
+            return f"{here} has the key {strange!r}; keys are text"
+        items = ((f"{path}.{key}" if path else key, item) for key, item in value.items())
     else:
-        yield f"{here} is a {type(value).__name__}, which a record may not hold"
+        return f"{here} is a {kind.__name__}, which a record may not hold"
+    return next((found for name, item in items if (found := _problem(item, name, depth + 1))), None)

@@ -166,21 +166,21 @@ class Log:
             Refused: one breaks a rule or is not signed by its issuer; says which rule and entry.
             StoreError: nothing was written.
         """
-        digests = [decode_statement(raw).digest for raw in statements]
-        places = self._store.indices(digests)
+        decoded = [decode_statement(raw) for raw in statements]
+        places = self._store.indices([statement.digest for statement in decoded])
         at, rows, nodes = self._at, [], []
-        for raw, digest in zip(statements, digests, strict=True):
-            if digest in places:
+        for statement in decoded:
+            if statement.digest in places:
                 continue
-            places[digest] = at.state.size
-            rows.append((at.state.size, digest, raw))
-            at, _, complete = step(at, raw, verify=True)
+            places[statement.digest] = at.state.size
+            rows.append((at.state.size, statement.digest, statement.raw))
+            at, complete = step(at, statement, verify=True)
             nodes += complete
         if rows:
             with self._store.write() as transaction:
                 transaction.put_entries(rows, nodes)
             self._at = at
-        return [places[digest] for digest in digests]
+        return [places[statement.digest] for statement in decoded]
 
     def checkpoint(self) -> str:
         """Sign the present size and root; the same note again while nothing was appended.

@@ -27,17 +27,18 @@ class Replayed:
     frontier: Frontier
 
 
-def step(at: Replayed, raw: bytes, *, verify: bool) -> tuple[Replayed, Statement, list[tuple[Node, bytes]]]:
+def step(at: Replayed, statement: Statement, *, verify: bool) -> tuple[Replayed, list[tuple[Node, bytes]]]:
     """Take one more entry: its rules, its place in the tree, and, if `verify`, its signature.
 
+    Returns:
+        The position after it, and the tree hashes that it completed.
+
     Raises:
-        StatementError: the entry cannot be read.
         Refused: it breaks a rule.
     """
-    statement = decode_statement(raw)
     state = (admit if verify else apply)(at.state, statement, at.state.size)
-    frontier, nodes = at.frontier.append(leaf_hash(raw))
-    return Replayed(state, frontier), statement, nodes
+    frontier, nodes = at.frontier.append(leaf_hash(statement.raw))
+    return Replayed(state, frontier), nodes
 
 
 def replay(
@@ -85,15 +86,18 @@ def _walk(
     verify_before: int = 0,
 ) -> Replayed:
     at = Replayed(initial(cid), Frontier())
-    for index, raw, stored in _stored(store):
+    for index, digest, raw, stored in _stored(store):
         if stored.get((0, index)) != leaf_hash(raw):
             raise Damaged(f"{store.name}: entry {index} is not what was written; restore it from a mirror")
         try:
-            at, _, nodes = step(at, raw, verify=index >= covered or index < verify_before)
+            statement = decode_statement(raw)
+            at, nodes = step(at, statement, verify=index >= covered or index < verify_before)
         except (Refused, StatementError) as error:
             raise Damaged(f"{store.name}: entry {index} cannot have been accepted: {error}") from None
-        for (level, place), digest in nodes:
-            if stored.get((level, place)) != digest:
+        if statement.digest != digest:
+            raise Damaged(f"{store.name}: entry {index} stands under a digest that is not its own")
+        for (level, place), expected in nodes:
+            if stored.get((level, place)) != expected:
                 raise Damaged(
                     f"{store.name}: tree hash {level}/{place} above entry {index} is not what was written"
                 )
@@ -104,13 +108,13 @@ def _walk(
     return at
 
 
-def _stored(store: Store) -> Iterator[tuple[int, bytes, dict[Node, bytes]]]:
+def _stored(store: Store) -> Iterator[tuple[int, bytes, bytes, dict[Node, bytes]]]:
     size = store.size()
     for start in range(0, size, _CHUNK):
         end = min(start + _CHUNK, size)
         nodes = store.nodes_completed_by(start, end)
-        for index, raw in enumerate(store.entries(start, end), start=start):
-            yield index, raw, nodes
+        for index, (digest, raw) in enumerate(store.entry_rows(start, end), start=start):
+            yield index, digest, raw, nodes
 
 
 def _check_note(store: Store, note: str, log: Vkey, size: int, root: bytes) -> None:

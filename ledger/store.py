@@ -207,15 +207,18 @@ class Store:
         Raises:
             Damaged: one of them is missing.
         """
-        query = sa.select(ENTRIES.c.idx, ENTRIES.c.raw).where(ENTRIES.c.idx >= start, ENTRIES.c.idx < end)
+        return [raw for _, raw in self.entry_rows(start, end)]
+
+    def entry_rows(self, start: int, end: int) -> list[tuple[bytes, bytes]]:
+        """`(digest, raw)` of entries `start` to `end - 1`, as `entries`."""
+        query = sa.select(ENTRIES).where(ENTRIES.c.idx >= start, ENTRIES.c.idx < end).order_by(ENTRIES.c.idx)
         with self.read() as connection:
-            rows = connection.execute(query.order_by(ENTRIES.c.idx)).all()
-        for expected, row in enumerate(rows, start=start):
-            if row.idx != expected:
-                raise Damaged(f"{self.name}: entry {expected} is missing; restore the database from a mirror")
-        if len(rows) != max(0, end - start):
-            raise Damaged(f"{self.name}: entry {start + len(rows)} is missing; restore it from a mirror")
-        return [row.raw for row in rows]
+            rows = connection.execute(query).all()
+        found = {row.idx: (row.digest, row.raw) for row in rows if isinstance(row.raw, bytes)}
+        for index in range(start, end):
+            if index not in found:
+                raise Damaged(f"{self.name}: entry {index} is missing; restore the database from a mirror")
+        return [found[index] for index in range(start, end)]
 
     def indices(self, digests: Sequence[bytes]) -> dict[bytes, int]:
         """The entries that statements with these digests became."""
@@ -291,6 +294,8 @@ class Store:
         except IntegrityError:
             raise Conflict(f"{self.name}: another process has written here; open the ledger again") from None
         except OperationalError as error:
+            if "decode" in str(error.orig):
+                raise Damaged(f"{self.name}: a text in it is not text; restore it from a mirror") from None
             raise StoreError(
                 f"{self.name}: {_first_line(error)}; check the path, its rights and free space"
             ) from None

@@ -1,0 +1,126 @@
+"""`artesian ledger`: exit codes, one line for people, one document for programs."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from consortium_simulator import Consortium
+from typer.testing import CliRunner
+
+from ledger.commands import app
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    made = Consortium(firms=3, location=tmp_path / "ledger.db")
+    made.task()
+    made.cosign()
+    (tmp_path / "policy.txt").write_text(made.log.policy.text())
+    (tmp_path / "receipt").write_bytes(made.log.receipt(2))
+    (tmp_path / "statement").write_bytes(made.log.entries(2, 3)[0])
+    made.log.close()
+    return tmp_path
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def verify(home: Path, *more: str) -> tuple[int, str, str]:
+    files = ["--statement", home / "statement", "--policy", home / "policy.txt"]
+    return run("verify", home / "receipt", *files, *more)
+
+
+def test_verify(home: Path) -> None:
+    code, out, _ = verify(home)
+    assert code == 0
+    assert "The receipt holds." in out
+    code, out, err = verify(home, "--json")
+    facts = json.loads(out)
+    assert (code, err) == (0, "")
+    assert facts["ok"] is True
+    assert facts["index"] == 2
+    assert facts["record"]["member"] == "firm-1"
+
+
+def test_verify_says_no(home: Path) -> None:
+    receipt = bytearray((home / "receipt").read_bytes())
+    receipt[40] ^= 1
+    (home / "receipt").write_bytes(bytes(receipt))
+    code, out, err = verify(home)
+    assert (code, out) == (1, "")
+    assert len(err.splitlines()) == 1
+    code, out, _ = verify(home, "--json")
+    assert code == 1
+    assert json.loads(out)["ok"] is False
+
+
+def test_verify_with_files_that_are_none(home: Path) -> None:
+    (home / "statement").write_bytes(b"\xff\xfe")
+    assert verify(home)[0] == 2
+    (home / "statement").unlink()
+    code, _, err = verify(home)
+    assert code == 2
+    assert "No such file" in err
+    (home / "policy.txt").write_bytes(b"\xff\xfe")
+    assert verify(home)[0] == 2
+
+
+def test_audit(home: Path) -> None:
+    code, out, _ = run("audit", "--home", home)
+    assert code == 0
+    assert "Nothing is wrong." in out
+    code, out, _ = run("audit", "--db", home / "ledger.db", "--policy", home / "policy.txt", "--json")
+    assert code == 0
+    assert json.loads(out)["final_size"] == 6
+
+
+def test_audit_says_no(home: Path) -> None:
+    with sqlite3.connect(home / "ledger.db") as database:
+        database.execute("UPDATE entries SET raw = zeroblob(5) WHERE idx = 3")
+    code, out, _ = run("audit", "--home", home)
+    assert code == 1
+    assert "entry 3" in out
+    code, out, _ = run("audit", "--home", home, "--json")
+    assert code == 1
+    assert json.loads(out)["ok"] is False
+
+
+def test_show(home: Path) -> None:
+    code, out, _ = run("show", "--home", home)
+    assert code == 0
+    assert [line.split()[1] for line in out.splitlines()] == ["policy", *["enrol"] * 4, "task"]
+    code, out, _ = run("show", "--home", home, "--last", 1, "--json")
+    facts = json.loads(out)
+    assert (facts["size"], [entry["index"] for entry in facts["entries"]]) == (6, [5])
+
+
+def test_policy(home: Path) -> None:
+    code, out, _ = run("policy", "--home", home)
+    assert code == 0
+    assert out == (home / "policy.txt").read_text()
+
+
+def test_usage(tmp_path: Path) -> None:
+    for arguments in (["show"], ["audit"], ["show", "--home", tmp_path], ["show", "--db", tmp_path / "x.db"]):
+        code, out, err = run(*arguments)
+        assert (code, out) == (2, "")
+        assert len(err.splitlines()) == 1
+
+
+def test_text_of_others_is_shown_not_obeyed(tmp_path: Path) -> None:
+    made = Consortium(firms=3, location=tmp_path / "ledger.db")
+    payload = made.payload("attest", subject="s", artifact=made.hash())
+    from ledger.statement import sign_statement
+
+    hostile = sign_statement(
+        payload, issuer="firm-0", subject="\x1b[2J\nforged line", key=made.keys["firm-0"]
+    )
+    made.log.append([hostile])
+    made.log.close()
+    _, out, _ = run("show", "--home", tmp_path)
+    assert "\x1b" not in out
+    assert out.splitlines()[-1].endswith("\\u001b[2J\\u000aforged line")

@@ -1,0 +1,313 @@
+"""The sequencer: idempotent, all or nothing, durable, alone, and honest about its own files."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from consortium_simulator import CID, ORIGIN, Consortium, key_of
+
+from ledger.checkpoint import CheckpointError, NotFinal, cosign, witness_name
+from ledger.errors import LedgerError
+from ledger.log import Log, NoSuchEntry
+from ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
+from ledger.rules import Refused
+from ledger.statement import decode_statement
+from ledger.store import Damaged, StoreError
+
+
+def attest(made: Consortium, member: str = "firm-0") -> bytes:
+    return made.statement("attest", member, subject="s", artifact=made.hash())
+
+
+def reopen(made: Consortium, path: Path, **options: int) -> Log:
+    made.log.close()
+    made.log = Log.open(path, made.keys["coordinator"], made.clock, **options)
+    return made.log
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+def test_resubmission_finds_its_place() -> None:
+    made = Consortium()
+    one, two, three = attest(made), attest(made), attest(made)
+    [first, second] = made.log.append([one, two])
+    assert made.log.append([two, three, one, three]) == [second, second + 1, first, second + 1]
+    assert made.log.size == second + 2
+    assert made.log.index_of(decode_statement(two).digest) == second
+    assert made.log.index_of(bytes(32)) is None
+
+
+def test_a_batch_is_all_or_nothing() -> None:
+    made = Consortium()
+    size, root = made.log.size, made.log.root
+    bad = made.sign(
+        made.payload("attest", subject="s", artifact=made.hash()), "firm-1", key=key_of("mallory")
+    )
+    with pytest.raises(Refused, match=f"entry {size + 1} refused"):
+        made.log.append([attest(made), bad])
+    assert (made.log.size, made.log.root) == (size, root)
+    assert made.log.append([attest(made)]) == [size]
+
+
+def test_proofs() -> None:
+    made = Consortium(firms=5)
+    sizes, roots = [made.log.size], [made.log.root]
+    for _ in range(5):
+        made.log.append([attest(made) for _ in range(3)])
+        sizes.append(made.log.size)
+        roots.append(made.log.root)
+    for old, old_root in zip(sizes, roots, strict=True):
+        verify_consistency(
+            old, made.log.size, made.log.consistency(old, made.log.size), old_root, made.log.root
+        )
+    for index, raw in enumerate(made.log.entries(0, made.log.size)):
+        path = made.log.inclusion(index, made.log.size)
+        verify_inclusion(leaf_hash(raw), index, made.log.size, path, made.log.root)
+    assert made.log.consistency(0, 3) == []
+
+
+def test_what_is_not_there() -> None:
+    log = Consortium().log
+    for ask in (
+        lambda: log.entries(0, log.size + 1),
+        lambda: log.inclusion(log.size, log.size),
+        lambda: log.consistency(3, log.size + 1),
+        lambda: log.receipt(log.size),
+        lambda: log.add_cosignatures([], 3),
+    ):
+        with pytest.raises(NoSuchEntry):
+            ask()
+
+
+def test_checkpoints_and_finality() -> None:
+    made = Consortium()
+    with pytest.raises(CheckpointError, match="no members"):
+        Consortium(founded=False, seed="x").log.checkpoint()
+    assert made.log.checkpoint() == made.log.checkpoint()
+    assert made.log.final() is None
+    assert not made.cosign(["firm-0", "firm-1", "firm-2"])
+    with pytest.raises(NotFinal):
+        made.log.receipt(0)
+    assert made.cosign(["firm-3"])
+    final = made.log.final()
+    assert final is not None
+    assert made.log.final_size == made.log.size
+    made.log.append([attest(made)])
+    assert not made.cosign(["firm-0"])
+    assert made.log.final() == final
+
+
+def test_an_older_checkpoint_can_become_final_later() -> None:
+    made = Consortium()
+    size = made.log.size
+    body = "\n".join(made.log.checkpoint().split("\n")[:3]) + "\n"
+    made.log.append([attest(made)])
+    made.log.checkpoint()
+    lines = [
+        cosign(body, name=witness_name(ORIGIN, name), key=made.keys[name], timestamp_s=int(made.clock()))
+        for name in made.members
+    ]
+    assert made.log.add_cosignatures(lines, size)
+    assert made.log.final_size == size
+
+
+def test_bad_cosignatures_are_not_kept() -> None:
+    made = Consortium()
+    body = "\n".join(made.log.checkpoint().split("\n")[:3]) + "\n"
+    now_s = int(made.clock())
+
+    def line(name: str, key: str, timestamp_s: int) -> str:
+        return cosign(body, name=witness_name(ORIGIN, name), key=made.keys[key], timestamp_s=timestamp_s)
+
+    good = line("firm-0", "firm-0", now_s)
+    for bad in (
+        line("firm-1", "firm-2", now_s),
+        line("coordinator", "coordinator", now_s),
+        line("stranger", "firm-1", now_s),
+        line("firm-1", "firm-1", now_s + 86_400),
+    ):
+        with pytest.raises(CheckpointError):
+            made.log.add_cosignatures([good, bad])
+    assert not made.log.add_cosignatures([good] * 4)
+
+
+def test_finality_follows_the_membership_of_its_moment() -> None:
+    made = Consortium(firms=3)
+    assert made.cosign(["firm-0", "firm-1", "firm-2"])
+    assert len(made.log.policy.witnesses) == 4
+
+
+def test_everything_survives_reopening(path: Path) -> None:
+    made = Consortium(location=path)
+    made.task()
+    made.train()
+    assert made.cosign()
+    made.log.append([attest(made)])
+    before = (made.log.state, made.log.root, made.log.final(), made.log.final_size)
+    log = reopen(made, path)
+    assert (log.state, log.root, log.final(), log.final_size) == before
+    assert (log.origin, log.cid) == (ORIGIN, CID)
+    assert log.append([attest(made)]) == [log.size - 1]
+
+
+def test_one_sequencer_at_a_time(path: Path) -> None:
+    made = Consortium(location=path)
+    with pytest.raises(StoreError, match="another sequencer"):
+        Log.open(path, made.keys["coordinator"])
+    with pytest.raises(StoreError, match="another sequencer"):
+        Log.create(path, ORIGIN, made.keys["coordinator"])
+    made.log.close()
+    Log.open(path, made.keys["coordinator"]).close()
+
+
+def test_a_lost_lock_still_cannot_fork_the_file(path: Path) -> None:
+    """Two sequencers on one file (the lock file was deleted): the second to write is refused."""
+    made = Consortium(location=path)
+    path.with_name("ledger.db.lock").unlink()
+    other = Log.open(path, made.keys["coordinator"], made.clock)
+    made.log.append([attest(made)])
+    with pytest.raises(StoreError, match="another process"):
+        other.append([attest(made, "firm-1")])
+
+
+def test_create_and_open_say_what_is_wrong(path: Path, tmp_path: Path) -> None:
+    made = Consortium(location=path)
+    made.log.close()
+    with pytest.raises(StoreError, match="already there"):
+        Log.create(path, ORIGIN, made.keys["coordinator"])
+    with pytest.raises(CheckpointError, match="not the key"):
+        Log.open(path, key_of("mallory"))
+    (tmp_path / "text.db").write_text("this is no database " * 100)
+    with pytest.raises(LedgerError, match=r"text\.db"):
+        Log.open(tmp_path / "text.db", made.keys["coordinator"])
+    with pytest.raises(StoreError, match="not a ledger"):
+        Log.open(tmp_path / "none.db", made.keys["coordinator"])
+
+
+def test_an_old_copy_is_refused(path: Path) -> None:
+    made = Consortium(location=path)
+    made.log.close()
+    old = path.read_bytes()
+    made.log = Log.open(path, made.keys["coordinator"], made.clock)
+    made.log.append([attest(made)])
+    made.cosign()
+    seen = made.witness("firm-0").size
+    made.log.close()
+    path.write_bytes(old)
+    with pytest.raises(Damaged, match="newest copy"):
+        Log.open(path, made.keys["coordinator"], at_least=seen)
+
+
+def test_a_flipped_byte_is_found_and_named(path: Path) -> None:
+    made = Consortium(location=path)
+    made.log.append([attest(made) for _ in range(20)])
+    made.log.checkpoint()
+    made.log.close()
+    with sqlite3.connect(path) as database:
+        raw = bytearray(database.execute("SELECT raw FROM entries WHERE idx = 13").fetchone()[0])
+        raw[200] ^= 1
+        database.execute("UPDATE entries SET raw = ? WHERE idx = 13", [bytes(raw)])
+    with pytest.raises(Damaged, match="entry 13"):
+        Log.open(path, made.keys["coordinator"])
+
+
+def test_an_entry_rewritten_with_all_its_hashes_is_named(path: Path) -> None:
+    """Someone who rewrites the leaf and every hash above it still lacks the issuer's signature."""
+    from ledger.merkle import Frontier
+
+    made = Consortium(location=path)
+    made.log.append([attest(made) for _ in range(20)])
+    made.log.checkpoint()
+    entries = made.log.entries(0, made.log.size)
+    made.log.close()
+    forged = bytearray(entries[13])
+    forged[-70] ^= 1  # in the payload's artifact
+    entries[13] = bytes(forged)
+    frontier, nodes = Frontier(), []
+    for raw in entries:
+        frontier, complete = frontier.append(leaf_hash(raw))
+        nodes += complete
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE entries SET raw = ? WHERE idx = 13", [entries[13]])
+        for (level, place), digest in nodes:
+            database.execute("UPDATE nodes SET hash = ? WHERE level = ? AND idx = ?", [digest, level, place])
+    with pytest.raises(Damaged, match="entry 13"):
+        Log.open(path, made.keys["coordinator"])
+
+
+def test_missing_entries_are_named(path: Path) -> None:
+    made = Consortium(location=path)
+    made.log.append([attest(made) for _ in range(5)])
+    made.log.checkpoint()
+    last = made.log.size - 1
+    made.log.close()
+    with sqlite3.connect(path) as database:
+        database.execute("DELETE FROM entries WHERE idx = ?", [last])
+    with pytest.raises(Damaged, match=f"entry {last}"):
+        Log.open(path, made.keys["coordinator"])
+    with sqlite3.connect(path) as database:
+        database.execute("DELETE FROM entries WHERE idx = 4")
+    with pytest.raises(Damaged, match="entry 4"):
+        Log.open(path, made.keys["coordinator"])
+
+
+def test_a_full_disk_changes_nothing(path: Path) -> None:
+    made = Consortium(location=path)
+    log = made.log
+    before = (log.size, log.root)
+    engine = log._store._engine
+    with engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreError, match="free space"):
+        log.append([attest(made) for _ in range(200)])
+    assert (log.size, log.root) == before
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+    assert log.append([attest(made)]) == [before[0]]
+
+
+APPENDER = """
+import sys
+sys.path[:0] = sys.argv[2:]
+from consortium_simulator import Consortium
+from ledger.log import Log
+from ledger.statement import decode_statement
+made = Consortium()
+log = Log.open(sys.argv[1], made.keys["coordinator"], made.clock)
+made.seed = str(log.size)
+while True:
+    raw = made.statement("attest", "firm-0", subject="s", artifact=made.hash())
+    print(log.append([raw])[0], raw.hex(), flush=True)
+    log.checkpoint()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals")
+def test_killed_at_any_moment_no_acknowledged_entry_is_lost(path: Path) -> None:
+    made = Consortium(location=path)
+    made.log.close()
+    roots = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+    acknowledged: dict[int, bytes] = {}
+    for lines in (1, 3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", APPENDER, str(path), *roots], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        for _ in range(lines):
+            index, raw = process.stdout.readline().split()
+            acknowledged[int(index)] = bytes.fromhex(raw)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        log = Log.open(path, made.keys["coordinator"], made.clock)
+        for index, statement in acknowledged.items():
+            assert log.entries(index, index + 1) == [statement]
+            assert log.append([statement]) == [index]
+        log.close()
