@@ -1,7 +1,7 @@
 """What a bank does: ask the score service, once or a million times, and trust only what is proved.
 
-The contract that both sides share stands in `server.scoring`: the generated messages, the form of a question,
-of a signed answer, and of its proof. None of what serves is imported here.
+The contract that both sides share stands in `clients.scoring`: the generated messages, the form of a
+question, of a signed answer, and of its proof. None of what serves is imported here.
 """
 
 import hashlib
@@ -19,16 +19,16 @@ from typing import Any, Self
 import grpc
 
 from clients.errors import ClientError
-from server.scoring import scores_pb2 as pb
-from server.scoring.proof import AnswerFileError as AnswerFileError
-from server.scoring.proof import AnswerVerifier as AnswerVerifier
-from server.scoring.proof import ScoredAnswer as ScoredAnswer
-from server.scoring.proof import UnprovenAnswer as UnprovenAnswer
-from server.scoring.proof import VerifiedAnswer as VerifiedAnswer
-from server.scoring.proof import verify_answer as verify_answer
-from server.scoring.query import ID_BYTES, Query
-from server.scoring.scores_pb2_grpc import ScoresStub
-from server.scoring.wire import query_to_message
+from clients.scoring import scores_pb2 as pb
+from clients.scoring.proof import AnswerFileError as AnswerFileError
+from clients.scoring.proof import AnswerVerifier as AnswerVerifier
+from clients.scoring.proof import ScoredAnswer as ScoredAnswer
+from clients.scoring.proof import UnprovenAnswer as UnprovenAnswer
+from clients.scoring.proof import VerifiedAnswer as VerifiedAnswer
+from clients.scoring.proof import verify_answer as verify_answer
+from clients.scoring.query import ID_BYTES, Query
+from clients.scoring.scores_pb2_grpc import ScoresStub
+from clients.scoring.wire import query_to_message
 
 SALT_BYTES = 32
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")

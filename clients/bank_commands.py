@@ -11,7 +11,6 @@ import typer
 
 from clients.errors import ClientError
 from ledger.errors import LedgerError
-from server.errors import ServerError
 
 if TYPE_CHECKING:
     from clients.bank import VerifiedAnswer
@@ -70,7 +69,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check a kept answer: signature, question, model, and the receipt of its release. Needs no network."""
-    from server.scoring.proof import AnswerVerifier, ScoredAnswer
+    from clients.scoring.proof import AnswerVerifier, ScoredAnswer
 
     with _answering(as_json):
         verifier = AnswerVerifier.from_home(home, policy)
@@ -82,7 +81,7 @@ def _answering(as_json: bool) -> Iterator[None]:
     """Turn an expected error into one line (or one JSON document) and its exit code."""
     try:
         yield
-    except (ClientError, LedgerError, ServerError) as error:
+    except (ClientError, LedgerError) as error:
         if as_json:
             typer.echo(json.dumps({"ok": False, "problem": str(error)}))
         else:

@@ -15,16 +15,15 @@ from typing import Any
 import grpc
 
 from clients.errors import ClientError
+from clients.scoring import scores_pb2 as pb
+from clients.scoring.answer import BadAnswer, Release, answer_query, sign_answer
+from clients.scoring.wire import answer_to_message, query_from_message
 from clients.tasks.scorecard import Scorer
 from ledger.keys import SigningKey
 from server.certificates import BadCertificate, identity_of
 from server.errors import ServerError
-from server.scoring import scores_pb2 as pb
-from server.scoring.answer import Release, answer_query, sign_answer
-from server.scoring.query import BadQuery
 from server.scoring.quota import OverQuota, Quota
 from server.scoring.recording import NotRecorded, QueryRecord, Recorder
-from server.scoring.wire import answer_to_message, query_from_message
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +132,9 @@ class Desk:
             await self.record(
                 QueryRecord(bank, query.purpose, query.subject_commitment, digest, published.model_hash)
             )
-        except (BadQuery, ClientError) as error:
+        except BadAnswer as error:  # the scorer is at fault, not the bank
+            raise _failed(message.task) from error
+        except ClientError as error:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
         except OverQuota as error:
             raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)) from error
@@ -144,7 +145,11 @@ class Desk:
         except Refused:
             raise
         except Exception as error:
-            # What went wrong inside stays inside: it may quote the applicant or the model.
-            logger.exception("the scorer of %r failed", message.task)
-            raise Refused(grpc.StatusCode.INTERNAL, "the service failed on this question") from error
+            raise _failed(message.task) from error
         return answer_to_message(answer, signed, published.proof)
+
+
+def _failed(task: str) -> Refused:
+    """What went wrong inside stays inside, in the log: it may quote the applicant or the model."""
+    logger.exception("the scorer of %r failed", task)
+    return Refused(grpc.StatusCode.INTERNAL, "the service failed on this question")

@@ -14,11 +14,11 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from clients.scoring import scores_pb2 as pb
+from clients.scoring.scores_pb2_grpc import ScoresServicer, add_ScoresServicer_to_server
 from server.certificates import AUTHORITY_CERTIFICATE, TLS_CERTIFICATE, TLS_KEY
 from server.errors import ServerError
-from server.scoring import scores_pb2 as pb
 from server.scoring.desk import Desk, Refused
-from server.scoring.scores_pb2_grpc import ScoresServicer, add_ScoresServicer_to_server
 
 logger = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clients.bank import AnswerVerifier, commit_to_subject, new_query
 from clients.errors import ClientError
+from clients.scoring.query import Query
 from clients.tasks.scorecard import Reason, Score
 from ledger.checkpoint import Checkpoint, SignedCheckpoint, cosign, sign_checkpoint, witness_name
 from ledger.keys import SigningKey
@@ -19,7 +20,6 @@ from ledger.receipt import make_receipt
 from ledger.statement import sign_statement
 from server.certificates import CertificateAuthority, install_certificate, request_certificate
 from server.scoring.desk import Desk, PublishedScorer
-from server.scoring.query import Query
 from server.scoring.quota import Quota
 from server.scoring.recording import QueryRecord
 from server.scoring.service import Tls, serving

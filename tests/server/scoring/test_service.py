@@ -11,14 +11,13 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from score_world import ToyScorer, World, query
 
 from clients.bank import BankClient, Declined, ScoredAnswer, ServiceUnreachable, UnprovenAnswer
+from clients.scoring import scores_pb2 as pb
+from clients.scoring.scores_pb2_grpc import ScoresStub
+from clients.scoring.wire import query_to_message
 from clients.tasks.scorecard import Score
-from server.scoring import generate
-from server.scoring import scores_pb2 as pb
 from server.scoring.desk import Desk, PublishedScorer
 from server.scoring.recording import NotRecorded, QueryRecord
-from server.scoring.scores_pb2_grpc import ScoresStub
 from server.scoring.service import SERVICE, CannotServe, Tls, serving
-from server.scoring.wire import query_to_message
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +37,6 @@ def channel(world: World, address: str) -> Iterator[Any]:
     parts = [(home / name).read_bytes() for name in ("ca.crt", "tls.key", "tls.crt")]
     with grpc.secure_channel(address, grpc.ssl_channel_credentials(*parts)) as channel:
         yield channel
-
-
-def test_the_generated_code_is_up_to_date(tmp_path: Path) -> None:
-    generate.generate(tmp_path)
-    for name in generate.GENERATED:
-        committed = generate.ROOT / "server" / "scoring" / name
-        assert (tmp_path / "server" / "scoring" / name).read_text() == committed.read_text(), (
-            f"{name} is old: run python -m server.scoring.generate"
-        )
 
 
 def test_health_and_reflection(channel: Any) -> None:

@@ -11,13 +11,13 @@ from typing import Self
 import cbor2
 
 from clients.errors import ClientError
+from clients.scoring.answer import Answer, BadAnswer, open_answer, read_answer
+from clients.scoring.query import BadQuery, Query
 from ledger.encoding import EncodingError, decode_item
 from ledger.errors import LedgerError
 from ledger.keys import PublicKey
 from ledger.policy import Policy
 from ledger.receipt import VerifiedReceipt, verify_receipt
-from server.scoring.answer import Answer, BadAnswer, open_answer, read_answer
-from server.scoring.query import BadQuery, Query
 
 POLICY_FILE = "policy.txt"
 SCORER_KEY_FILE = "scorer.pub"

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import cbor2
 
+from clients.errors import ClientError
+from clients.scoring.query import Query
 from clients.tasks.scorecard import Reason, Score
 from ledger.encoding import EncodingError, decode, decode_item, encode
 from ledger.keys import BadSignature, PublicKey, SigningKey
-from server.errors import ServerError
-from server.scoring.query import Query
 
 CONTENT_TYPE = "application/vnd.artesian.score-answer+cbor"
 PPM = 1_000_000
@@ -36,7 +36,7 @@ _KINDS: dict[str, type] = {
 }
 
 
-class BadAnswer(ServerError):
+class BadAnswer(ClientError):
     """A signed answer does not hold: damaged, forged, or not an answer."""
 
     exit_code = 1

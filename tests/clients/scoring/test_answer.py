@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clients.scoring.answer import BadAnswer, Release, answer_query, open_answer, read_answer, sign_answer
+from clients.scoring.query import BadQuery, Query
 from clients.tasks.scorecard import Reason, Score
 from ledger.keys import SigningKey
 from ledger.statement import StatementError, decode_statement, sign_statement
-from server.scoring.answer import BadAnswer, Release, answer_query, open_answer, read_answer, sign_answer
-from server.scoring.query import BadQuery, Query
 
 KEY = SigningKey.from_seed(b"k" * 32)
 RELEASE = Release(b"m" * 32, b"r" * 32, b"s" * 32)

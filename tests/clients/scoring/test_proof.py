@@ -3,16 +3,20 @@
 import dataclasses
 import hashlib
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "server" / "scoring"))
+
 from score_world import CID, MODEL, World, proof_of, publish, query
 
 from clients.bank import AnswerFileError, AnswerVerifier, BankClient, ScoredAnswer, UnprovenAnswer
+from clients.scoring.answer import Release, answer_query, sign_answer
 from ledger.keys import SigningKey
-from server.scoring.answer import Release, answer_query, sign_answer
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,18 @@
-"""Generate the protobuf code from scores.proto: `python -m server.scoring.generate`."""
+"""Generate the protobuf code from scores.proto: `python -m clients.scoring.generate`."""
 
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PROTO = Path("server/scoring/scores.proto")
+PROTO = Path("clients/scoring/scores.proto")
 GENERATED = ("scores_pb2.py", "scores_pb2.pyi", "scores_pb2_grpc.py")
 
 
 def generate(out: Path) -> None:
-    """Write the generated modules under `out`/server/scoring.
+    """Write the generated modules under `out`/clients/scoring.
 
     The path of the .proto below the repository root is what makes the generated code import as
-    `server.scoring.scores_pb2`.
+    `clients.scoring.scores_pb2`.
 
     Raises:
         RuntimeError: the compiler refused the .proto; it has said why on standard error.

@@ -1,8 +1,8 @@
 """Questions and answers as protobuf messages, and back."""
 
-from server.scoring import scores_pb2 as pb
-from server.scoring.answer import Answer
-from server.scoring.query import BadQuery, Query
+from clients.scoring import scores_pb2 as pb
+from clients.scoring.answer import Answer
+from clients.scoring.query import BadQuery, Query
 
 
 def query_to_message(query: Query) -> pb.ScoreRequest:

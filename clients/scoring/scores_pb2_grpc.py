@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from server.scoring import scores_pb2 as server_dot_scoring_dot_scores__pb2
+from clients.scoring import scores_pb2 as clients_dot_scoring_dot_scores__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in server/scoring/scores_pb2_grpc.py depends on'
+        + ' but the generated code in clients/scoring/scores_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,13 +36,13 @@ class ScoresStub:
         """
         self.Score = channel.unary_unary(
                 '/artesian.scoring.v1.Scores/Score',
-                request_serializer=server_dot_scoring_dot_scores__pb2.ScoreRequest.SerializeToString,
-                response_deserializer=server_dot_scoring_dot_scores__pb2.ScoreAnswer.FromString,
+                request_serializer=clients_dot_scoring_dot_scores__pb2.ScoreRequest.SerializeToString,
+                response_deserializer=clients_dot_scoring_dot_scores__pb2.ScoreAnswer.FromString,
                 _registered_method=True)
         self.ScoreMany = channel.stream_stream(
                 '/artesian.scoring.v1.Scores/ScoreMany',
-                request_serializer=server_dot_scoring_dot_scores__pb2.ScoreRequest.SerializeToString,
-                response_deserializer=server_dot_scoring_dot_scores__pb2.ScoreResult.FromString,
+                request_serializer=clients_dot_scoring_dot_scores__pb2.ScoreRequest.SerializeToString,
+                response_deserializer=clients_dot_scoring_dot_scores__pb2.ScoreResult.FromString,
                 _registered_method=True)
 
 
@@ -69,13 +69,13 @@ def add_ScoresServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Score': grpc.unary_unary_rpc_method_handler(
                     servicer.Score,
-                    request_deserializer=server_dot_scoring_dot_scores__pb2.ScoreRequest.FromString,
-                    response_serializer=server_dot_scoring_dot_scores__pb2.ScoreAnswer.SerializeToString,
+                    request_deserializer=clients_dot_scoring_dot_scores__pb2.ScoreRequest.FromString,
+                    response_serializer=clients_dot_scoring_dot_scores__pb2.ScoreAnswer.SerializeToString,
             ),
             'ScoreMany': grpc.stream_stream_rpc_method_handler(
                     servicer.ScoreMany,
-                    request_deserializer=server_dot_scoring_dot_scores__pb2.ScoreRequest.FromString,
-                    response_serializer=server_dot_scoring_dot_scores__pb2.ScoreResult.SerializeToString,
+                    request_deserializer=clients_dot_scoring_dot_scores__pb2.ScoreRequest.FromString,
+                    response_serializer=clients_dot_scoring_dot_scores__pb2.ScoreResult.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -103,8 +103,8 @@ class Scores:
             request,
             target,
             '/artesian.scoring.v1.Scores/Score',
-            server_dot_scoring_dot_scores__pb2.ScoreRequest.SerializeToString,
-            server_dot_scoring_dot_scores__pb2.ScoreAnswer.FromString,
+            clients_dot_scoring_dot_scores__pb2.ScoreRequest.SerializeToString,
+            clients_dot_scoring_dot_scores__pb2.ScoreAnswer.FromString,
             options,
             channel_credentials,
             insecure,
@@ -130,8 +130,8 @@ class Scores:
             request_iterator,
             target,
             '/artesian.scoring.v1.Scores/ScoreMany',
-            server_dot_scoring_dot_scores__pb2.ScoreRequest.SerializeToString,
-            server_dot_scoring_dot_scores__pb2.ScoreResult.FromString,
+            clients_dot_scoring_dot_scores__pb2.ScoreRequest.SerializeToString,
+            clients_dot_scoring_dot_scores__pb2.ScoreResult.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import cbor2
 
-from server.errors import ServerError
+from clients.errors import ClientError
 
 ID_BYTES = 16
 DIGEST_BYTES = 32
@@ -18,7 +18,7 @@ MAX_TEXT_BYTES = 1024
 _SLUG = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}\Z")
 
 
-class BadQuery(ServerError):
+class BadQuery(ClientError):
     """The question cannot be asked as it stands."""
 
     exit_code = 2
