@@ -21,7 +21,7 @@ from ledger.checkpoint import (
     sign_checkpoint,
     verify_cosignature,
 )
-from ledger.errors import LedgerError
+from ledger.errors import Damaged, LedgerError
 from ledger.finality import consortium_policy
 from ledger.keys import SigningKey
 from ledger.merkle import Frontier, consistency_proof, inclusion_proof
@@ -30,7 +30,7 @@ from ledger.receipt import make_receipt
 from ledger.replay import Replayed, replay, step
 from ledger.rules import State, initial
 from ledger.statement import decode_statement
-from ledger.store import Damaged, Store
+from ledger.store import Store
 
 Clock: TypeAlias = Callable[[], float]
 """Seconds since the epoch."""
@@ -230,6 +230,11 @@ class Log:
     def final_size(self) -> int:
         """How many entries are final."""
         return 0 if self._final is None else self._final[0]
+
+    @property
+    def checkpoints(self) -> int:
+        """How many checkpoints have been signed."""
+        return len(self._notes)
 
     @property
     def policy(self) -> Policy:

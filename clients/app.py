@@ -1,0 +1,71 @@
+"""The Flower ClientApp of a firm: hands each message to the firm at this node and sends its answer or refusal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from clients import participation
+from clients.errors import ClientError
+from clients.firm import Firm, open_firm
+from clients.messages import HELLO, OPEN, PAIR, REQUESTS, TRAIN, WITNESS, pack, pack_refusal, unpack
+from clients.node import node_settings
+from ledger.errors import LedgerError
+
+log = logging.getLogger("artesian.firm")
+app = ClientApp()
+
+Handler = Callable[[Firm, Mapping[str, Any]], dict[str, Any]]
+
+
+def _respond(message: Message, context: Context, kind: str, handler: Handler) -> Message:
+    """Answer one message; whatever goes wrong becomes a refusal that tells no secrets."""
+    try:
+        request = unpack(message.content, REQUESTS[kind], kind)
+        home = node_settings(context).get("home")
+        if not isinstance(home, str):
+            raise ClientError(
+                "this node has no firm: start its SuperNode with --node-config \"home='/path'\""
+            )
+        content = pack(handler(open_firm(home), request))
+    except (ClientError, LedgerError) as error:
+        log.warning("%s refused: %s", kind, error)
+        content = pack_refusal(error)
+    except Exception as error:
+        log.exception("%s failed", kind)
+        content = pack_refusal(error)
+    return Message(content, reply_to=message)
+
+
+@app.query("hello")
+def hello(message: Message, context: Context) -> Message:
+    """Who are you?"""
+    return _respond(message, context, HELLO, participation.hello)
+
+
+@app.query("pair")
+def pair(message: Message, context: Context) -> Message:
+    """Set up pair secrets for an epoch."""
+    return _respond(message, context, PAIR, participation.pair)
+
+
+@app.query("witness")
+def witness(message: Message, context: Context) -> Message:
+    """Mirror, replay and cosign the ledger."""
+    return _respond(message, context, WITNESS, participation.witness)
+
+
+@app.train("update")
+def train(message: Message, context: Context) -> Message:
+    """Train and contribute to a round."""
+    return _respond(message, context, TRAIN, participation.train)
+
+
+@app.train("open")
+def open_round(message: Message, context: Context) -> Message:
+    """Help to open a round's sum."""
+    return _respond(message, context, OPEN, participation.open_sum)

@@ -1,0 +1,271 @@
+"""Private tables: read them (CSV, ARFF, Parquet) and check every cell against the task spec."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clients.errors import ClientError
+from clients.tasks.spec import Column, TaskSpec
+
+READABLE = (".csv", ".csv.gz", ".arff", ".arff.gz", ".parquet")
+SHOWN = 10  # violations named one by one; the rest are counted
+_FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+
+
+class TableUnreadable(ClientError):
+    """A file that cannot be read as a table."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One cell (or column, when row is None) that breaks the spec; rows count from 1, header not counted."""
+
+    column: str
+    row: int | None
+    problem: str
+
+    def __str__(self) -> str:
+        place = f"column {self.column!r}" + (f", row {self.row}" if self.row is not None else "")
+        return f"{place}: {self.problem}"
+
+
+class TableInvalid(ClientError):
+    """A table that does not fit its task spec: the first violations and how many there are."""
+
+    def __init__(self, where: str, violations: tuple[Violation, ...], count: int) -> None:
+        self.where, self.violations, self.count = where, violations, count
+        more = f" (and {count - 1} more; `artesian firm check` lists them)" if count > 1 else ""
+        super().__init__(f"{where}: {violations[0]}{more}")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A checked table: one array of length `rows` per column.
+
+    Numbers are float64 (NaN is missing), categories and texts str (`""` is missing), flags float64 (0, 1, NaN), dates
+    datetime64[D].
+    """
+
+    columns: dict[str, NDArray[Any]]
+    rows: int
+
+    def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Table:
+        """The records at `index` (integer positions or a mask), in that order."""
+        columns = {name: values[index] for name, values in self.columns.items()}
+        return Table(columns, len(next(iter(columns.values()))))
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """Read a file as a table of strings (missing cells are "").
+
+    Raises:
+        TableUnreadable: no such file, an unknown kind of file, or damaged content.
+    """
+    name = path.name.lower()
+    if not name.endswith(READABLE):
+        raise TableUnreadable(f"{path}: not one of {', '.join(READABLE)}")
+    try:
+        if name.endswith(".parquet"):
+            return _as_text(pd.read_parquet(path))
+        raw = gzip.decompress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes()
+        if ".arff" in name:
+            return _read_arff(raw.decode("utf-8"))
+        return pd.read_csv(io.BytesIO(raw), dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except OSError as error:
+        raise TableUnreadable(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, EOFError, NotImplementedError, StopIteration) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TableUnreadable(f"{path}: damaged or not a table: {reason}") from error
+
+
+def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Typed columns as text, so that every format is checked by the same rules."""
+    out = {}
+    for name in frame.columns:
+        values = frame[name]
+        text = values.map(lambda v: "" if v is None or v != v else str(v), na_action=None)
+        out[str(name)] = text.astype(object)
+    return pd.DataFrame(out)
+
+
+def _read_arff(text: str) -> pd.DataFrame:
+    from scipy.io import arff
+
+    records, _ = arff.loadarff(io.StringIO(text))
+    out = {}
+    for name in records.dtype.names:
+        values = records[name]
+        if values.dtype.kind == "S":
+            out[name] = np.char.decode(values, "utf-8").astype(object)
+        else:
+            out[name] = np.array(["" if v != v else repr(float(v)) for v in values], dtype=object)
+    frame = pd.DataFrame(out)
+    return frame.replace("?", "")
+
+
+def read_table(path: Path, spec: TaskSpec, *, labelled: bool = True) -> Table:
+    """Read a file and check it against the spec.
+
+    Args:
+        labelled: the label column must be there, and both of its classes.
+
+    Raises:
+        TableUnreadable: the file cannot be read.
+        TableInvalid: it does not fit the spec.
+    """
+    return check_frame(read_frame(path), spec, str(path), labelled=labelled)
+
+
+def check_frame(frame: pd.DataFrame, spec: TaskSpec, where: str, *, labelled: bool = True) -> Table:
+    """Check a table of strings against the spec and convert it; nothing is changed or dropped silently.
+
+    Columns that the spec does not name are ignored.
+
+    Raises:
+        TableInvalid: naming the first `SHOWN` violations by column and row, and their count.
+    """
+    found: list[Violation] = []
+    count = 0
+    columns: dict[str, NDArray[Any]] = {}
+    label = spec.label.column if spec.label is not None else None
+    if len(frame) == 0:
+        raise TableInvalid(where, (Violation(spec.column[0].name, None, "the table has no rows"),), 1)
+    for column in spec.column:
+        if column.name == label and not labelled:
+            continue
+        if column.name not in frame.columns:
+            found.append(Violation(column.name, None, "the column is missing"))
+            count += 1
+            continue
+        values, problems = _convert(column, frame[column.name].to_numpy(dtype=object))
+        columns[column.name] = values
+        count += len(problems)
+        found.extend(Violation(column.name, row + 1, text) for row, text in problems[: SHOWN - len(found)])
+    if not count and labelled and spec.label is not None:
+        extra = _check_label(spec, columns[spec.label.column])
+        found, count = list(extra[:SHOWN]), len(extra)
+    if not count and spec.series is not None:
+        extra = _check_series(spec, columns)
+        found, count = list(extra[:SHOWN]), len(extra)
+    if count:
+        raise TableInvalid(where, tuple(found[:SHOWN]), count)
+    return Table(columns, len(frame))
+
+
+_Problems = list[tuple[int, str]]
+
+
+def _convert(column: Column, raw: NDArray[Any]) -> tuple[NDArray[Any], _Problems]:
+    text = np.array([str(v).strip() for v in raw], dtype=object)
+    missing = np.isin(text.astype(str), ["", *column.missing_values])
+    convert: dict[
+        str, Callable[[Column, NDArray[Any], NDArray[np.bool_]], tuple[NDArray[Any], _Problems]]
+    ] = {
+        "number": _numbers,
+        "category": _categories,
+        "flag": _flags,
+        "date": _dates,
+        "text": _texts,
+    }
+    values, problems = convert[column.kind](column, text, missing)
+    if column.missing == "refused":
+        problems += [(int(i), "the value is missing") for i in np.flatnonzero(missing)]
+    return values, sorted(problems)
+
+
+def _numbers(
+    column: Column, text: NDArray[Any], missing: NDArray[np.bool_]
+) -> tuple[NDArray[Any], _Problems]:
+    values = pd.to_numeric(pd.Series(np.where(missing, "nan", text)), errors="coerce").to_numpy(
+        dtype=np.float64
+    )
+    bad = ~missing & ~np.isfinite(values)
+    problems = [(int(i), f"{_short(text[i])} is not a number") for i in np.flatnonzero(bad)]
+    assert column.min is not None
+    assert column.max is not None
+    outside = np.isfinite(values) & ((values < column.min) | (values > column.max))
+    bounds = f"outside {column.min:g} to {column.max:g}" + (f" {column.unit}" if column.unit else "")
+    problems += [(int(i), f"{_short(text[i])} is {bounds}") for i in np.flatnonzero(outside)]
+    return values, problems
+
+
+def _categories(
+    column: Column, text: NDArray[Any], missing: NDArray[np.bool_]
+) -> tuple[NDArray[Any], _Problems]:
+    values = _same_number_spelling(np.where(missing, "", text).astype(str), column.values)
+    unknown = ~missing & ~np.isin(values, column.values)
+    allowed = ", ".join(column.values[:8]) + (", …" if len(column.values) > 8 else "")
+    problems = [
+        (int(i), f"unknown category {_short(text[i])} (known: {allowed})") for i in np.flatnonzero(unknown)
+    ]
+    return values, problems
+
+
+def _same_number_spelling(values: NDArray[np.str_], known: tuple[str, ...]) -> NDArray[np.str_]:
+    """Let "2.0" (as Parquet and ARFF spell codes) be the category "2" where only the latter is known."""
+    trimmed = np.char.replace(values, ".0", "")
+    use = ~np.isin(values, known) & np.isin(trimmed, known)
+    return np.where(use, trimmed, values)
+
+
+def _flags(column: Column, text: NDArray[Any], missing: NDArray[np.bool_]) -> tuple[NDArray[Any], _Problems]:
+    parsed = [_FLAGS.get(str(v).lower().removesuffix(".0")) for v in text]
+    values = np.array([np.nan if v is None else float(v) for v in parsed], dtype=np.float64)
+    bad = ~missing & np.isnan(values)
+    return values, [(int(i), f"{_short(text[i])} is not true or false") for i in np.flatnonzero(bad)]
+
+
+def _dates(column: Column, text: NDArray[Any], missing: NDArray[np.bool_]) -> tuple[NDArray[Any], _Problems]:
+    parsed = pd.to_datetime(pd.Series(np.where(missing, "", text)), format="ISO8601", errors="coerce")
+    bad = ~missing & parsed.isna().to_numpy()
+    problems = [(int(i), f"{_short(text[i])} is not a date like 2026-01-31") for i in np.flatnonzero(bad)]
+    return parsed.to_numpy().astype("datetime64[D]"), problems
+
+
+def _texts(column: Column, text: NDArray[Any], missing: NDArray[np.bool_]) -> tuple[NDArray[Any], _Problems]:
+    return np.where(missing, "", text).astype(str), []
+
+
+def _check_label(spec: TaskSpec, values: NDArray[Any]) -> list[Violation]:
+    assert spec.label is not None
+    label = spec.label
+    positive = label_mask(values, label.positive)
+    negative = label_mask(values, label.negative)
+    neither = np.flatnonzero(~positive & ~negative)
+    if len(neither):
+        return [
+            Violation(label.column, int(i) + 1, f"{_short(values[i])} is no label value") for i in neither
+        ]
+    if positive.all() or negative.all():
+        only = "positive" if positive.all() else "negative"
+        return [Violation(label.column, None, f"every record is {only}: training needs both classes")]
+    return []
+
+
+def label_mask(values: NDArray[Any], wanted: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Which values of a label column are among `wanted`, comparing numbers as numbers."""
+    if values.dtype.kind == "f":
+        return np.isin(values, [float(w) for w in wanted])
+    return np.isin(values, wanted)
+
+
+def _check_series(spec: TaskSpec, columns: dict[str, NDArray[Any]]) -> list[Violation]:
+    assert spec.series is not None
+    keys = pd.DataFrame({"id": columns[spec.series.id], "date": columns[spec.series.date]})
+    twice = np.flatnonzero(keys.duplicated().to_numpy())
+    problem = "a second record of this series and day"
+    return [Violation(spec.series.date, int(i) + 1, problem) for i in twice]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return repr(text if len(text) <= 24 else text[:21] + "…")

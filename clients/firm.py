@@ -1,0 +1,158 @@
+"""A firm at home: its configuration, keys, tables, wallet, witness and masking keys, opened from one directory."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from clients.data import read_table
+from clients.errors import ClientError
+from clients.firm_config import FirmConfig, TaskAtFirm, load_firm_config
+from clients.masking.answer_book import AnswerBook
+from clients.masking.threshold import GroupPolicy
+from clients.noise import RandomStream
+from clients.round_secrets import RoundSecrets
+from clients.tasks.examples import Examples
+from clients.tasks.spec import load_spec
+from clients.tasks.task import Task, task_for
+from clients.wallet import Wallet
+from clients.witness import Witness
+from ledger.keys import SigningKey
+from ledger.policy import Policy
+
+
+class NotTakingPart(ClientError):
+    """The firm has no such task."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class PrivateTask:
+    """A task with the firm's own examples."""
+
+    settings: TaskAtFirm
+    task: Task
+    examples: Examples
+
+    @property
+    def dataset(self) -> str:
+        return self.settings.dataset or self.settings.data
+
+    @property
+    def unit(self) -> str:
+        return self.task.spec.privacy.words(self.task.spec.series)
+
+
+class Firm:
+    """One firm's state. What is on disk stays there between messages; tables are read once per process.
+
+    Raises (on use):
+        FirmConfigInvalid, TaskSpecInvalid, TableInvalid: what the operator must mend.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.config: FirmConfig = load_firm_config(home / "firm.toml")
+        self._tasks: dict[str, PrivateTask] = {}
+
+    @property
+    def member(self) -> str:
+        return self.config.member
+
+    @property
+    def in_memory(self) -> bool:
+        return self.config.experiment is not None and self.config.experiment.in_memory
+
+    @property
+    def group_policy(self) -> GroupPolicy:
+        """What this firm demands of a masked cohort."""
+        limits = self.config.limits
+        return GroupPolicy(limits.min_cohort, limits.colluders, limits.smallest_group)
+
+    @cached_property
+    def key(self) -> SigningKey:
+        return SigningKey.load(self.home / "signing.pem")
+
+    @cached_property
+    def policy(self) -> Policy:
+        """Which log and which witnesses this firm trusts, from its own `policy.txt`."""
+        return Policy.parse((self.home / "policy.txt").read_text(encoding="utf-8"))
+
+    @cached_property
+    def witness(self) -> Witness:
+        (log,) = self.policy.logs
+        return Witness(self._file("witness.sqlite"), self.key, self.member, log, self.config.cid)
+
+    @cached_property
+    def wallet(self) -> Wallet:
+        wallet = Wallet(self._file("wallet.sqlite"))
+        limits = self.config.limits
+        for settings in self.config.task:
+            unit = load_spec(self.home / settings.spec)
+            words = unit.privacy.words(unit.series)
+            dataset = settings.dataset or settings.data
+            wallet.set_cap(words, dataset, epsilon=limits.epsilon, delta=limits.delta)
+        return wallet
+
+    @cached_property
+    def answers(self) -> AnswerBook:
+        return AnswerBook(self._file("answers.sqlite"))
+
+    @cached_property
+    def round_secrets(self) -> RoundSecrets:
+        """Masking keys of the epoch and what is kept between the two trips of a round."""
+        return RoundSecrets(None if self.in_memory else self.home / "masking", secrets.token_bytes)
+
+    def task(self, name: str) -> PrivateTask:
+        """A task that the firm takes part in, with its own table encoded.
+
+        Raises:
+            NotTakingPart: it is not in `firm.toml`.
+        """
+        if name not in self._tasks:
+            settings = next((one for one in self.config.task if one.name == name), None)
+            if settings is None:
+                raise NotTakingPart(
+                    f"{self.member} takes no part in the task {name!r}: its firm.toml does not name it"
+                )
+            task = task_for(load_spec(self.home / settings.spec))
+            examples = task.examples(read_table(self.home / settings.data, task.spec))
+            self._tasks[name] = PrivateTask(settings, task, examples)
+        return self._tasks[name]
+
+    def stream(self, *labels: str | int) -> RandomStream:
+        """A fresh stream for noise, sampling and rounding: secure, or of the experiment's seed."""
+        if self.config.experiment is None:
+            return RandomStream.secure()
+        return RandomStream.seeded(self.config.experiment.seed, self.member, *labels)
+
+    def close(self) -> None:
+        """Give files back. The firm must not be used afterwards."""
+        for name in ("witness", "wallet", "answers"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
+
+    def _file(self, name: str) -> Path | None:
+        return None if self.in_memory else self.home / name
+
+
+_open: dict[str, Firm] = {}
+
+
+def open_firm(home: str | os.PathLike[str], make: Callable[[Path], Firm] = Firm) -> Firm:
+    """The firm at `home`, opened once per process: reading its tables for every message would cost more than training."""
+    key = os.path.realpath(home)
+    if key not in _open:
+        _open[key] = make(Path(key))
+    return _open[key]
+
+
+def close_firms() -> None:
+    """Close every firm that this process has opened."""
+    while _open:
+        _open.popitem()[1].close()

@@ -1,0 +1,81 @@
+"""`firm.toml`: who this firm is, where its tables are, and what it will never agree to. Never leaves the firm."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from clients.errors import ClientError
+from clients.tasks.spec import Slug, describe_validation
+
+
+class FirmConfigInvalid(ClientError):
+    """A `firm.toml` that cannot be used; the message names the file and the key."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskAtFirm(_Part):
+    """A task that this firm takes part in. Paths are relative to the firm's home.
+
+    `units` is the number of privacy units that the firm *declares*: a round figure that its operator makes public,
+    not a count that a program takes from the data, since an exact count would say something about every unit.
+    """
+
+    name: Slug
+    spec: str
+    data: str
+    dataset: str | None = None  # tables with the same name share one account in the wallet
+    units: int = Field(ge=1)
+
+
+class Limits(_Part):
+    """What the firm insists on; a plan outside is refused and costs nothing."""
+
+    min_cohort: int = Field(default=5, ge=3)
+    colluders: int = Field(default=1, ge=0)  # firms that may side with a lying coordinator
+    smallest_group: int = Field(default=2, ge=2)  # fewest honest firms whose sum may ever be opened
+    aggregation: tuple[Literal["masked", "plain"], ...] = ("masked",)
+    without_privacy: bool = False
+    without_ledger: bool = False
+    epsilon: float = Field(default=8.0, gt=0)  # the cap over the lifetime of a data set
+    delta: float = Field(default=1e-5, gt=0, lt=1)
+
+
+class Experiment(_Part):
+    """For research on one machine only: noise from a seed, nothing kept on disk."""
+
+    seed: int
+    in_memory: bool = False
+    gradients: Literal["auto", "opacus"] = "auto"
+
+
+class FirmConfig(_Part):
+    """A whole `firm.toml`."""
+
+    member: Slug
+    cid: str = Field(min_length=1)
+    task: tuple[TaskAtFirm, ...] = ()
+    limits: Limits = Limits()
+    experiment: Experiment | None = None
+
+
+def load_firm_config(path: Path) -> FirmConfig:
+    """Read a `firm.toml`.
+
+    Raises:
+        FirmConfigInvalid: missing, not TOML, or against the rules; one line says where.
+    """
+    try:
+        return FirmConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise FirmConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FirmConfigInvalid(f"{path}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise FirmConfigInvalid(f"{path}: {describe_validation(error)}") from error

@@ -1,0 +1,93 @@
+"""The messages of a round, between the coordinator and a firm: their fields, their encoding, their refusals.
+
+Every message is one deterministic CBOR map in one field of a Flower record, so that what is signed and hashed is
+what travels. A reply is either the answer or a typed refusal; nothing of an exception's text but its one line for
+people ever leaves a firm, and of unforeseen errors not even that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flwr.app import ConfigRecord, RecordDict
+
+from clients.errors import ClientError
+from clients.masking import wire
+from ledger.errors import LedgerError
+
+HELLO = "query.hello"
+PAIR = "query.pair"
+WITNESS = "query.witness"
+TRAIN = "train.update"
+OPEN = "train.open"
+
+_RECORD, _FIELD, _REFUSED = "artesian", "message", "refused"
+
+REQUESTS: Mapping[str, Mapping[str, type]] = {
+    HELLO: {"cid": str, "task": str, "epoch": int},
+    PAIR: {"epoch": int, "announcements": dict, "signing_keys": dict},
+    WITNESS: {"entries": list, "checkpoint": str, "proof": list},
+    TRAIN: {
+        "statement": bytes,  # the signed `round`; without a ledger its bare payload
+        "receipt": bytes,
+        "sealed": dict,  # {sender: sealed pair secret}
+        "parameters": bytes,
+        "digests": dict,  # {model file: SHA-256}
+    },
+    OPEN: {"round": bytes, "headers": dict, "commits": dict, "inbound": dict, "news": bytes},
+}
+REPLIES: Mapping[str, Mapping[str, type]] = {
+    HELLO: {"member": str, "units": int, "announcement": bytes, "signing_key": bytes, "mirrored": int},
+    PAIR: {"sealed": dict},
+    WITNESS: {"cosignature": str, "mirrored": int},
+    TRAIN: {"contribution": bytes, "statement": bytes},
+    OPEN: {"reply": bytes, "cosignature": str, "mirrored": int},
+}
+
+
+class Refusal(ClientError):
+    """A firm says no: `code` for programs, and one line for people."""
+
+    exit_code = 1
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+def pack(fields: Mapping[str, Any]) -> RecordDict:
+    """A message as Flower carries it."""
+    return RecordDict({_RECORD: ConfigRecord({_FIELD: wire.encode(fields)})})
+
+
+def pack_refusal(error: Exception) -> RecordDict:
+    """The reply that says no. An error that the project did not raise on purpose shows its kind only."""
+    foreseen = isinstance(error, ClientError | LedgerError)
+    if isinstance(error, Refusal):
+        code, detail = error.code, error.detail
+    else:
+        code = type(error).__name__ if foreseen else "InternalError"
+        detail = (
+            str(error) if foreseen else "the firm's client failed; its operator finds the cause in its log"
+        )
+    return RecordDict({_RECORD: ConfigRecord({_REFUSED: wire.encode({"code": code, "detail": detail})})})
+
+
+def unpack(content: RecordDict, schema: Mapping[str, type], what: str) -> dict[str, Any]:
+    """Read a message or reply of the given fields.
+
+    Raises:
+        Refusal: the firm refused.
+        MalformedMessage: anything else that is not such a message.
+    """
+    record = content.config_records.get(_RECORD, ConfigRecord())
+    if _REFUSED in record:
+        fields = wire.decode(_as_bytes(record[_REFUSED]), {"code": str, "detail": str}, what)
+        raise Refusal(fields["code"][:64], " ".join(fields["detail"].split())[:500])
+    return wire.decode(_as_bytes(record.get(_FIELD)), schema, what)
+
+
+def _as_bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""

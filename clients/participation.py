@@ -1,0 +1,334 @@
+"""A firm's side of a round: check what is asked, train, pay, protect, and later help to open the sum, once.
+
+The order is the promise: every check comes before training, the wallet is charged before the update exists in a
+form that could leave, and the answer to the opening is on disk before it is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cbor2
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.firm import Firm, PrivateTask
+from clients.masking import wire
+from clients.masking.contribution import Contribution, protect
+from clients.masking.epoch import announce, open_pair_secrets, read_announcement, seal_pair_secrets
+from clients.masking.plain import expose
+from clients.masking.session import RosterEntry, Session
+from clients.masking.threshold import threshold_for
+from clients.masking.unmasking import answer
+from clients.messages import REQUESTS, Refusal
+from clients.model_files import model_digest, read_vector
+from clients.plan import MICRO, Plan
+from clients.training import Protection, private_gradient_sum
+from ledger.genesis import record
+from ledger.receipt import verify_receipt
+from ledger.rules import Phase
+from ledger.statement import decode_statement, sign_statement
+
+_OFFERED = "round"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A round as a firm has checked it."""
+
+    payload: Mapping[str, Any]
+    digest: bytes
+    plan: Plan
+
+    @property
+    def round_id(self) -> bytes:
+        return bytes(self.payload["id"])
+
+    @property
+    def cohort(self) -> list[str]:
+        return list(self.payload["cohort"])
+
+
+def hello(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Say who this firm is, how many units it declares for a task, and its masking key of the epoch."""
+    if request["cid"] != firm.config.cid:
+        raise Refusal("consortium", f"{firm.member} belongs to {firm.config.cid!r}, not {request['cid']!r}")
+    keys = firm.round_secrets.epoch_keys(request["epoch"])
+    units = firm.task(request["task"]).settings.units
+    announcement = announce(keys, firm.config.cid, request["epoch"], firm.member, firm.key.sign)
+    mirrored = 0 if firm.config.limits.without_ledger else firm.witness.size
+    return {
+        "member": firm.member,
+        "units": units,
+        "announcement": announcement,
+        "signing_key": firm.key.public.raw,
+        "mirrored": mirrored,
+    }
+
+
+def pair(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Draw pair secrets with the firms of higher ids, sealed to their announced keys; keep this firm's half."""
+    epoch = request["epoch"]
+    roster = _roster(firm, epoch, request["announcements"], request["signing_keys"])
+    keys = firm.round_secrets.epoch_keys(epoch)
+    cid, sign = firm.config.cid, firm.key.sign
+    firm.round_secrets.keep_roster(epoch, roster)
+    pairs, sealed = seal_pair_secrets(keys, cid, epoch, firm.member, roster, sign, secrets.token_bytes)
+    firm.round_secrets.keep_pairs(epoch, pairs)
+    return {"sealed": sealed}
+
+
+def _roster(
+    firm: Firm, epoch: int, announcements: Mapping[str, bytes], claimed: Mapping[str, bytes]
+) -> list[RosterEntry]:
+    """Authenticated epoch keys: each is signed by the key under which its member is enrolled on the ledger."""
+    out = []
+    for member, raw in sorted(announcements.items()):
+        key = claimed.get(member, b"") if firm.config.limits.without_ledger else _enrolled_key(firm, member)
+        out.append(read_announcement(raw, firm.config.cid, epoch, member, key))
+    return out
+
+
+def _enrolled_key(firm: Firm, member: str) -> bytes:
+    known = firm.witness.state.members.get(member)
+    if known is None or not known.active or known.kind != "firm":
+        raise Refusal("roster", f"{member!r} is not an active firm on the ledger that {firm.member} mirrors")
+    return known.key.raw
+
+
+def witness(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Mirror the ledger's new entries, replay its rules over them, and cosign the checkpoint."""
+    line = firm.witness.advance(request["entries"], request["checkpoint"], request["proof"])
+    return {"cosignature": line, "mirrored": firm.witness.size}
+
+
+def train(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = time.time) -> dict[str, Any]:
+    """Take part in a round: the protected update and the signed statement about it.
+
+    Raises:
+        ClientError, LedgerError: the refusal; nothing was spent unless the wallet had already paid.
+    """
+    offer = read_offer(firm, request["statement"], request["receipt"])
+    private = firm.task(offer.payload["task"])
+    check_plan(firm, private, offer)
+    parameters = _parent(offer, private, request)
+    session = _session(firm, offer, private, request["sealed"])
+    reservation = None
+    cost = offer.plan.round_rdp()
+    if any(cost):
+        purpose = f"{offer.payload['task']}/{offer.round_id.hex()}"
+        reservation = firm.wallet.reserve(private.unit, private.dataset, purpose, cost)
+    values = _update(firm, offer, private, parameters, session)
+    if reservation is not None:
+        # Settled before anything is protected: from here on a crash leaves the spend on the books.
+        firm.wallet.settle(reservation)
+    contribution = _protect(firm, session, values)
+    statement = (
+        b"" if firm.config.limits.without_ledger else _statement(firm, offer, private, contribution, now())
+    )
+    return {"contribution": contribution.to_bytes(), "statement": statement}
+
+
+def read_offer(firm: Firm, statement: bytes, receipt: bytes) -> Offer:
+    """The round that is offered, proven final on the ledger and open in this firm's own mirror.
+
+    Raises:
+        ReceiptError, Refusal: it is not.
+    """
+    if firm.config.limits.without_ledger:
+        payload = cbor2.loads(statement)
+        return Offer(payload, hashlib.sha256(statement).digest(), Plan.from_map(payload["plan"]))
+    verify_receipt(receipt, statement, firm.policy)
+    read = decode_statement(statement)
+    if read.payload["t"] != _OFFERED:
+        raise Refusal("round", f"the statement offered is a {read.payload['t']!r} record, not a round")
+    known = firm.witness.state.rounds.get(read.payload["id"])
+    if known is None or known.digest != read.digest:
+        raise Refusal("round", f"the round is not in {firm.member}'s mirror of the ledger")
+    if known.phase is not Phase.OPEN:
+        raise Refusal("round", f"the round is {known.phase} already")
+    if not isinstance(read.payload["plan"], dict):
+        raise Refusal("plan", "the round holds no plan")
+    return Offer(read.payload, read.digest, Plan.from_map(read.payload["plan"]))
+
+
+def check_plan(firm: Firm, private: PrivateTask, offer: Offer) -> None:
+    """Hold the plan against the firm's own limits and the task's spec.
+
+    Raises:
+        Refusal: naming the limit.
+    """
+    plan, limits, cohort = offer.plan, firm.config.limits, offer.cohort
+    rules: list[tuple[bool, str, str]] = [
+        (plan.spec == private.task.spec.hash, "spec", "the plan is for another version of the task spec"),
+        (firm.member in cohort, "cohort", f"{firm.member} is not in the cohort"),
+        (
+            len(cohort) >= limits.min_cohort,
+            "cohort",
+            f"{len(cohort)} firms, this firm asks for at least {limits.min_cohort}",
+        ),
+        (
+            plan.aggregation in limits.aggregation,
+            "aggregation",
+            f"{plan.aggregation!r} is not among what this firm allows: {', '.join(limits.aggregation)}",
+        ),
+        (
+            plan.privacy != "none" or limits.without_privacy,
+            "privacy",
+            "the plan adds no noise; this firm trains with differential privacy only",
+        ),
+        (
+            plan.privacy != "distributed" or plan.aggregation == "masked" or limits.without_privacy,
+            "privacy",
+            "distributed noise protects only a masked sum, and the plan leaves updates unmasked",
+        ),
+        (
+            plan.privacy != "distributed" or plan.colluders >= limits.colluders,
+            "privacy",
+            f"the noise allows for {plan.colluders} colluders, this firm insists on {limits.colluders}",
+        ),
+        (
+            plan.delta <= limits.delta,
+            "privacy",
+            f"delta {plan.delta:g} is above this firm's {limits.delta:g}",
+        ),
+    ]
+    for holds, code, detail in rules:
+        if not holds:
+            raise Refusal(code, detail)
+    plan.check_grid(len(cohort))
+    if plan.aggregation == "masked":
+        least = threshold_for(len(cohort), colluders=limits.colluders, smallest_group=limits.smallest_group)
+        if plan.privacy == "distributed":
+            # With fewer contributions than this the sum would carry less noise than the plan says.
+            least = max(least, len(cohort) - plan.colluders)
+        if plan.threshold < least:
+            raise Refusal(
+                "threshold", f"{plan.threshold} firms could open the sum, this firm asks for {least}"
+            )
+
+
+def _parent(offer: Offer, private: PrivateTask, request: Mapping[str, Any]) -> NDArray[np.float64]:
+    """The model to train from, checked against the hash that the round names."""
+    digests = dict(request["digests"])
+    digests["parameters.safetensors"] = hashlib.sha256(request["parameters"]).digest()
+    if model_digest(digests) != offer.payload["parent_model"]:
+        raise Refusal("model", "the model sent is not the round's parent model")
+    parameters = read_vector(request["parameters"], "model")
+    if parameters.shape != (private.task.architecture.size,) or not np.isfinite(parameters).all():
+        raise Refusal("model", "the model sent does not fit the task")
+    return parameters
+
+
+def _session(firm: Firm, offer: Offer, private: PrivateTask, sealed: Mapping[str, bytes]) -> Session:
+    plan = offer.plan
+    if plan.aggregation == "masked":
+        pairs = firm.round_secrets.pairs(plan.epoch)
+        missing = {m: raw for m, raw in sealed.items() if m not in pairs.peers}
+        roster = firm.round_secrets.roster(plan.epoch)
+        if missing:
+            open_pair_secrets(firm.round_secrets.epoch_keys(plan.epoch), pairs, roster, missing)
+            firm.round_secrets.keep_pairs(plan.epoch, pairs)
+        entries = tuple(entry for entry in roster if entry.member in offer.cohort)
+    else:
+        entries = tuple(RosterEntry(member, bytes(32)) for member in sorted(offer.cohort))
+    return session_of(firm.config.cid, offer, entries, private.task.architecture.size)
+
+
+def session_of(cid: str, offer: Offer, entries: tuple[RosterEntry, ...], dimension: int) -> Session:
+    """The masked sum that a round's statement asks for; firms and the coordinator derive it alike."""
+    plan = offer.plan
+    return Session(
+        cid=cid,
+        epoch=plan.epoch,
+        round_id=offer.round_id,
+        roster=entries,
+        model=bytes(offer.payload["parent_model"]),
+        dimension=dimension,
+        ring_bits=plan.ring_bits,
+        threshold=plan.threshold,
+        bound=plan.bound(len(offer.cohort)),
+        protection="masked" if plan.aggregation == "masked" else "plain",
+    )
+
+
+def _update(
+    firm: Firm, offer: Offer, private: PrivateTask, parameters: NDArray[np.float64], session: Session
+) -> NDArray[np.int64]:
+    plan = offer.plan
+    noise_std = plan.noise_std(len(offer.cohort))
+    protection = Protection(plan.clip, plan.box, noise_std, plan.sampling_rate)
+    stream = firm.stream(offer.payload["task"], plan.number)
+    experiment = firm.config.experiment
+    update = private_gradient_sum(
+        private.task.architecture,
+        parameters,
+        private.examples,
+        protection,
+        stream,
+        gradients="auto" if experiment is None else experiment.gradients,
+    )
+    # Noise already spans many grid steps, so it is rounded to the nearest; bare sums are rounded at random.
+    return session.quantiser.quantise(update, None if noise_std > 0.0 else stream.uniform)
+
+
+def _protect(firm: Firm, session: Session, values: NDArray[np.int64]) -> Contribution:
+    if session.protection == "plain":
+        return expose(session, firm.member, values)
+    pairs = firm.round_secrets.pairs(session.epoch)
+    contribution, kept = protect(
+        session, firm.member, values, pairs, secrets.token_bytes, policy=firm.group_policy, book=firm.answers
+    )
+    firm.round_secrets.keep_round(session.round_id, kept)
+    return contribution
+
+
+def _statement(
+    firm: Firm, offer: Offer, private: PrivateTask, contribution: Contribution, now_s: float
+) -> bytes:
+    payload = record(
+        "contribution",
+        cid=firm.config.cid,
+        record_id=secrets.token_bytes(16),
+        ts=int(now_s),
+        parent=offer.digest,
+        round=offer.round_id,
+        commit=contribution.commit,
+        n_bucket=private.settings.units,
+        rdp=list(offer.plan.round_rdp()),
+        clip=round(offer.plan.clip * MICRO),
+    )
+    return sign_statement(payload, issuer=firm.member, subject=offer.round_id.hex(), key=firm.key)
+
+
+def open_sum(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Help to open a round's sum, for the contributions that this firm sees on the ledger and no others."""
+    cosignature, mirrored = "", 0
+    if firm.config.limits.without_ledger:
+        commits = dict(request["commits"])
+    else:
+        news = wire.decode(request["news"], REQUESTS["query.witness"], "news of the ledger")
+        cosigned = witness(firm, news)
+        cosignature, mirrored = cosigned["cosignature"], cosigned["mirrored"]
+        current = firm.witness.state.rounds.get(request["round"])
+        if current is None or current.phase is not Phase.OPEN:
+            raise Refusal("round", "the round to open is not open in this firm's mirror of the ledger")
+        commits = {member: logged.commit for member, logged in current.contributions.items()}
+    kept = firm.round_secrets.kept_round(request["round"])
+    pairs = firm.round_secrets.pairs(kept.session.epoch)
+    reply = answer(
+        kept.session,
+        firm.member,
+        request["headers"],
+        commits,
+        request["inbound"],
+        kept,
+        pairs,
+        firm.answers,
+    )
+    return {"reply": reply.to_bytes(), "cosignature": cosignature, "mirrored": mirrored}

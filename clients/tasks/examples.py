@@ -1,0 +1,79 @@
+"""What training sees of a table: model inputs, targets, and which privacy unit each example belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+
+@dataclass(frozen=True)
+class Examples:
+    """`n` examples of `units` privacy units.
+
+    Attributes:
+        inputs: float64[n, d], dense or scipy CSR.
+        targets: float64[n].
+        offset: float64[n, outputs], a public part of the prediction that is not learned.
+        unit: int64[n], ascending, in [0, units): the privacy unit of each example.
+        units: number of privacy units.
+    """
+
+    inputs: Any
+    targets: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    unit: NDArray[np.int64]
+    units: int
+
+    def __post_init__(self) -> None:
+        if np.any(np.diff(self.unit) < 0):
+            raise ValueError("examples must be sorted by their privacy unit")
+
+    @cached_property
+    def row_norms(self) -> NDArray[np.float64]:
+        """float64[n], the Euclidean norm of each row of the inputs."""
+        squares = self.inputs.multiply(self.inputs) if sparse.issparse(self.inputs) else self.inputs**2
+        return np.sqrt(np.asarray(squares.sum(axis=1), dtype=np.float64).ravel())
+
+    @property
+    def one_each(self) -> bool:
+        """Whether every unit has exactly one example."""
+        return self.units == len(self.targets)
+
+    def sample(self, chosen: NDArray[np.bool_]) -> Examples:
+        """The examples of the units that `chosen` (bool[units]) names, renumbered."""
+        keep = chosen[self.unit]
+        renumbered = np.cumsum(chosen) - 1
+        return Examples(
+            self.inputs[keep],
+            self.targets[keep],
+            self.offset[keep],
+            renumbered[self.unit[keep]].astype(np.int64),
+            int(chosen.sum()),
+        )
+
+
+def one_hot(codes: NDArray[np.int32], width: int) -> sparse.csr_array:
+    """Rows with one active column per group, scaled so that every row has Euclidean norm 1.
+
+    Args:
+        codes: int32[n, groups], the active column of each group.
+
+    Returns:
+        float64 CSR [n, width].
+    """
+    rows, groups = codes.shape
+    data = np.full(rows * groups, 1.0 / np.sqrt(groups))
+    pointers = np.arange(rows + 1, dtype=np.int64) * groups
+    return sparse.csr_array((data, codes.ravel(), pointers), shape=(rows, width))
+
+
+def average_within_units(unit: NDArray[np.int64], units: int) -> sparse.csr_array:
+    """The matrix [units, n] that averages the examples of each unit."""
+    counts = np.bincount(unit, minlength=units)
+    weights = 1.0 / counts[unit]
+    return sparse.csr_array((weights, (unit, np.arange(len(unit)))), shape=(units, len(unit)))

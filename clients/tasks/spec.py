@@ -1,0 +1,306 @@
+"""Task specs: what is learned, from which columns, with which public bins, for which privacy unit.
+
+A spec is a TOML file that every member of a consortium reads and whose hash stands on the ledger. All that
+preprocessing needs (bounds, bins, categories, scales) is written in it, so nothing about preprocessing is ever
+learned from private data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from clients.errors import ClientError
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+class TaskSpecInvalid(ClientError):
+    """A task spec that cannot be used; the message names the file and the key."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Column(_Part):
+    """One column of the private table: its kind, its public bounds or categories, its missing values."""
+
+    name: str
+    kind: Literal["number", "category", "flag", "date", "text"]  # text: an identifier, never a feature
+    unit: str | None = None  # unit of measure, for people
+    min: float | None = None
+    max: float | None = None
+    values: tuple[str, ...] = ()  # the categories; any other value is a violation
+    missing: Literal["refused", "allowed"] = "refused"
+    missing_values: tuple[str, ...] = ()  # spellings of "missing" besides the empty cell
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.kind == "number":
+            if self.min is None or self.max is None:
+                raise ValueError(f"column {self.name!r}: a number needs public bounds, min and max")
+            if not self.min < self.max:
+                raise ValueError(f"column {self.name!r}: min must be below max")
+        if self.kind == "category" and len(set(self.values)) < 2:
+            raise ValueError(f"column {self.name!r}: a category needs at least two values")
+        return self
+
+
+class Derived(_Part):
+    """A number computed from other columns of the same record by a public formula."""
+
+    name: str
+    op: Literal["ratio", "difference", "sum", "mean", "max", "min", "count_above"]
+    of: tuple[str, ...] = Field(min_length=1)
+    value: float = 0.0  # the threshold of count_above
+
+    @model_validator(mode="after")
+    def _arity(self) -> Self:
+        if self.op in ("ratio", "difference") and len(self.of) != 2:
+            raise ValueError(f"derived {self.name!r}: {self.op} takes exactly two columns in 'of'")
+        return self
+
+
+class Feature(_Part):
+    """One group of public bins; exactly one bin of it is active for a record.
+
+    A number takes `bins` (the inner edges: `edges[i-1] <= x < edges[i]`), a category its own values or the
+    `groups` of values named here, a flag nothing, and a `cross` the product of the bins of other features.
+    """
+
+    code: Slug
+    text: str  # what a person is told when this group costs points
+    source: str | None = Field(default=None, alias="from")
+    bins: tuple[float, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
+    cross: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.source is None) == (not self.cross):
+            raise ValueError(f"feature {self.code!r}: give either 'from' or 'cross'")
+        if any(a >= b for a, b in zip(self.bins, self.bins[1:], strict=False)):
+            raise ValueError(f"feature {self.code!r}: bins must increase")
+        if self.cross and len(self.cross) < 2:
+            raise ValueError(f"feature {self.code!r}: a cross takes at least two features")
+        return self
+
+
+class Label(_Part):
+    """What is predicted for one record: `positive` values mean default, `negative` ones mean paid."""
+
+    column: str
+    positive: tuple[str, ...] = Field(min_length=1)
+    negative: tuple[str, ...] = Field(min_length=1)
+    base_rate: float = Field(gt=0, lt=1)  # public share of positives: the model's offset
+
+
+class Series(_Part):
+    """Daily series of one value, forecast `horizon_days` ahead from the last `lookback_days`."""
+
+    id: str
+    date: str
+    value: str
+    open: str | None = None  # a flag; closed days are neither learned nor judged
+    promotion: str | None = None  # a flag known for the whole horizon
+    holiday: str | None = None  # a flag known for the whole horizon
+    horizon_days: int = Field(default=14, ge=1, le=60)
+    lookback_days: int = Field(default=28, ge=14, le=120)
+    window_step_days: int = Field(default=7, ge=1)  # between the starts of windows inside one block
+    test_days: int = Field(default=84, ge=1)  # set aside at the end of every series, for evaluation
+
+
+class Unit(_Part):
+    """The privacy unit: all that one row, entity, block of days of one series, or series contributes."""
+
+    unit: Literal["row", "entity", "block", "series"]
+    entity: str | None = None  # the column that names the entity
+    max_rows: int = Field(default=1, ge=1)  # at most so many rows of one entity are used
+    block_days: int | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.unit == "entity" and self.entity is None:
+            raise ValueError("privacy: unit 'entity' needs 'entity', the column that names it")
+        if self.unit == "block" and self.block_days is None:
+            raise ValueError("privacy: unit 'block' needs 'block_days'")
+        return self
+
+    def words(self, series: Series | None) -> str:
+        """The unit as it is told to people."""
+        if self.unit == "entity":
+            return f"one {self.entity} (at most {self.max_rows} rows)"
+        if self.unit == "block" and series is not None:
+            return f"{self.block_days} days of one {series.id}"
+        if self.unit == "series" and series is not None:
+            return f"the whole series of one {series.id}"
+        return "one row"
+
+
+class Model(_Part):
+    """The model and its loss. `scorecard` is logistic regression on public bins; its offset is the base rate."""
+
+    kind: Literal["scorecard", "mlp", "linear-quantile"]
+    hidden: tuple[int, ...] = ()
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+    smoothing: float = Field(default=0.03, gt=0)  # width of the smoothed pinball loss, in units of the scale
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.kind == "mlp") != bool(self.hidden):
+            raise ValueError("model: 'hidden' belongs to kind 'mlp', which needs it")
+        ordered = all(a < b for a, b in zip(self.quantiles, self.quantiles[1:], strict=False))
+        if not ordered or not all(0 < q < 1 for q in self.quantiles) or 0.5 not in self.quantiles:
+            raise ValueError("model: quantiles must increase inside (0, 1) and include 0.5")
+        return self
+
+
+class ScoreScale(_Part):
+    """Points: `base_score` at `base_odds` (paid : default), `points_to_double` the odds."""
+
+    base_score: float = 600.0
+    base_odds: float = Field(default=20.0, gt=0)
+    points_to_double: float = Field(default=40.0, gt=0)
+
+
+class TaskSpec(_Part):
+    """A whole task spec. `hash` binds it; the ledger's `task` record carries it."""
+
+    name: Slug
+    kind: Literal["credit", "demand"]
+    version: int = Field(default=1, ge=1)
+    description: str = ""
+    privacy: Unit
+    model: Model
+    column: tuple[Column, ...] = Field(min_length=1)
+    derived: tuple[Derived, ...] = ()
+    feature: tuple[Feature, ...] = ()
+    label: Label | None = None
+    series: Series | None = None
+    score: ScoreScale = ScoreScale()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        columns = _unique([c.name for c in self.column] + [d.name for d in self.derived], "column")
+        _unique([f.code for f in self.feature], "feature")
+        if self.privacy.entity is not None and self.privacy.entity not in columns:
+            raise ValueError(f"privacy: entity {self.privacy.entity!r} is not a column")
+        if self.kind == "credit":
+            self._check_credit(columns)
+        else:
+            self._check_demand(columns)
+        return self
+
+    def _check_credit(self, columns: frozenset[str]) -> None:
+        if self.label is None or not self.feature:
+            raise ValueError("a credit task needs [label] and at least one [[feature]]")
+        if self.label.column not in columns:
+            raise ValueError(f"label: {self.label.column!r} is not a column")
+        if self.model.kind == "linear-quantile" or self.privacy.unit not in ("row", "entity"):
+            raise ValueError("a credit task takes model scorecard or mlp, and unit row or entity")
+        numbers = {c.name for c in self.column if c.kind == "number"}
+        for derived in self.derived:
+            for name in derived.of:
+                if name not in numbers:
+                    raise ValueError(f"derived {derived.name!r}: {name!r} is not a number column above it")
+            numbers.add(derived.name)
+        plain: set[str] = set()
+        by_name = {c.name: c for c in self.column}
+        for feature in self.feature:
+            for part in feature.cross:
+                if part not in plain:
+                    raise ValueError(f"feature {feature.code!r}: crosses {part!r}, no plain feature above it")
+            if feature.source is not None:
+                _check_source(feature, feature.source, numbers, by_name, self.label.column)
+                plain.add(feature.code)
+
+    def _check_demand(self, columns: frozenset[str]) -> None:
+        series = self.series
+        if series is None:
+            raise ValueError("a demand task needs [series]")
+        named = (series.id, series.date, series.value, series.open, series.promotion, series.holiday)
+        for name in named:
+            if name is not None and name not in columns:
+                raise ValueError(f"series: {name!r} is not a column")
+        if self.model.kind != "linear-quantile" or self.privacy.unit not in ("block", "series"):
+            raise ValueError("a demand task takes model linear-quantile, and unit block or series")
+        days = self.privacy.block_days
+        if days is not None and days < series.lookback_days + series.horizon_days:
+            raise ValueError("privacy: block_days must hold a whole window, lookback_days + horizon_days")
+
+    @property
+    def hash(self) -> bytes:
+        """SHA-256 of the spec's canonical JSON (32 bytes): the same for every spelling of the same spec."""
+        document = self.model_dump(mode="json", by_alias=True)
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).digest()
+
+
+def _unique(names: list[str], what: str) -> frozenset[str]:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{what} {name!r} is named twice")
+        seen.add(name)
+    return frozenset(seen)
+
+
+def _check_source(
+    feature: Feature, source: str, numbers: set[str], columns: dict[str, Column], label: str
+) -> None:
+    if source == label:
+        raise ValueError(f"feature {feature.code!r} reads the label {label!r}")
+    if source in numbers:
+        if not feature.bins or feature.groups:
+            raise ValueError(f"feature {feature.code!r}: {source!r} is a number and needs 'bins'")
+        return
+    column = columns.get(source)
+    if column is None or column.kind in ("date", "text"):
+        raise ValueError(f"feature {feature.code!r}: {source!r} is not a number, category or flag column")
+    if feature.bins:
+        raise ValueError(f"feature {feature.code!r}: {source!r} is a {column.kind} and takes no 'bins'")
+    grouped = [value for group in feature.groups for value in group]
+    if feature.groups and sorted(grouped) != sorted(column.values):
+        raise ValueError(
+            f"feature {feature.code!r}: 'groups' must hold every value of {source!r} exactly once"
+        )
+
+
+def load_spec(path: Path) -> TaskSpec:
+    """Read and check a task spec.
+
+    Raises:
+        TaskSpecInvalid: the file is missing, is not TOML, or breaks a rule; one line says where.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TaskSpecInvalid(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TaskSpecInvalid(f"{path}: not valid TOML: {error}") from error
+    return parse_spec(document, str(path))
+
+
+def parse_spec(document: dict[str, object], where: str) -> TaskSpec:
+    """Build a task spec from parsed TOML; `where` names it in errors."""
+    try:
+        return TaskSpec.model_validate(document)
+    except ValidationError as error:
+        raise TaskSpecInvalid(f"{where}: {describe_validation(error)}") from error
+
+
+def describe_validation(error: ValidationError) -> str:
+    """The first violation of a pydantic model, in one line, with the key it is about."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown key"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{key + ': ' if key else ''}{message}{more}"

@@ -1,0 +1,196 @@
+"""Simulate a federation on one table and compare it with every firm alone and with all data in one place."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clients.data import Table, read_table
+from clients.tasks.credit import CreditTask
+from clients.tasks.demand import DemandTask
+from clients.tasks.spec import load_spec
+from clients.tasks.task import Task, task_for
+from experiments import baselines
+from experiments.federation import FederatedTask, Federation, Terms, build, run
+from experiments.partition import divide
+from experiments.simulation_config import SimulationConfig, SimulationConfigInvalid
+from ledger.keys import SigningKey
+from ledger.log import Log
+from server.coordinator import LEDGER_FILE, SIGNING_KEY
+from server.releases import Release, current_release
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A table with its test records set aside and the rest divided among firms."""
+
+    task: Task
+    spec_text: str
+    training: Table
+    held_out: Table
+    parts: tuple[Table, ...]
+
+
+def prepare(config: SimulationConfig, spec_path: Path, table_path: Path) -> Prepared:
+    """Read, check, set the test records aside, divide the others.
+
+    Raises:
+        TaskSpecInvalid, TableUnreadable, TableInvalid, PartitionImpossible: what is wrong with the input.
+    """
+    spec = load_spec(spec_path)
+    task = task_for(spec)
+    table = read_table(table_path, spec)
+    training, held_out = task.set_aside(table, config.data.test_share, config.seed)
+    if config.data.evaluate == "validation":
+        training, held_out = task.set_aside(training, config.data.test_share, config.seed + 1)
+    p = config.partition
+    index = divide(training, spec, p.firms, p.kind, alpha=p.alpha, column=p.column, seed=config.seed)
+    parts = tuple(training.take(rows) for rows in index)
+    return Prepared(task, spec_path.read_text(encoding="utf-8"), training, held_out, parts)
+
+
+def simulate(
+    config: SimulationConfig, spec_path: Path, table_path: Path, home: Path | None, progress: Progress
+) -> dict[str, Any]:
+    """Run a simulation; see `summarise` for what it returns.
+
+    Args:
+        home: where the federation's homes are kept; None uses a temporary directory that is removed.
+    """
+    if config.engine == "ray" and config.aggregation.kind == "masked" and not config.ledger:
+        raise SimulationConfigInvalid(
+            "engine: ray with masked updates needs ledger = true, or use aggregation plain"
+        )
+    began = time.monotonic()
+    prepared = prepare(config, spec_path, table_path)
+    seconds = {"prepare": time.monotonic() - began}
+    progress(
+        f"{prepared.training.rows} training records among {len(prepared.parts)} firms, "
+        f"{prepared.held_out.rows} set aside"
+    )
+    with tempfile.TemporaryDirectory(prefix="artesian-") as scratch:
+        began = time.monotonic()
+        name = prepared.task.spec.name
+        federated = FederatedTask(name, prepared.task, prepared.spec_text, prepared.parts, _training(config))
+        federation = build(home or Path(scratch) / "home", [federated], _terms(config))
+        seconds["found"] = time.monotonic() - began
+        began = time.monotonic()
+        run(federation, name, config.engine, progress, config.seed)
+        seconds["train"] = time.monotonic() - began
+        release = current_release(federation.coordinator, name)
+        assert release is not None
+        began = time.monotonic()
+        figures = compare(federated, prepared, release, config.seed, with_baselines=config.baselines)
+        seconds["evaluate"] = time.monotonic() - began
+        ledger = describe_ledger(federation) if config.ledger else None
+        runs = json.loads((federation.coordinator / "runs" / f"{name}.json").read_text(encoding="utf-8"))
+    seconds["round_median"] = float(np.median(runs["round_s"]))
+    sizes = [part.rows for part in prepared.parts]
+    return {
+        "name": config.name,
+        "seed": config.seed,
+        "config": config.model_dump(mode="json", exclude_none=True),
+        "evaluated_on": config.data.evaluate,
+        "firm_records": sizes,
+        prepared.task.spec.kind: figures,
+        "model": release.model.hex(),
+        "ledger": ledger,
+        "refusals": runs["refusals"],
+        "seconds": {key: round(value, 4) for key, value in seconds.items()},
+    }
+
+
+def _training(config: SimulationConfig) -> Any:
+    from server.training_config import TrainingConfig
+
+    return TrainingConfig(training=config.training, privacy=config.privacy, aggregation=config.aggregation)
+
+
+def _terms(config: SimulationConfig) -> Terms:
+    """Simulated firms agree to what the simulation asks: that is its purpose; deployed firms have their own limits."""
+    masked = config.aggregation.kind == "masked"
+    limits = {
+        "min_cohort": 3,
+        "colluders": min(1, config.privacy.colluders if config.privacy.colluders is not None else 1),
+        "smallest_group": config.aggregation.smallest_group,
+        "aggregation": [config.aggregation.kind],
+        "without_privacy": config.privacy.mode == "none",
+        "without_ledger": not config.ledger,
+        "epsilon": config.privacy.epsilon or 1.0,
+        "delta": config.privacy.delta,
+    }
+    if config.partition.firms < 3 and not masked:
+        limits["min_cohort"] = 3
+    in_memory = not config.ledger and config.engine == "in-process"
+    cid = "simulation"
+    return Terms(cid, min(3, config.partition.firms), config.seed, config.ledger, in_memory, limits)
+
+
+def compare(
+    federated: FederatedTask, prepared: Prepared, release: Release, seed: int, *, with_baselines: bool = True
+) -> dict[str, Any]:
+    """The federated model beside local-only and central training, all on the held-out records."""
+    task, privacy = prepared.task, release.manifest["privacy"]
+    measured = task.evaluate(release.descent.average, prepared.held_out)
+    common = {
+        "epsilon": privacy["epsilon"],
+        "delta": privacy["delta"],
+        "unit": privacy["unit"],
+        "mode": privacy["mode"],
+        "colluders": privacy["colluders"],
+        "rounds": release.manifest["rounds"],
+        "firms": len(prepared.parts),
+        "held_out_records": prepared.held_out.rows,
+    }
+    if isinstance(task, CreditTask):
+        own = {"auc_federated": measured["auc"], "brier": measured["brier"], "ece": measured["ece"]}
+        return {**own, **(_credit_baselines(task, prepared, seed) if with_baselines else {}), **common}
+    assert isinstance(task, DemandTask)
+    figures: dict[str, Any] = {
+        "wape_federated": measured["wape"],
+        "wape_seasonal_naive": measured["wape_seasonal_naive"],
+        "coverage_80": measured["coverage"],
+        "horizon_days": task.series.horizon_days,
+    }
+    if with_baselines:
+        alone = [baselines.demand_alone(task, part, prepared.held_out) for part in prepared.parts]
+        figures["wape_local_mean"] = baselines.mean(alone)
+        figures["wape_local"] = alone
+        figures["wape_central"] = baselines.demand_alone(task, prepared.training, prepared.held_out)
+    return {**figures, **common}
+
+
+def _credit_baselines(task: CreditTask, prepared: Prepared, seed: int) -> dict[str, Any]:
+    alone = [baselines.credit_alone(task, part, prepared.held_out, seed)["auc"] for part in prepared.parts]
+    central = baselines.credit_alone(task, prepared.training, prepared.held_out, seed)
+    return {
+        "auc_local_mean": baselines.mean(alone),
+        "auc_local_worst": min(alone),
+        "auc_local": alone,
+        "auc_central": central["auc"],
+        "brier_central": central["brier"],
+    }
+
+
+def describe_ledger(federation: Federation) -> dict[str, Any]:
+    """What stands on the ledger now, read from its own files."""
+    key = SigningKey.load(federation.coordinator / SIGNING_KEY)
+    with Log.open(federation.coordinator / LEDGER_FILE, key) as log:
+        (group,) = log.policy.groups.values()
+        return {
+            "entries": log.size,
+            "checkpoints": log.checkpoints,
+            "quorum": group.threshold,
+            "witnesses": len(group.members),
+            "final": log.final_size == log.size,
+            "final_size": log.final_size,
+        }

@@ -1,0 +1,73 @@
+"""The configuration of a simulation: any table with a task spec, divided among any number of firms."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from clients.tasks.spec import describe_validation
+from experiments.errors import ExperimentError
+from experiments.partition import Kind
+from server.training_config import TrainingConfig
+
+
+class SimulationConfigInvalid(ExperimentError):
+    """A simulation that cannot be run as written; the message names the file and the key."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Part):
+    """The table and its task spec; paths are relative to the configuration file.
+
+    `test_share` of the records (for demand: the spec's `test_days`) are set aside before anything else. With
+    `evaluate = "validation"` the test part is not even evaluated: the training part is split again the same way, which
+    is what hyper-parameters may be chosen on.
+    """
+
+    spec: str
+    path: str | None = None
+    test_share: float = Field(default=0.3, gt=0, lt=1)
+    evaluate: Literal["test", "validation"] = "test"
+
+
+class Partition(_Part):
+    """How the training records are divided among firms."""
+
+    kind: Kind = "dirichlet"
+    firms: int = Field(default=8, ge=1, le=10_000)
+    alpha: float = Field(default=0.5, gt=0)
+    column: str | None = None
+
+
+class SimulationConfig(TrainingConfig):
+    """A whole simulation. `seed` decides everything: the split, the division, noise and rounding."""
+
+    name: str = "simulation"
+    seed: int = Field(default=1, ge=0)
+    engine: Literal["in-process", "ray"] = "in-process"
+    ledger: bool = True
+    baselines: bool = True
+    data: Data
+    partition: Partition = Partition()
+
+
+def load_simulation_config(path: Path) -> SimulationConfig:
+    """Read a simulation's configuration.
+
+    Raises:
+        SimulationConfigInvalid: missing, not TOML, or against the rules; one line says where.
+    """
+    try:
+        return SimulationConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise SimulationConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SimulationConfigInvalid(f"{path}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise SimulationConfigInvalid(f"{path}: {describe_validation(error)}") from error

@@ -1,0 +1,37 @@
+"""The Flower ServerApp of the coordinator: trains the tasks that the run names, one after the other.
+
+Run config: `home` (the coordinator's directory) and `task` (one name, or several separated by commas).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from server.coordinator import Coordinator
+from server.errors import ServerError
+from server.rounds import Run
+
+HOME_VARIABLE = "ARTESIAN_HOME"
+log = logging.getLogger("artesian.coordinator")
+app = ServerApp()
+
+
+class RunConfigInvalid(ServerError):
+    """A run whose configuration names no home or no task."""
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Train and publish."""
+    home = context.run_config.get("home") or os.environ.get(HOME_VARIABLE)
+    tasks = str(context.run_config.get("task") or "")
+    if not home or not tasks:
+        raise RunConfigInvalid('run config: give home="/path/of/coordinator" and task="name"')
+    with Coordinator(Path(str(home))) as coordinator:
+        for name in tasks.split(","):
+            Run(grid, coordinator, name.strip(), progress=log.info).run()

@@ -1,0 +1,139 @@
+"""The coordinator at home: its configuration, key, ledger, artifacts and tasks, opened from one directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from clients.tasks.spec import Slug, TaskSpec, describe_validation, load_spec
+from ledger.keys import SigningKey
+from ledger.log import Log
+from server.artifacts import ArtifactStore
+from server.errors import ServerError
+from server.training_config import TrainingConfig
+
+LEDGER_FILE = "ledger.db"
+SIGNING_KEY = "signing.pem"
+CONFIG_FILE = "coordinator.toml"
+
+
+class CoordinatorConfigInvalid(ServerError):
+    """A `coordinator.toml` that cannot be used; the message names the file and the key."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskAtCoordinator(TrainingConfig):
+    """A task and how it is trained. `spec` is relative to the coordinator's home."""
+
+    name: Slug
+    spec: str
+
+
+class CoordinatorConfig(_Part):
+    """A whole `coordinator.toml`."""
+
+    cid: str = Field(min_length=1)
+    ledger: bool = True  # False only for simulations, whose firms must allow it
+    in_memory: bool = False  # artifacts too: for simulations
+    task: tuple[TaskAtCoordinator, ...] = ()
+
+
+def load_coordinator_config(path: Path) -> CoordinatorConfig:
+    """Read a `coordinator.toml`.
+
+    Raises:
+        CoordinatorConfigInvalid: missing, not TOML, or against the rules; one line says where.
+    """
+    try:
+        return CoordinatorConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise CoordinatorConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CoordinatorConfigInvalid(f"{path}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise CoordinatorConfigInvalid(f"{path}: {describe_validation(error)}") from error
+
+
+class Coordinator:
+    """What the coordinator's processes share. Open the ledger in one of them at a time."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.config = load_coordinator_config(home / CONFIG_FILE)
+
+    @cached_property
+    def key(self) -> SigningKey:
+        return SigningKey.load(self.home / SIGNING_KEY)
+
+    @cached_property
+    def log(self) -> Log:
+        return Log.open(self.home / LEDGER_FILE, self.key)
+
+    @cached_property
+    def artifacts(self) -> ArtifactStore:
+        return ArtifactStore(None if self.config.in_memory else self.home / "artifacts")
+
+    def task(self, name: str) -> TaskAtCoordinator:
+        """How a task is trained.
+
+        Raises:
+            CoordinatorConfigInvalid: there is no such task.
+        """
+        for task in self.config.task:
+            if task.name == name:
+                return task
+        known = ", ".join(task.name for task in self.config.task) or "none"
+        raise CoordinatorConfigInvalid(f"{self.home / CONFIG_FILE}: no task {name!r} (known: {known})")
+
+    def spec(self, name: str) -> TaskSpec:
+        """A task's spec."""
+        return load_spec(self.home / self.task(name).spec)
+
+    def next_epoch(self) -> int:
+        """A number of masking epoch that was never used before, on disk before it is returned."""
+        path = self.home / "epoch"
+        epoch = int(path.read_text(encoding="ascii")) + 1 if path.exists() else 1
+        write_file(path, f"{epoch}\n".encode())
+        return epoch
+
+    def close(self) -> None:
+        """Give the ledger back."""
+        if "log" in self.__dict__:
+            self.__dict__.pop("log").close()
+
+    def __enter__(self) -> Coordinator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, document: object) -> bytes:
+    """Write a JSON file with sorted keys, whole or not at all; returns its bytes."""
+    content = (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
+    write_file(path, content)
+    return content
+
+
+Progress = Callable[[str], None]
+"""Told one line for people after each step of long work."""

@@ -1,0 +1,125 @@
+"""How a task is trained: rounds, step, privacy and aggregation, as the coordinator's operator or a researcher writes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from clients.masking.threshold import threshold_for
+from clients.plan import MICRO, NANO, Plan
+from clients.privacy import noise_for
+from clients.tasks.spec import TaskSpec
+from server.errors import ServerError
+
+
+class TrainingConfigInvalid(ServerError):
+    """A training configuration that cannot be carried out."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Steps(_Part):
+    """Rounds and the server's step; `average_last` is the share of rounds whose models are averaged."""
+
+    rounds: int = Field(default=40, ge=1, le=100_000)
+    rate: float = Field(default=8.0, gt=0)
+    momentum: float = Field(default=0.8, ge=0, lt=1)
+    clip: float = Field(default=1.0, gt=0)
+    sampling_rate: float = Field(default=1.0, gt=0, le=1)
+    average_last: float = Field(default=0.5, ge=0, le=1)
+    initial_seed: int = 0
+
+
+class PrivacyTarget(_Part):
+    """Epsilon of the whole run for every unit of every firm, at `delta`.
+
+    `colluders` counts firms that drop out or pool what they know: with distributed noise, the claim holds against the
+    coordinator and any so many firms together. None takes a quarter of the cohort.
+    """
+
+    mode: Literal["none", "local", "distributed"] = "distributed"
+    epsilon: float | None = Field(default=None, gt=0)
+    delta: float = Field(default=1e-5, ge=1e-9, lt=1)
+    colluders: int | None = Field(default=None, ge=0)
+
+
+class Aggregation(_Part):
+    """How updates are added up."""
+
+    kind: Literal["masked", "plain"] = "masked"
+    ring_bits: Literal[24, 32] = 24
+    smallest_group: int = Field(default=2, ge=2)
+    deadline_s: int = Field(default=600, ge=1)
+
+
+class TrainingConfig(_Part):
+    """All that turns a task and a cohort into plans."""
+
+    training: Steps = Steps()
+    privacy: PrivacyTarget = PrivacyTarget(epsilon=3.0)
+    aggregation: Aggregation = Aggregation()
+
+    def plans(self, spec: TaskSpec, units: Mapping[str, int], epoch: int) -> list[Plan]:
+        """The plan of every round of a run.
+
+        Args:
+            units: declared units of every cohort firm.
+
+        Raises:
+            TrainingConfigInvalid: the numbers do not fit each other.
+            PrivacyError: no noise reaches the epsilon asked for.
+        """
+        n, steps, privacy = len(units), self.training, self.privacy
+        if privacy.mode != "none" and privacy.epsilon is None:
+            raise TrainingConfigInvalid(f"privacy: mode {privacy.mode!r} needs epsilon")
+        if privacy.mode == "distributed" and self.aggregation.kind != "masked":
+            raise TrainingConfigInvalid(
+                "privacy: distributed noise protects only a masked sum; use aggregation masked"
+            )
+        colluders = n // 4 if privacy.colluders is None else privacy.colluders
+        if privacy.mode == "distributed" and colluders >= n:
+            raise TrainingConfigInvalid(f"privacy: {colluders} colluders leave no honest firm among {n}")
+        box = steps.clip * max(units.values())
+        noise_micro = 0
+        if privacy.mode != "none":
+            assert privacy.epsilon is not None
+            sampling_rate = round(steps.sampling_rate * MICRO) / MICRO  # as the plan will say it
+            sigma = noise_for(privacy.epsilon, privacy.delta, sampling_rate, steps.rounds)
+            noise_micro = math.ceil(sigma * MICRO)
+        common = {
+            "rounds": steps.rounds,
+            "spec": spec.hash,
+            "aggregation": self.aggregation.kind,
+            "privacy": privacy.mode,
+            "noise_micro": noise_micro,
+            "clip_micro": round(steps.clip * MICRO),
+            "box_micro": math.ceil(box * MICRO),
+            "sampling_micro": round(steps.sampling_rate * MICRO),
+            "delta_nano": round(privacy.delta * NANO),
+            "colluders": colluders,
+            "epoch": epoch,
+            "threshold": self._threshold(n, colluders),
+            "ring_bits": self.aggregation.ring_bits,
+            "units": sum(units.values()),
+            "rate_micro": round(steps.rate * MICRO),
+            "momentum_micro": round(steps.momentum * MICRO),
+            "average_from": math.floor(steps.rounds * (1 - steps.average_last)),
+            "deadline_s": self.aggregation.deadline_s,
+        }
+        plans = [Plan(number=number, **common) for number in range(1, steps.rounds + 1)]
+        plans[0].check_grid(n)
+        return plans
+
+    def _threshold(self, n: int, colluders: int) -> int:
+        if self.aggregation.kind == "plain":
+            return 1
+        least = threshold_for(
+            n, colluders=min(colluders, n - 2), smallest_group=self.aggregation.smallest_group
+        )
+        # Fewer contributions than n - colluders would leave less noise in the sum than the plan says.
+        return max(least, n - colluders) if self.privacy.mode == "distributed" else least
