@@ -4,11 +4,11 @@ import os
 from dataclasses import dataclass
 
 from ledger.checkpoint import Policy, SignedCheckpoint, is_final, verify_cosignature
-from ledger.errors import LedgerError
+from ledger.errors import Damaged, LedgerError, StoreError
 from ledger.finality import consortium_policy
 from ledger.note import SignatureLine, Vkey
 from ledger.replay import Replayed, replay
-from ledger.store import Damaged, Store, StoreError
+from ledger.store import Store
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,7 @@ class _Audit:
             self._problems.append(str(error))
         if not self._final_size and "member" not in meta:
             self._problems.append(
-                f"{self._store.name}: no sound checkpoint has the policy's quorum; "
-                "ask the members' witnesses to cosign"
+                f"{self._store.name}: no sound checkpoint has the policy's quorum; ask the members' witnesses to cosign"
             )
 
     def _at_checkpoint(self, at: Replayed, log: Vkey) -> None:

@@ -106,9 +106,7 @@ class SignedCheckpoint:
             try:
                 vkey.key.verify(line.signature, self.body.encode())
             except BadSignature:
-                raise CheckpointError(
-                    f"the log's signature on checkpoint {self.checkpoint.size} is wrong"
-                ) from None
+                raise CheckpointError(f"the log's signature on checkpoint {self.checkpoint.size} is wrong") from None
 
     def with_lines(self, lines: Iterable[SignatureLine]) -> str:
         """The note with more signature lines."""
@@ -150,9 +148,7 @@ def require_timely(timestamp_s: int, now_s: float, name: str) -> None:
     """Raise `CheckpointError` when a cosignature was made in the future."""
     if timestamp_s > now_s + FUTURE_TOLERANCE_S:
         ahead = int(timestamp_s - now_s)
-        raise CheckpointError(
-            f"the cosignature of {name!r} is {ahead} s in the future; set the witness's clock"
-        )
+        raise CheckpointError(f"the cosignature of {name!r} is {ahead} s in the future; set the witness's clock")
 
 
 def verify_final(note: str, policy: Policy, *, now_s: float | None = None) -> tuple[Checkpoint, list[str]]:

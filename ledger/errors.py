@@ -8,3 +8,25 @@ class LedgerError(Exception):
     """
 
     exit_code: int = 2
+
+
+class StoreError(LedgerError):
+    """The database cannot be used: missing, locked, full, or damaged."""
+
+    exit_code = 2
+
+
+class Damaged(LedgerError):
+    """What is stored is not what was written."""
+
+    exit_code = 1
+
+
+class Conflict(StoreError):
+    """Another process has written what this one was about to write."""
+
+
+class NoSuchEntry(LedgerError):
+    """An index or size that the log does not have."""
+
+    exit_code = 2

@@ -39,9 +39,7 @@ class PublicKey:
     def __init__(self, raw: bytes) -> None:
         """Raise `KeyFileError` unless `raw` is 32 bytes that Ed25519 takes as a key."""
         if len(raw) != PUBLIC_KEY_BYTES:
-            raise KeyFileError(
-                f"a public key has {PUBLIC_KEY_BYTES} bytes, this one {len(raw)}; copy it again"
-            )
+            raise KeyFileError(f"a public key has {PUBLIC_KEY_BYTES} bytes, this one {len(raw)}; copy it again")
         try:
             self._key = Ed25519PublicKey.from_public_bytes(raw)
         except ValueError as error:

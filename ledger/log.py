@@ -1,8 +1,7 @@
 """The sequencer: takes signed statements, gives each its place, and commits to the whole in checkpoints.
 
 Order of work: the entries are durable before a checkpoint over them is signed, and the checkpoint is durable
-before anyone sees it. A crash at any moment loses nothing that was acknowledged, and a statement that is sent
-again finds the place it already has.
+before anyone sees it. A crash loses nothing that was acknowledged; what is sent again finds its place.
 """
 
 import os
@@ -21,7 +20,8 @@ from ledger.checkpoint import (
     sign_checkpoint,
     verify_cosignature,
 )
-from ledger.errors import Damaged, LedgerError
+from ledger.errors import Damaged
+from ledger.errors import NoSuchEntry as NoSuchEntry
 from ledger.finality import consortium_policy
 from ledger.keys import SigningKey
 from ledger.merkle import Frontier, consistency_proof, inclusion_proof
@@ -34,12 +34,6 @@ from ledger.store import Store
 
 Clock: TypeAlias = Callable[[], float]
 """Seconds since the epoch."""
-
-
-class NoSuchEntry(LedgerError):
-    """An index or size that the log does not have."""
-
-    exit_code = 2
 
 
 class Log:
@@ -126,9 +120,7 @@ class Log:
             raise
         if log.size < at_least:
             log.close()
-            raise Damaged(
-                f"{store.name}: {log.size} entries, a witness saw {at_least}; restore the newest copy"
-            )
+            raise Damaged(f"{store.name}: {log.size} entries, not {at_least}; restore the newest copy")
         return log
 
     def close(self) -> None:
@@ -262,7 +254,7 @@ class Log:
         return inclusion_proof(index, size, self._store.nodes)
 
     def consistency(self, old: int, new: int) -> list[bytes]:
-        """Proof that the tree of `new` entries extends that of `old`; empty when `old` is 0 (RFC 9162)."""
+        """Proof that the tree of `new` entries extends that of `old`; empty when `old` is 0."""
         if not 0 <= old <= new <= self.size:
             raise NoSuchEntry(f"no proof from {old} to {new}: the ledger has {self.size}")
         return consistency_proof(old, new, self._store.nodes) if old else []
@@ -293,10 +285,9 @@ class Log:
             self._consider(size)
 
     def _remember(self, at: Replayed, note: str) -> None:
-        """Keep a checkpoint and the policy of its moment; the same object while no member changed."""
-        size = at.state.size
-        self._notes[size] = note
-        self._policies[size] = consortium_policy(at.state, self.vkey)
+        """Keep a checkpoint and the policy of its moment."""
+        self._notes[at.state.size] = note
+        self._policies[at.state.size] = consortium_policy(at.state, self.vkey)
 
     def _consider(self, size: int) -> bool:
         lines = [SignatureLine.parse(line) for line in self._store.cosignatures(size).values()]

@@ -134,9 +134,7 @@ def consistency_proof(old: int, new: int, fetch: Fetch) -> list[bytes]:
 def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> None:
     """Raise `ProofError` unless `path` leads from `leaf` at `index` to `root` (RFC 9162, section 2.1.3.2)."""
     if not 0 <= index < size:
-        raise ProofError(
-            f"entry {index} cannot be in a tree of {size}; the receipt is not for this statement"
-        )
+        raise ProofError(f"entry {index} cannot be in a tree of {size}; the receipt is not for this statement")
     position, last, current = index, size - 1, leaf
     for sibling in path:
         if last == 0:

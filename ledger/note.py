@@ -90,9 +90,7 @@ class Vkey:
         key_id, _, encoded = rest.partition("+")
         material = decode_base64(encoded, f"the key of {name!r}")
         if not material or material[0] not in (ED25519, COSIGNATURE_V1):
-            raise NoteError(
-                f"the key of {name!r} has a signature type that is unknown here; use Ed25519 keys"
-            )
+            raise NoteError(f"the key of {name!r} has a signature type that is unknown here; use Ed25519 keys")
         try:
             vkey = cls(check_name(name), material[0], PublicKey(material[1:]))
         except KeyFileError as error:
@@ -162,9 +160,7 @@ def parse_note(text: str) -> tuple[str, list[SignatureLine]]:
         raise NoteError("this is not a signed note: a text, an empty line and signature lines are expected")
     lines = signatures.splitlines()
     if len(lines) > MAX_SIGNATURES:
-        raise NoteError(
-            f"the note has more than {MAX_SIGNATURES} signatures; remove those that are not needed"
-        )
+        raise NoteError(f"the note has more than {MAX_SIGNATURES} signatures; remove those that are not needed")
     return body + "\n", [SignatureLine.parse(line) for line in lines]
 
 

@@ -65,9 +65,7 @@ class Policy:
         """
         members = tuple(sorted(witnesses))
         group = Group(quorum_size(len(members)), members)
-        return cls._checked(
-            (log,), {name: witnesses[name] for name in members}, {"members": group}, "members"
-        )
+        return cls._checked((log,), {name: witnesses[name] for name in members}, {"members": group}, "members")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -110,9 +108,7 @@ class Policy:
         """The policy file; `parse` reads it back."""
         lines = [f"log {vkey}" for vkey in self.logs]
         lines += [f"witness {name} {vkey}" for name, vkey in self.witnesses.items()]
-        lines += [
-            f"group {name} {group.threshold} {' '.join(group.members)}" for name, group in self.groups.items()
-        ]
+        lines += [f"group {name} {group.threshold} {' '.join(group.members)}" for name, group in self.groups.items()]
         return "\n".join([*lines, f"quorum {self.quorum}", ""])
 
     def is_met_by(self, cosigners: Collection[str]) -> bool:
@@ -150,9 +146,7 @@ class _Parser:
                 self.groups[name] = Group(_threshold(threshold, len(members)), self._members(members))
             case ["quorum", name] if self.quorum is None:
                 if name == "none":
-                    raise PolicyError(
-                        "'quorum none' would accept what no witness saw; name a group of witnesses"
-                    )
+                    raise PolicyError("'quorum none' would accept what no witness saw; name a group of witnesses")
                 self._require_defined(name)
                 self.quorum = name
             case ["quorum", *_]:
@@ -180,9 +174,7 @@ class _Parser:
 def _vkey(text: str, algorithm: int) -> Vkey:
     vkey = Vkey.parse(text)
     if vkey.algorithm != algorithm:
-        raise PolicyError(
-            f"the key {vkey.name!r} is of type {vkey.algorithm}, this line needs type {algorithm}"
-        )
+        raise PolicyError(f"the key {vkey.name!r} is of type {vkey.algorithm}, this line needs type {algorithm}")
     return vkey
 
 

@@ -70,26 +70,20 @@ class Receipt:
 
     def to_bytes(self) -> bytes:
         """Deterministic CBOR."""
-        return encode(
-            {"v": RECEIPT_VERSION, "index": self.index, "cose": self.cose, "checkpoint": self.checkpoint}
-        )
+        return encode({"v": RECEIPT_VERSION, "index": self.index, "cose": self.cose, "checkpoint": self.checkpoint})
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Self:
         """Raise `ReceiptError` unless `raw` is exactly a receipt of this version."""
         if len(raw) > MAX_RECEIPT_BYTES:
-            raise ReceiptError(
-                f"the receipt has {len(raw)} bytes, more than {MAX_RECEIPT_BYTES}; fetch it again"
-            )
+            raise ReceiptError(f"the receipt has {len(raw)} bytes, more than {MAX_RECEIPT_BYTES}; fetch it again")
         try:
             fields = decode(raw, what="the receipt")
         except EncodingError as error:
             raise ReceiptError(str(error)) from None
         match fields:
             case {"v": int() as version} if version != RECEIPT_VERSION or isinstance(version, bool):
-                raise ReceiptError(
-                    f"receipt version {version} is unknown; this program reads {RECEIPT_VERSION}"
-                )
+                raise ReceiptError(f"receipt version {version} is unknown; this program reads {RECEIPT_VERSION}")
             case {"v": int(), "index": int() as index, "cose": bytes() as cose, "checkpoint": str() as note}:
                 if len(fields) == 4 and not isinstance(index, bool):
                     return cls(index, cose, note)
@@ -133,8 +127,7 @@ def verify_receipt(receipt: bytes, statement: bytes, policy: Policy) -> Verified
     size, index, path = _verify_cose(bundle.cose, checkpoint.root, log.key)
     if size != checkpoint.size or index != bundle.index:
         raise ReceiptError(
-            f"the proof is for entry {index} of {size}, "
-            f"the receipt for entry {bundle.index} of {checkpoint.size}"
+            f"the proof is for entry {index} of {size}, the receipt for entry {bundle.index} of {checkpoint.size}"
         )
     verify_inclusion(leaf_hash(statement), index, size, path, checkpoint.root)
     words = _in_words(decoded, checkpoint, index, cosigners, len(policy.witnesses))
@@ -146,9 +139,7 @@ def _verify_cose(cose: bytes, root: bytes, key: PublicKey) -> tuple[int, int, li
     try:
         message = decode_item(cose, what="the COSE receipt")
         match message:
-            case cbor2.CBORTag(
-                tag=18, value=[bytes() as protected, Mapping() as proofs, None, bytes() as signature]
-            ):
+            case cbor2.CBORTag(tag=18, value=[bytes() as protected, Mapping() as proofs, None, bytes() as signature]):
                 proof = _only_proof(proofs)
                 header = decode_item(protected, what="the COSE receipt's header")
                 fields = decode(proof, what="the inclusion proof")

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ledger.checkpoint import SignedCheckpoint
-from ledger.errors import LedgerError
+from ledger.errors import Damaged, LedgerError
 from ledger.merkle import Frontier, Node, leaf_hash
 from ledger.note import Vkey
 from ledger.rules import Refused, State, admit, apply, initial
 from ledger.statement import Statement, StatementError, decode_statement
-from ledger.store import Damaged, Store
+from ledger.store import Store
 
 _CHUNK = 1024
 
@@ -98,9 +98,7 @@ def _walk(
             raise Damaged(f"{store.name}: entry {index} stands under a digest that is not its own")
         for (level, place), expected in nodes:
             if stored.get((level, place)) != expected:
-                raise Damaged(
-                    f"{store.name}: tree hash {level}/{place} above entry {index} is not what was written"
-                )
+                raise Damaged(f"{store.name}: tree hash {level}/{place} above entry {index} is not what was written")
         note = notes.get(index + 1)
         if note is not None:
             _check_note(store, note, log, index + 1, at.frontier.root())

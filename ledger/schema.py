@@ -56,9 +56,7 @@ def open_engine(text: str, path: Path | None, *, read_only: bool) -> sa.Engine:
     if text and path is None:
         return sa.create_engine(text)
     if path is None:
-        engine = sa.create_engine(
-            "sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False}
-        )
+        engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
     else:
         mode = "ro" if read_only else "rwc"
         file = quote(path.absolute().as_posix())

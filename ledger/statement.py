@@ -71,9 +71,7 @@ class Statement:
         try:
             key.verify(self.signature, self.signed_bytes)
         except BadSignature:
-            raise BadSignature(
-                f"the statement by {self.issuer} carries a signature that does not fit"
-            ) from None
+            raise BadSignature(f"the statement by {self.issuer} carries a signature that does not fit") from None
 
 
 def sign_statement(payload: Mapping[str, Value], *, issuer: str, subject: str, key: SigningKey) -> bytes:
@@ -129,24 +127,16 @@ def _sig_structure(protected: bytes, payload: bytes) -> bytes:
 
 def _sign1_parts(message: Value) -> tuple[bytes, bytes, bytes]:
     match message:
-        case cbor2.CBORTag(
-            tag=18, value=[bytes() as protected, Mapping() as extra, body, bytes() as signature]
-        ):
+        case cbor2.CBORTag(tag=18, value=[bytes() as protected, Mapping() as extra, body, bytes() as signature]):
             pass
         case _:
-            raise StatementError(
-                "this is not a COSE_Sign1 message with tag 18; send the signed statement itself"
-            )
+            raise StatementError("this is not a COSE_Sign1 message with tag 18; send the signed statement itself")
     if extra:
-        raise StatementError(
-            "the statement's unprotected header is not empty; nothing unsigned may travel with it"
-        )
+        raise StatementError("the statement's unprotected header is not empty; nothing unsigned may travel with it")
     if not isinstance(body, bytes):
         raise StatementError("the statement's payload is detached; send it attached")
     if len(signature) != SIGNATURE_BYTES:
-        raise StatementError(
-            f"the statement's signature has {len(signature)} bytes, Ed25519 has {SIGNATURE_BYTES}"
-        )
+        raise StatementError(f"the statement's signature has {len(signature)} bytes, Ed25519 has {SIGNATURE_BYTES}")
     return protected, body, signature
 
 
@@ -169,9 +159,7 @@ def _header(header: Value) -> tuple[bytes, str, str]:
             "the statement's header holds labels or claims that this version does not know; remove them"
         )
     if header[_CONTENT_TYPE] != CONTENT_TYPE:
-        raise StatementError(
-            f"content type {header[_CONTENT_TYPE]!r} is unknown; this version reads {CONTENT_TYPE}"
-        )
+        raise StatementError(f"content type {header[_CONTENT_TYPE]!r} is unknown; this version reads {CONTENT_TYPE}")
     if len(kid) != 32 or not issuer or not subject:
         raise StatementError("the statement's kid must have 32 bytes, and its iss and sub must not be empty")
     return kid, issuer, subject
@@ -180,9 +168,7 @@ def _header(header: Value) -> tuple[bytes, str, str]:
 def _require_version(payload: Mapping[str, Value]) -> None:
     version = payload.get("v")
     if version != PAYLOAD_VERSION or isinstance(version, bool):
-        raise StatementError(
-            f"record version {version!r} is unknown; this ledger reads version {PAYLOAD_VERSION}"
-        )
+        raise StatementError(f"record version {version!r} is unknown; this ledger reads version {PAYLOAD_VERSION}")
 
 
 def _require_size(raw: bytes) -> None:

@@ -14,29 +14,13 @@ from typing import IO
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
-from ledger.errors import LedgerError
+from ledger.errors import Conflict, Damaged, StoreError
 from ledger.merkle import Node
 from ledger.schema import CHECKPOINTS, COSIGNATURES, ENTRIES, EVIDENCE, META, NODES, metadata, open_engine
 
 SCHEMA_VERSION = "1"
 _ADVISORY_LOCK = 0x41525445
 _MAX_VARIABLES = 400
-
-
-class StoreError(LedgerError):
-    """The database cannot be used: missing, locked, full, or damaged."""
-
-    exit_code = 2
-
-
-class Damaged(LedgerError):
-    """What is stored is not what was written."""
-
-    exit_code = 1
-
-
-class Conflict(StoreError):
-    """Another process has written what this one was about to write."""
 
 
 class Transaction:
@@ -47,13 +31,9 @@ class Transaction:
 
     def put_meta(self, values: Mapping[str, str]) -> None:
         """Add facts about the log itself."""
-        self._connection.execute(
-            sa.insert(META), [{"key": key, "value": value} for key, value in values.items()]
-        )
+        self._connection.execute(sa.insert(META), [{"key": key, "value": value} for key, value in values.items()])
 
-    def put_entries(
-        self, rows: Sequence[tuple[int, bytes, bytes]], nodes: Sequence[tuple[Node, bytes]]
-    ) -> None:
+    def put_entries(self, rows: Sequence[tuple[int, bytes, bytes]], nodes: Sequence[tuple[Node, bytes]]) -> None:
         """Add entries `(index, digest, raw)` and the hashes of the subtrees that they complete."""
         self._connection.execute(
             sa.insert(ENTRIES),
@@ -70,12 +50,8 @@ class Transaction:
 
     def put_cosignatures(self, size: int, lines: Mapping[str, str]) -> None:
         """Add cosignature lines by key name; a name that has one already keeps it."""
-        known = set(
-            self._connection.scalars(sa.select(COSIGNATURES.c.name).where(COSIGNATURES.c.size == size))
-        )
-        fresh = [
-            {"size": size, "name": name, "line": line} for name, line in lines.items() if name not in known
-        ]
+        known = set(self._connection.scalars(sa.select(COSIGNATURES.c.name).where(COSIGNATURES.c.size == size)))
+        fresh = [{"size": size, "name": name, "line": line} for name, line in lines.items() if name not in known]
         if fresh:
             self._connection.execute(sa.insert(COSIGNATURES), fresh)
 
@@ -142,9 +118,7 @@ class Store:
                 raise StoreError(f"{self.name}: this is not a ledger; give the path of its database")
             facts = {row.key: row.value for row in connection.execute(sa.select(META))}
         if facts.get("schema") != SCHEMA_VERSION:
-            raise StoreError(
-                f"{self.name}: schema {facts.get('schema')!r} is unknown; use the matching release"
-            )
+            raise StoreError(f"{self.name}: schema {facts.get('schema')!r} is unknown; use the matching release")
         return facts
 
     @contextmanager
@@ -244,15 +218,12 @@ class Store:
         clauses = [sa.and_(NODES.c.level == level, NODES.c.idx.in_(ids)) for level, ids in levels.items()]
         with self.read() as connection:
             found = {
-                (row.level, row.idx): row.hash
-                for row in connection.execute(sa.select(NODES).where(sa.or_(*clauses)))
+                (row.level, row.idx): row.hash for row in connection.execute(sa.select(NODES).where(sa.or_(*clauses)))
             }
         for level, ids in levels.items():
             for idx in ids:
                 if (level, idx) not in found:
-                    raise Damaged(
-                        f"{self.name}: tree hash {level}/{idx} is missing; restore it from a mirror"
-                    )
+                    raise Damaged(f"{self.name}: tree hash {level}/{idx} is missing; restore it from a mirror")
         return found
 
     def nodes_completed_by(self, start: int, end: int) -> dict[Node, bytes]:
@@ -296,9 +267,7 @@ class Store:
         except OperationalError as error:
             if "decode" in str(error.orig):
                 raise Damaged(f"{self.name}: a text in it is not text; restore it from a mirror") from None
-            raise StoreError(
-                f"{self.name}: {_first_line(error)}; check the path, its rights and free space"
-            ) from None
+            raise StoreError(f"{self.name}: {_first_line(error)}; check the path, its rights and free space") from None
         except DatabaseError as error:
             raise Damaged(f"{self.name}: {_first_line(error)}; restore the database from a mirror") from None
 

@@ -34,9 +34,7 @@ def apply_policy(state: State, statement: Statement, index: int) -> State:
     else:
         _require_quorum(state, payload, index)
         if key != state.coordinator:
-            raise Refused(
-                "policy", index, "a policy keeps the coordinator's key; use a rotate record to change it"
-            )
+            raise Refused("policy", index, "a policy keeps the coordinator's key; use a rotate record to change it")
     return replace(state, coordinator=key, terms=Terms(payload["min_cohort"], payload["config"]))
 
 
@@ -45,9 +43,7 @@ def apply_enrol(state: State, statement: Statement, index: int) -> State:
     payload = statement.payload
     if state.founding:
         if statement.issuer != COORDINATOR or payload["approvals"]:
-            raise Refused(
-                "genesis", index, "founding members are enrolled by the coordinator, without approvals"
-            )
+            raise Refused("genesis", index, "founding members are enrolled by the coordinator, without approvals")
     else:
         _require_quorum(state, payload, index)
     name = payload["member"]

@@ -79,9 +79,7 @@ class Map(Generic[K, V]):
         return (key for key, _ in self.items())
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Map) and len(self) == len(other) and dict(self.items()) == dict(other.items())
-        )
+        return isinstance(other, Map) and len(self) == len(other) and dict(self.items()) == dict(other.items())
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -14,9 +14,7 @@ def apply_cap(state: State, statement: Statement, index: int) -> State:
     payload = statement.payload
     org, task = payload["org"], payload["task"]
     if org != statement.issuer:
-        raise Refused(
-            "issuer", index, f"{statement.issuer!r} cannot set the cap of {org!r}; each sets its own"
-        )
+        raise Refused("issuer", index, f"{statement.issuer!r} cannot set the cap of {org!r}; each sets its own")
     if task not in state.tasks:
         raise Refused("task", index, f"the task {task!r} is not declared")
     if not payload["rdp_cap"]:
@@ -44,9 +42,7 @@ def charge(state: State, org: str, task: str, rdp: tuple[int, ...], index: int) 
     cap = state.caps.get((org, task))
     if cap is not None:
         _require_same_grid(cap.rdp, rdp, index)
-        over = next(
-            (place for place, (now, most) in enumerate(zip(rdp, cap.rdp, strict=True)) if now > most), None
-        )
+        over = next((place for place, (now, most) in enumerate(zip(rdp, cap.rdp, strict=True)) if now > most), None)
         if over is not None:
             raise Refused(
                 "cap",

@@ -72,9 +72,7 @@ def signing_key(state: State, statement: Statement, index: int) -> PublicKey:
         try:
             return PublicKey(statement.payload.get("coordinator", b""))
         except (KeyFileError, TypeError):
-            raise Refused(
-                "genesis", index, "entry 0 is a policy record that names the coordinator's key"
-            ) from None
+            raise Refused("genesis", index, "entry 0 is a policy record that names the coordinator's key") from None
     member = state.members.get(statement.issuer)
     if member is None or not member.active:
         raise Refused("issuer", index, f"{statement.issuer!r} is not an active member of the consortium")
@@ -86,9 +84,7 @@ def _require_common(state: State, payload: Mapping[str, Any], index: int) -> Non
         raise Refused("cid", index, f"the record is for consortium {payload['cid']!r}, this is {state.cid!r}")
     if payload["id"] in state.ids:
         used = state.ids.get(payload["id"])
-        raise Refused(
-            "id", index, f"the record id {payload['id'].hex()} is that of entry {used}; make a new one"
-        )
+        raise Refused("id", index, f"the record id {payload['id'].hex()} is that of entry {used}; make a new one")
 
 
 def _require_stage(state: State, payload: Mapping[str, Any], index: int) -> None:

@@ -20,9 +20,7 @@ def apply_round(state: State, statement: Statement, index: int) -> State:
     payload = statement.payload
     task = state.tasks.get(payload["task"])
     if task is None:
-        raise Refused(
-            "task", index, f"the task {payload['task']!r} is not declared; append its task record first"
-        )
+        raise Refused("task", index, f"the task {payload['task']!r} is not declared; append its task record first")
     last = state.rounds.get(task.latest) if task.latest is not None else None
     if last is not None and last.phase is Phase.OPEN:
         raise Refused("phase", index, f"the task's round at entry {last.index} is still open; close it first")
@@ -45,9 +43,7 @@ def apply_contribution(state: State, statement: Statement, index: int) -> State:
         raise Refused("cohort", index, f"{firm!r} is not in the cohort of the round at entry {current.index}")
     if firm in current.contributions:
         known = current.contributions.get(firm)
-        raise Refused(
-            "once", index, f"{firm!r} has contributed already{f', entry {known.index}' if known else ''}"
-        )
+        raise Refused("once", index, f"{firm!r} has contributed already{f', entry {known.index}' if known else ''}")
     if payload["parent"] != current.digest:
         raise Refused("parent", index, "the contribution's parent is not the digest of its round's statement")
     state = charge(state, firm, current.task, tuple(payload["rdp"]), index)
@@ -88,9 +84,7 @@ def apply_publish(state: State, statement: Statement, index: int) -> State:
     current = _round(state, payload["round"], index, Phase.AGGREGATED)
     model = payload["model"]
     if model != current.model:
-        raise Refused(
-            "model", index, "the published model is not the one that the round's aggregate recorded"
-        )
+        raise Refused("model", index, "the published model is not the one that the round's aggregate recorded")
     if model in state.releases:
         raise Refused("model", index, "this model has been published before")
     task = _task(state, current)
@@ -111,9 +105,7 @@ def apply_abort(state: State, statement: Statement, index: int) -> State:
     task = _task(state, current)
     if current.phase is Phase.AGGREGATED:
         if task.latest != current.id:
-            raise Refused(
-                "phase", index, "a later round has started from this one; revoke or retrain instead"
-            )
+            raise Refused("phase", index, "a later round has started from this one; revoke or retrain instead")
         task = replace(task, model=current.parent_model)
     return replace(
         state,
@@ -148,9 +140,7 @@ def _round(state: State, round_id: bytes, index: int, phase: Phase) -> Round:
     if current is None:
         raise Refused("round", index, f"the round {round_id.hex()} is not on the ledger")
     if current.phase is not phase:
-        raise Refused(
-            "phase", index, f"the round at entry {current.index} is {current.phase}, it must be {phase}"
-        )
+        raise Refused("phase", index, f"the round at entry {current.index} is {current.phase}, it must be {phase}")
     return current
 
 

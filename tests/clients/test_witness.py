@@ -14,10 +14,10 @@ from consortium_simulator import CID, ORIGIN, Consortium, key_of
 
 from clients.witness import Misbehaviour, Witness, WitnessRefusal
 from ledger.checkpoint import Checkpoint, SignedCheckpoint, is_final, sign_checkpoint, verify_cosignature
+from ledger.errors import Damaged, StoreError
 from ledger.finality import witness_vkey
 from ledger.merkle import leaf_hash, root_of
 from ledger.note import SignatureLine, Vkey
-from ledger.store import Damaged, StoreError
 
 
 def attest(made: Consortium, member: str = "firm-0") -> bytes:
@@ -86,9 +86,7 @@ def test_a_fork_of_the_same_size_is_refused_and_kept(made: Consortium) -> None:
     attest(made)
     witness.follow(made.log)
     entries = made.log.entries(0, made.log.size)
-    forged = note_over(
-        made, [*entries[:-1], made.statement("attest", "firm-1", subject="s", artifact=made.hash())]
-    )
+    forged = note_over(made, [*entries[:-1], made.statement("attest", "firm-1", subject="s", artifact=made.hash())])
     with pytest.raises(Misbehaviour, match="fork") as caught:
         witness.advance([], forged, [])
     assert (caught.value.known, caught.value.offered) == (made.log.checkpoint(), forged)
@@ -243,7 +241,5 @@ def test_two_forks_are_never_both_final(schedule: list[tuple[int, bool]]) -> Non
         witness = liars[name][to_right] if name in liars else witnesses[name]
         with contextlib.suppress(Misbehaviour):
             lines[to_right].append(witness.follow(fork.log))
-    notes = [
-        made.log.checkpoint() + "".join(cosigned) for made, cosigned in zip((left, right), lines, strict=True)
-    ]
+    notes = [made.log.checkpoint() + "".join(cosigned) for made, cosigned in zip((left, right), lines, strict=True)]
     assert sum(is_final(note, left.log.policy) for note in notes) <= 1

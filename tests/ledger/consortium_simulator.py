@@ -69,12 +69,8 @@ class Consortium:
         base = {"cid": CID, "record_id": self.entropy(16), "ts": START_S}
         return record(t, **{**base, **fields})
 
-    def sign(
-        self, payload: dict[str, Any], issuer: str = COORDINATOR, *, key: SigningKey | None = None
-    ) -> bytes:
-        return sign_statement(
-            payload, issuer=issuer, subject=str(payload.get("t")), key=key or self.keys[issuer]
-        )
+    def sign(self, payload: dict[str, Any], issuer: str = COORDINATOR, *, key: SigningKey | None = None) -> bytes:
+        return sign_statement(payload, issuer=issuer, subject=str(payload.get("t")), key=key or self.keys[issuer])
 
     def statement(self, t: str, issuer: str = COORDINATOR, **fields: Any) -> bytes:
         return self.sign(self.payload(t, **fields), issuer)
@@ -87,17 +83,11 @@ class Consortium:
     def task(self, name: str = "credit") -> None:
         self.append("task", task=name, spec=self.hash())
 
-    def round(
-        self, *, task: str = "credit", cohort: list[str] | None = None, parent: bytes | None = None
-    ) -> bytes:
-        raw = self.append(
-            "round", task=task, plan={"clip": 1}, cohort=cohort or self.firms, parent_model=parent
-        )
+    def round(self, *, task: str = "credit", cohort: list[str] | None = None, parent: bytes | None = None) -> bytes:
+        raw = self.append("round", task=task, plan={"clip": 1}, cohort=cohort or self.firms, parent_model=parent)
         return bytes(decode_statement(raw).payload["id"])
 
-    def contribution(
-        self, round_id: bytes, firm: str, *, rdp: tuple[int, ...] = (1, 2), **fields: Any
-    ) -> bytes:
+    def contribution(self, round_id: bytes, firm: str, *, rdp: tuple[int, ...] = (1, 2), **fields: Any) -> bytes:
         opened = self.log.state.rounds.get(round_id)
         own = {
             "parent": opened.digest if opened else None,

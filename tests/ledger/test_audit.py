@@ -8,9 +8,8 @@ import pytest
 from consortium_simulator import Consortium
 
 from ledger.audit import audit
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, StoreError
 from ledger.policy import Policy
-from ledger.store import StoreError
 
 
 @pytest.fixture(scope="module")

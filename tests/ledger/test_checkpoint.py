@@ -28,9 +28,7 @@ NOW_S = 1_800_000_000
 
 
 def line(name: str, *, key: str | None = None, body: str | None = None, timestamp_s: int = NOW_S) -> str:
-    return cosign(
-        body or POINT.body(), name=f"log.example/{name}", key=key_of(key or name), timestamp_s=timestamp_s
-    )
+    return cosign(body or POINT.body(), name=f"log.example/{name}", key=key_of(key or name), timestamp_s=timestamp_s)
 
 
 def with_cosignatures(*names: str) -> str:

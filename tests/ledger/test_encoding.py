@@ -7,13 +7,7 @@ from hypothesis import strategies as st
 
 from ledger.encoding import EncodingError, decode, encode
 
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**64), 2**64 - 1)
-    | st.text(max_size=30)
-    | st.binary(max_size=40)
-)
+scalars = st.none() | st.booleans() | st.integers(-(2**64), 2**64 - 1) | st.text(max_size=30) | st.binary(max_size=40)
 values = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=30), inner, max_size=4),

@@ -116,9 +116,7 @@ def test_text_of_others_is_shown_not_obeyed(tmp_path: Path) -> None:
     payload = made.payload("attest", subject="s", artifact=made.hash())
     from ledger.statement import sign_statement
 
-    hostile = sign_statement(
-        payload, issuer="firm-0", subject="\x1b[2J\nforged line", key=made.keys["firm-0"]
-    )
+    hostile = sign_statement(payload, issuer="firm-0", subject="\x1b[2J\nforged line", key=made.keys["firm-0"])
     made.log.append([hostile])
     made.log.close()
     _, out, _ = run("show", "--home", tmp_path)

@@ -11,12 +11,11 @@ import pytest
 from consortium_simulator import CID, ORIGIN, Consortium, key_of
 
 from ledger.checkpoint import CheckpointError, NotFinal, cosign, witness_name
-from ledger.errors import LedgerError
+from ledger.errors import Damaged, LedgerError, StoreError
 from ledger.log import Log, NoSuchEntry
-from ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
+from ledger.merkle import Frontier, leaf_hash, verify_consistency, verify_inclusion
 from ledger.rules import Refused
 from ledger.statement import decode_statement
-from ledger.store import Damaged, StoreError
 
 
 def attest(made: Consortium, member: str = "firm-0") -> bytes:
@@ -47,9 +46,7 @@ def test_resubmission_finds_its_place() -> None:
 def test_a_batch_is_all_or_nothing() -> None:
     made = Consortium()
     size, root = made.log.size, made.log.root
-    bad = made.sign(
-        made.payload("attest", subject="s", artifact=made.hash()), "firm-1", key=key_of("mallory")
-    )
+    bad = made.sign(made.payload("attest", subject="s", artifact=made.hash()), "firm-1", key=key_of("mallory"))
     with pytest.raises(Refused, match=f"entry {size + 1} refused"):
         made.log.append([attest(made), bad])
     assert (made.log.size, made.log.root) == (size, root)
@@ -64,9 +61,7 @@ def test_proofs() -> None:
         sizes.append(made.log.size)
         roots.append(made.log.root)
     for old, old_root in zip(sizes, roots, strict=True):
-        verify_consistency(
-            old, made.log.size, made.log.consistency(old, made.log.size), old_root, made.log.root
-        )
+        verify_consistency(old, made.log.size, made.log.consistency(old, made.log.size), old_root, made.log.root)
     for index, raw in enumerate(made.log.entries(0, made.log.size)):
         path = made.log.inclusion(index, made.log.size)
         verify_inclusion(leaf_hash(raw), index, made.log.size, path, made.log.root)
@@ -214,31 +209,47 @@ def test_a_flipped_byte_is_found_and_named(path: Path) -> None:
         raw = bytearray(database.execute("SELECT raw FROM entries WHERE idx = 13").fetchone()[0])
         raw[200] ^= 1
         database.execute("UPDATE entries SET raw = ? WHERE idx = 13", [bytes(raw)])
-    with pytest.raises(Damaged, match="entry 13"):
+    with pytest.raises(Damaged, match="entry 13 is not what was written"):
         Log.open(path, made.keys["coordinator"])
 
 
-def test_an_entry_rewritten_with_all_its_hashes_is_named(path: Path) -> None:
-    """Someone who rewrites the leaf and every hash above it still lacks the issuer's signature."""
-    from ledger.merkle import Frontier
+def rewrite(path: Path, entries: list[bytes]) -> None:
+    """Put other entries into a stored log, with their digests and every hash above them."""
+    frontier = Frontier()
+    with sqlite3.connect(path) as database:
+        for index, raw in enumerate(entries):
+            digest = decode_statement(raw).digest
+            database.execute("UPDATE entries SET raw = ?, digest = ? WHERE idx = ?", [raw, digest, index])
+            frontier, complete = frontier.append(leaf_hash(raw))
+            for (level, place), node in complete:
+                database.execute("UPDATE nodes SET hash = ? WHERE level = ? AND idx = ?", [node, level, place])
 
+
+def test_an_entry_rewritten_with_all_its_hashes_is_named(path: Path) -> None:
+    """Someone who rewrites an entry and the whole tree above it still lacks the issuer's signature."""
     made = Consortium(location=path)
     made.log.append([attest(made) for _ in range(20)])
     made.log.checkpoint()
     entries = made.log.entries(0, made.log.size)
     made.log.close()
     forged = bytearray(entries[13])
-    forged[-70] ^= 1  # in the payload's artifact
+    artifact = decode_statement(entries[13]).payload["artifact"]
+    forged[entries[13].index(artifact)] ^= 1
     entries[13] = bytes(forged)
-    frontier, nodes = Frontier(), []
-    for raw in entries:
-        frontier, complete = frontier.append(leaf_hash(raw))
-        nodes += complete
-    with sqlite3.connect(path) as database:
-        database.execute("UPDATE entries SET raw = ? WHERE idx = 13", [entries[13]])
-        for (level, place), digest in nodes:
-            database.execute("UPDATE nodes SET hash = ? WHERE level = ? AND idx = ?", [digest, level, place])
-    with pytest.raises(Damaged, match="entry 13"):
+    rewrite(path, entries)
+    with pytest.raises(Damaged, match=r"entry 13 cannot have been accepted.*signature"):
+        Log.open(path, made.keys["coordinator"])
+
+
+def test_a_history_rewritten_with_the_issuers_help_is_found(path: Path) -> None:
+    made = Consortium(location=path)
+    made.log.append([attest(made) for _ in range(20)])
+    made.log.checkpoint()
+    entries = made.log.entries(0, made.log.size)
+    made.log.close()
+    entries[13] = attest(made)
+    rewrite(path, entries)
+    with pytest.raises(Damaged, match="do not have the root of their checkpoint"):
         Log.open(path, made.keys["coordinator"])
 
 
@@ -302,8 +313,8 @@ def test_killed_at_any_moment_no_acknowledged_entry_is_lost(path: Path) -> None:
         )
         assert process.stdout is not None
         for _ in range(lines):
-            index, raw = process.stdout.readline().split()
-            acknowledged[int(index)] = bytes.fromhex(raw)
+            place, raw = process.stdout.readline().split()
+            acknowledged[int(place)] = bytes.fromhex(raw)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         log = Log.open(path, made.keys["coordinator"], made.clock)

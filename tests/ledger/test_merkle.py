@@ -87,9 +87,7 @@ def test_roots_agree_with_another_implementation(entries: list[bytes]) -> None:
     oracle = pymerkle.InmemoryTree(algorithm="sha256")
     for entry in entries:
         oracle.append_entry(entry)
-    assert (
-        root_of(map(leaf_hash, entries)) == oracle.get_state() == naive_root([leaf_hash(e) for e in entries])
-    )
+    assert root_of(map(leaf_hash, entries)) == oracle.get_state() == naive_root([leaf_hash(e) for e in entries])
 
 
 def test_every_proof_of_small_trees_holds() -> None:

@@ -91,10 +91,9 @@ def test_a_quorum_enrols(consortium: Consortium) -> None:
 def test_forged_membership(consortium: Consortium) -> None:
     """Too few, a duplicate, a wrong key, an approval of something else, a stranger: each refused."""
     assert refused(consortium, newcomer(consortium, ["firm-0", "firm-1", "firm-2"])).rule == "approvals"
-    assert (
-        refused(consortium, newcomer(consortium, ["firm-0", "firm-0", "firm-1", "firm-2"])).rule
-        == "approvals"
-    )
+    assert refused(consortium, newcomer(consortium, ["firm-0", "firm-0", "firm-1", "firm-2"])).rule == "approvals"
+    enough_and_twice = newcomer(consortium, [*consortium.members, "firm-0"])
+    assert "twice" in refused(consortium, enough_and_twice).detail
     payload = dict(decode_statement(newcomer(consortium, ["firm-0", "firm-1", "firm-2", "firm-3"])).payload)
     wrong_key = approve(payload, "bank-0", key_of("mallory"))
     stranger = approve(payload, "mallory", key_of("mallory"))
@@ -128,9 +127,7 @@ def test_an_old_key_is_void_from_its_rotation_on(consortium: Consortium) -> None
     payload = consortium.payload("attest", subject="s", artifact=consortium.hash())
     assert refused(consortium, consortium.sign(payload, "firm-0")).rule == "signature"
     consortium.log.append([consortium.sign(payload, "firm-0", key=new)])
-    again = approved(
-        consortium, everyone, "rotate", member="firm-1", key=consortium.keys["firm-0"].public.raw
-    )
+    again = approved(consortium, everyone, "rotate", member="firm-1", key=consortium.keys["firm-0"].public.raw)
     assert refused(consortium, again).rule == "key"
 
 
@@ -375,12 +372,18 @@ def test_the_grid_of_orders_is_fixed(consortium: Consortium) -> None:
 
 def test_consents_and_queries(consortium: Consortium) -> None:
     _, model = consortium.train()
-    consent = {"firm": "firm-0", "bank": "bank-0", "purpose": "loan", "until": 2_000_000_000}
+    consent: dict[str, Any] = {"firm": "firm-0", "bank": "bank-0", "purpose": "loan", "until": 2_000_000_000}
     consortium.append("consent", "firm-0", **consent)
     assert refused(consortium, consortium.statement("consent", "firm-1", **consent)).rule == "issuer"
     to_firm = {**consent, "bank": "firm-1"}
     assert refused(consortium, consortium.statement("consent", "firm-0", **to_firm)).rule == "member"
-    query = {"bank": "bank-0", "purpose": "loan", "subject": bytes(32), "answer": bytes(32), "model": model}
+    query: dict[str, Any] = {
+        "bank": "bank-0",
+        "purpose": "loan",
+        "subject": bytes(32),
+        "answer": bytes(32),
+        "model": model,
+    }
     consortium.append("query", **query)
     consortium.append("query", "bank-0", **query)
     assert consortium.log.state.queries.get("bank-0") == 2

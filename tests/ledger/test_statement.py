@@ -47,14 +47,18 @@ def test_round_trip() -> None:
     assert (statement.issuer, statement.subject, statement.kid) == ("coordinator", "credit", KEY.public.kid)
 
 
+def _head(data: bytes) -> bytes:
+    """The CBOR head of a byte string of 24 to 255 bytes."""
+    return b"\x58" + bytes([len(data)])
+
+
 def test_bytes_follow_rfc_9052() -> None:
     """Tag 18, four parts, an empty unprotected map, and the Sig_structure written out by hand."""
     raw = make()
     assert raw[:2] == b"\xd2\x84"
     assert rebuilt(protected=header()) == raw
     protected, unprotected, payload, signature = cbor2.loads(raw).value
-    head = lambda data: b"\x58" + bytes([len(data)])  # noqa: E731
-    to_sign = b"\x84\x6aSignature1" + head(protected) + protected + b"\x40" + head(payload) + payload
+    to_sign = b"\x84\x6aSignature1" + _head(protected) + protected + b"\x40" + _head(payload) + payload
     KEY.public.verify(signature, to_sign)
     assert dict(unprotected) == {}
     assert decode_statement(raw).digest == hashlib.sha256(to_sign).digest()
