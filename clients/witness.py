@@ -137,9 +137,7 @@ class Witness:
             WitnessRefusal: the mirror does not reach it.
         """
         if not 0 <= index < self.size:
-            raise WitnessRefusal(
-                f"{self.member} has mirrored {self.size} entries, not entry {index}; advance first"
-            )
+            raise WitnessRefusal(f"{self.member} has mirrored {self.size} entries, not entry {index}; advance first")
         return self._store.entries(index, index + 1)[0]
 
     def index_of(self, digest: bytes) -> int | None:
@@ -157,9 +155,7 @@ class Witness:
         start = min(self.size, size)
         return self.advance(source.entries(start, size), note, source.consistency(start, size))
 
-    def advance(
-        self, entries: Sequence[bytes], checkpoint_note: str, consistency_proof: Sequence[bytes]
-    ) -> str:
+    def advance(self, entries: Sequence[bytes], checkpoint_note: str, consistency_proof: Sequence[bytes]) -> str:
         """Check the new entries and the checkpoint over them, and cosign it.
 
         Args:
@@ -205,9 +201,7 @@ class Witness:
         meta = self._store.meta()
         for fact, value in identity.items():
             if meta.get(fact) != value:
-                raise WitnessRefusal(
-                    f"{self._store.name}: this mirror's {fact} is {meta.get(fact)!r}, not {value!r}"
-                )
+                raise WitnessRefusal(f"{self._store.name}: this mirror's {fact} is {meta.get(fact)!r}, not {value!r}")
         self._at = replay(self._store, self._cid, self._log, verify_all=False, at_checkpoint=lambda _: None)
         notes = self._store.checkpoints()
         self._note = notes[max(notes)] if notes else ""
@@ -257,9 +251,7 @@ class Witness:
     def _require_own_key(self, state: State) -> None:
         vkey = witness_vkey(self._log.name, self.member, state)
         if vkey is None or vkey.key != self._key.public:
-            raise WitnessRefusal(
-                f"{self.member} is not an active member with this key; nothing to cosign with"
-            )
+            raise WitnessRefusal(f"{self.member} is not an active member with this key; nothing to cosign with")
 
     def _accuse(self, kind: str, offered: str, detail: str) -> NoReturn:
         with self._store.write() as transaction:
