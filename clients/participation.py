@@ -55,19 +55,21 @@ class Offer:
 
 
 def hello(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Say who this firm is, how many units it declares for a task, and its masking key of the epoch."""
+    """Say who this firm is; for a task, how many units it declares, and its masking key of the epoch."""
     if request["cid"] != firm.config.cid:
         raise Refusal("consortium", f"{firm.member} belongs to {firm.config.cid!r}, not {request['cid']!r}")
-    keys = firm.round_secrets.epoch_keys(request["epoch"])
-    units = firm.task(request["task"]).settings.units
-    announcement = announce(keys, firm.config.cid, request["epoch"], firm.member, firm.key.sign)
-    mirrored = 0 if firm.config.limits.without_ledger else firm.witness.size
+    units, announcement = 0, b""
+    if request["task"]:
+        units = firm.task(request["task"]).settings.units
+    if request["epoch"]:
+        keys = firm.round_secrets.epoch_keys(request["epoch"])
+        announcement = announce(keys, firm.config.cid, request["epoch"], firm.member, firm.key.sign)
     return {
         "member": firm.member,
         "units": units,
         "announcement": announcement,
         "signing_key": firm.key.public.raw,
-        "mirrored": mirrored,
+        "mirrored": 0 if firm.config.limits.without_ledger else firm.witness.size,
     }
 
 

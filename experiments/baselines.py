@@ -28,20 +28,24 @@ _VALIDATION = 0.2
 
 
 def credit_alone(task: CreditTask, training: Table, held_out: Table, seed: int) -> dict[str, float]:
-    """Logistic regression on the task's own one-hot columns; its strength is chosen on a fifth of `training`.
+    """Logistic regression on the task's own one-hot columns, with sklearn's default strength and with a tuned one.
+
+    The tuned strength is chosen on a fifth of `training`; a single firm gains much from it, central training little.
 
     Returns:
-        auc, brier and ece on `held_out`.
+        auc, brier and ece on `held_out` with the default, and auc_tuned.
     """
     inputs, targets = _rows(task, training), task.targets(training)
+    rows, truth = _rows(task, held_out), task.targets(held_out)
+    # Rows have norm 1; on plain one-hot rows sklearn's default strength of 1 is the number of groups here.
+    odds = _fit(inputs, targets, float(len(task.encoder.groups))).decision_function(rows)
     rng = np.random.Generator(np.random.PCG64([seed, 2]))
-    validating = rng.random(len(targets)) < _VALIDATION
-    strength = _best_strength(inputs, targets, validating)
-    odds = _fit(inputs, targets, strength).decision_function(_rows(task, held_out))
-    truth = task.targets(held_out)
+    strength = _best_strength(inputs, targets, rng.random(len(targets)) < _VALIDATION)
+    tuned = _fit(inputs, targets, strength).decision_function(rows)
     pd = 1.0 / (1.0 + np.exp(-odds))
     return {
         "auc": metrics.auc(truth, odds),
+        "auc_tuned": metrics.auc(truth, tuned),
         "brier": metrics.brier(truth, pd),
         "ece": metrics.expected_calibration_error(truth, pd),
     }
@@ -52,7 +56,7 @@ def _rows(task: CreditTask, table: Table) -> Any:
 
 
 def _fit(inputs: Any, targets: NDArray[np.float64], strength: float) -> LogisticRegression:
-    return LogisticRegression(C=strength, max_iter=500).fit(inputs, targets)
+    return LogisticRegression(C=strength, max_iter=1000).fit(inputs, targets)
 
 
 def _best_strength(inputs: Any, targets: NDArray[np.float64], validating: NDArray[np.bool_]) -> float:

@@ -80,7 +80,7 @@ def simulate(
     with tempfile.TemporaryDirectory(prefix="artesian-") as scratch:
         began = time.monotonic()
         name = prepared.task.spec.name
-        federated = FederatedTask(name, prepared.task, prepared.spec_text, prepared.parts, _training(config))
+        federated = FederatedTask(name, prepared.task, prepared.spec_text, prepared.parts, config.training_only())
         federation = build(home or Path(scratch) / "home", [federated], _terms(config))
         seconds["found"] = time.monotonic() - began
         began = time.monotonic()
@@ -107,12 +107,6 @@ def simulate(
         "refusals": runs["refusals"],
         "seconds": {key: round(value, 4) for key, value in seconds.items()},
     }
-
-
-def _training(config: SimulationConfig) -> Any:
-    from server.training_config import TrainingConfig
-
-    return TrainingConfig(training=config.training, privacy=config.privacy, aggregation=config.aggregation)
 
 
 def _terms(config: SimulationConfig) -> Terms:
@@ -170,13 +164,15 @@ def compare(
 
 
 def _credit_baselines(task: CreditTask, prepared: Prepared, seed: int) -> dict[str, Any]:
-    alone = [baselines.credit_alone(task, part, prepared.held_out, seed)["auc"] for part in prepared.parts]
+    alone = [baselines.credit_alone(task, part, prepared.held_out, seed) for part in prepared.parts]
     central = baselines.credit_alone(task, prepared.training, prepared.held_out, seed)
     return {
-        "auc_local_mean": baselines.mean(alone),
-        "auc_local_worst": min(alone),
-        "auc_local": alone,
+        "auc_local_mean": baselines.mean([one["auc"] for one in alone]),
+        "auc_local_worst": min(one["auc"] for one in alone),
+        "auc_local": [one["auc"] for one in alone],
+        "auc_local_tuned_mean": baselines.mean([one["auc_tuned"] for one in alone]),
         "auc_central": central["auc"],
+        "auc_central_tuned": central["auc_tuned"],
         "brier_central": central["brier"],
     }
 

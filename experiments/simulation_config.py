@@ -56,6 +56,10 @@ class SimulationConfig(TrainingConfig):
     data: Data
     partition: Partition = Partition()
 
+    def training_only(self) -> TrainingConfig:
+        """The part that a coordinator needs."""
+        return TrainingConfig(training=self.training, privacy=self.privacy, aggregation=self.aggregation)
+
 
 def load_simulation_config(path: Path) -> SimulationConfig:
     """Read a simulation's configuration.

@@ -1,6 +1,7 @@
 """The Flower ServerApp of the coordinator: trains the tasks that the run names, one after the other.
 
-Run config: `home` (the coordinator's directory) and `task` (one name, or several separated by commas).
+Run config: `home` (the coordinator's directory) and `task` (one name, or several separated by commas; none has the
+firms witness the ledger and trains nothing).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 from server.coordinator import Coordinator
 from server.errors import ServerError
 from server.rounds import Run
+from server.witnessing import witness
 
 HOME_VARIABLE = "ARTESIAN_HOME"
 log = logging.getLogger("artesian.coordinator")
@@ -22,7 +24,7 @@ app = ServerApp()
 
 
 class RunConfigInvalid(ServerError):
-    """A run whose configuration names no home or no task."""
+    """A run whose configuration names no home."""
 
 
 @app.main()
@@ -30,8 +32,10 @@ def main(grid: Grid, context: Context) -> None:
     """Train and publish."""
     home = context.run_config.get("home") or os.environ.get(HOME_VARIABLE)
     tasks = str(context.run_config.get("task") or "")
-    if not home or not tasks:
-        raise RunConfigInvalid('run config: give home="/path/of/coordinator" and task="name"')
+    if not home:
+        raise RunConfigInvalid('run config: give home="/path/of/coordinator"')
     with Coordinator(Path(str(home))) as coordinator:
-        for name in tasks.split(","):
+        for name in filter(None, tasks.split(",")):
             Run(grid, coordinator, name.strip(), progress=log.info).run()
+        if not tasks:
+            witness(grid, coordinator)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ledger.errors import LedgerError
@@ -34,25 +34,39 @@ class Record:
         """Put statements on the ledger; returns their entries."""
         return self.ledger.append(statements)
 
-    def news_for(self, member: str) -> dict[str, Any]:
-        """The message that brings a member's witness up to date."""
-        note = self.ledger.checkpoint()
-        known = min(self._mirrored.get(member, 0), self.ledger.size)
-        return {
-            "entries": self.ledger.entries(known, self.ledger.size),
-            "checkpoint": note,
-            "proof": self.ledger.consistency(known, self.ledger.size),
+    def news_for(self, members: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The message that brings each member's witness up to date; most members lack the same entries."""
+        note, size = self.ledger.checkpoint(), self.ledger.size
+        known = {member: min(self._mirrored.get(member, 0), size) for member in members}
+        news = {
+            start: {
+                "entries": self.ledger.entries(start, size),
+                "checkpoint": note,
+                "proof": self.ledger.consistency(start, size),
+            }
+            for start in set(known.values())
         }
+        return {member: news[start] for member, start in known.items()}
 
-    def take(self, replies: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    def take(self, replies: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Keep the cosignatures in members' replies; a wrong one is dropped and said, never counted."""
-        for member, reply in replies:
+        lines = {member: reply["cosignature"] for member, reply in replies}
+        mirrored = {member: reply["mirrored"] for member, reply in replies}
+        try:
+            self.ledger.add_cosignatures(lines.values(), self.ledger.size)
+        except LedgerError:
+            self._take_one_by_one(lines, mirrored)
+        else:
+            self._mirrored.update(mirrored)
+
+    def _take_one_by_one(self, lines: Mapping[str, str], mirrored: Mapping[str, int]) -> None:
+        for member, line in lines.items():
             try:
-                self.ledger.add_cosignatures([reply["cosignature"]], self.ledger.size)
+                self.ledger.add_cosignatures([line], self.ledger.size)
             except LedgerError as error:
                 log.warning("cosignature of %s refused: %s", member, error)
             else:
-                self.has_mirrored(member, reply["mirrored"])
+                self._mirrored[member] = mirrored[member]
 
     def require_final(self) -> None:
         """Insist that everything so far is final.

@@ -250,8 +250,9 @@ class Run:
         request: dict[str, Any] = {"round": offer.round_id, "headers": dict(headers)}
         commits = {member: hashlib.sha256(raw).digest() for member, raw in headers.items()}
         requests = {}
+        every = self._record.news_for(list(headers)) if self._record is not None else {}
         for member in headers:
-            news = wire.encode(self._record.news_for(member)) if self._record is not None else b""
+            news = wire.encode(every[member]) if self._record is not None else b""
             own = {"inbound": aggregator.inbound_for(member), "news": news}
             requests[member] = {**request, **own, "commits": {} if self._record is not None else commits}
         replies = self.cohort.ask(OPEN, requests, plan.number)
@@ -320,7 +321,7 @@ class Run:
     def _witness(self, number: int) -> None:
         """Bring every firm's witness up to date and keep the cosignatures."""
         assert self._record is not None
-        requests = {member: self._record.news_for(member) for member in self.cohort.members}
+        requests = self._record.news_for(self.cohort.members)
         self._record.take(self.cohort.ask(WITNESS, requests, number))
 
     def _receipt(self, statement: bytes) -> bytes:
