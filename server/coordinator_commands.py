@@ -1,6 +1,5 @@
 """`artesian coordinator`: what the operator of the coordinator does."""
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -10,15 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clients.errors import ClientError
-from ledger.errors import LedgerError
-from server.errors import ServerError
-
 if TYPE_CHECKING:
     from server.scoring.desk import Desk
     from server.scoring.service import Tls
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, epilog="Example: artesian coordinator scores --home coordinator")
 
 LEDGER_FILE = "ledger.db"
 SIGNING_KEY = "signing.pem"
@@ -29,28 +24,21 @@ def main() -> None:
     """Found a consortium, run rounds, publish models, answer banks."""
 
 
-@app.command()
+@app.command(epilog="Example: artesian coordinator scores --home coordinator --host 0.0.0.0 --port 8443")
 def scores(
     home: Annotated[Path, typer.Option(envvar="ARTESIAN_HOME", help="The coordinator's home directory.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)
-    ] = 8443,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8443,
     rate_per_s: Annotated[float, typer.Option(help="Questions a second for each bank.", min=0.001)] = 500.0,
     burst: Annotated[int, typer.Option(help="Questions that a rested bank may ask at once.", min=1)] = 5000,
 ) -> None:
     """Answer banks' score questions until SIGTERM or SIGINT."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     import asyncio
 
     from server.scoring.service import Tls
 
-    try:
-        with open_desk(home, rate_per_s, burst) as desk:
-            asyncio.run(_serve(desk, Tls.from_home(home), host, port))
-    except (ClientError, LedgerError, ServerError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(error.exit_code) from None
+    with open_desk(home, rate_per_s, burst) as desk:
+        asyncio.run(_serve(desk, Tls.from_home(home), host, port))
 
 
 @contextmanager

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 from score_world import MODEL, ORIGIN, World, query
-from typer.testing import CliRunner
 
+from artesian import app
 from clients.bank import AnswerVerifier, BankClient, ServiceUnreachable
-from clients.bank_commands import app
 from ledger.checkpoint import SignedCheckpoint, cosign, witness_name
 from ledger.genesis import Founder, genesis_statements, record
 from ledger.keys import SigningKey
@@ -43,17 +42,13 @@ class Ledger:
         members = {name: SigningKey.generate() for name in ("firm-1", "bank-1")}
         founders = [Founder(name, name[:4], key.public, name) for name, key in members.items()]
         log = Log.create(path, ORIGIN, coordinator, lambda: SECONDS, cid="timber")
-        log.append(
-            genesis_statements("timber", coordinator, founders, min_cohort=1, ts=SECONDS, entropy=os.urandom)
-        )
+        log.append(genesis_statements("timber", coordinator, founders, min_cohort=1, ts=SECONDS, entropy=os.urandom))
         return cls(log, coordinator, members)
 
     def add(self, t: str, *, by: str = "coordinator", **fields: Any) -> bytes:
         key = self.members.get(by, self.coordinator)
         fields = {"record_id": os.urandom(16), **fields}
-        raw = sign_statement(
-            record(t, cid="timber", ts=SECONDS, **fields), issuer=by, subject="credit", key=key
-        )
+        raw = sign_statement(record(t, cid="timber", ts=SECONDS, **fields), issuer=by, subject="credit", key=key)
         self.log.append([raw])
         return raw
 
@@ -106,7 +101,7 @@ def test_each_answer_is_a_query_on_the_ledger(world: World, tmp_path: Path, monk
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
+    return CliRunner().invoke(app, ["bank", *(str(a) for a in arguments)])
 
 
 def test_a_bank_asks_and_verifies_on_the_command_line(world: World, tmp_path: Path) -> None:
@@ -158,8 +153,8 @@ def load_scorers(home):
     return {{"credit": PublishedScorer(ToyScorer(), bytes(range(32)), receipt, statement)}}
 releases.load_scorers = load_scorers
 sys.modules["server.releases"] = releases
-from server.coordinator_commands import app
-app(sys.argv[1:])
+from artesian import app
+app.main(["coordinator", *sys.argv[1:]])
 """
 
 
