@@ -1,0 +1,233 @@
+"""`artesian firm`: check a table, see what privacy is spent, see where the firm stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from clients.accounts import Account
+    from clients.data import Table, TableInvalid
+    from clients.firm import Firm
+    from clients.tasks.task import Task
+    from ledger.rules import State
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Check a table, see what privacy is spent, see where the firm stands.",
+    epilog="Example: artesian firm check --spec task.toml --data table.csv",
+)
+
+Home = Annotated[Path, typer.Option(envvar="ARTESIAN_HOME", help="The firm's home directory.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+_LATEST = 5  # rounds that `status` lists for each task
+
+
+@app.command(epilog="Example: artesian firm check --spec task.toml --data table.csv")
+def check(
+    spec: Annotated[Path, typer.Option(help="The task spec, a TOML file.")],
+    data: Annotated[Path, typer.Option(help="The private table: CSV, ARFF (both also .gz) or Parquet.")],
+    as_json: Json = False,
+) -> None:
+    """Check a table against a task spec, before anything is spent: every violation by column and row."""
+    from clients.data import TableInvalid, read_table
+    from clients.tasks.spec import load_spec
+    from clients.tasks.task import task_for
+
+    task = task_for(load_spec(spec))
+    try:
+        table = read_table(data, task.spec)
+    except TableInvalid as error:
+        _show_violations(error, as_json)
+        raise typer.Exit(error.exit_code) from None
+    facts = {
+        "ok": True,
+        "task": task.spec.name,
+        "spec_sha256": task.spec.hash.hex(),
+        "rows": table.rows,
+        "privacy_unit": task.spec.privacy.words(task.spec.series),
+        "units": task.examples(table).units,
+        **_outcomes(task, table),
+    }
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    typer.echo(f"{data} fits {spec}: {table.rows} rows.")
+    typer.echo(
+        f"Privacy unit: {facts['privacy_unit']}; {facts['units']} units. Declare a round figure, not this count."
+    )
+    if "classes" in facts:
+        typer.echo(f"Classes: {facts['classes']['positive']} positive, {facts['classes']['negative']} negative.")
+    else:
+        typer.echo(f"Series: {facts['series']}, {facts['from']} to {facts['to']}.")
+
+
+def _outcomes(task: Task, table: Table) -> dict[str, Any]:
+    """What there is to learn from: the classes of a credit table, the series of a demand table."""
+    from clients.data import label_mask
+
+    label, series = task.spec.label, task.spec.series
+    if label is not None:
+        positive = int(label_mask(table.columns[label.column], label.positive).sum())
+        return {"classes": {"positive": positive, "negative": table.rows - positive}}
+    assert series is not None
+    dates = table.columns[series.date]
+    return {"series": len(set(table.columns[series.id])), "from": str(dates.min()), "to": str(dates.max())}
+
+
+def _show_violations(error: TableInvalid, as_json: bool) -> None:
+    if as_json:
+        found = [{"column": one.column, "row": one.row, "problem": one.problem} for one in error.violations]
+        facts = {"ok": False, "problem": f"{error.where}: {error.violations[0]}"}
+        typer.echo(json.dumps({**facts, "violations": found, "count": error.count}, ensure_ascii=False))
+        return
+    for one in error.violations:
+        typer.echo(f"{error.where}: {one}", err=True)
+    if error.count > 1:
+        shown = len(error.violations)
+        rest = f"; the first {shown} are shown" if error.count > shown else ""
+        typer.echo(f"{error.where}: {error.count} violations{rest}", err=True)
+
+
+@app.command(epilog="Example: artesian firm wallet --home firm-1")
+def wallet(home: Home, as_json: Json = False) -> None:
+    """Show what each table may spend and has spent of its privacy. Changes nothing."""
+    from clients.firm import Firm
+
+    firm = Firm(home)
+    facts: dict[str, Any] = {"member": firm.member, "accounts": wallet_accounts(firm)}
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    for one in facts["accounts"]:
+        _print_account(one)
+
+
+def wallet_accounts(firm: Firm) -> list[dict[str, Any]]:
+    """Every account of the firm's wallet, and an empty one for each task that has spent nothing yet.
+
+    Read without `Firm.wallet`, which lowers caps to what `firm.toml` says: to look must not bind.
+    """
+    from clients.accounts import Account
+    from clients.tasks.spec import load_spec
+    from clients.wallet import Wallet
+
+    path = firm.home / "wallet.sqlite"
+    accounts: dict[tuple[str, str], Account] = {}
+    if path.exists():
+        with Wallet(path) as opened:
+            accounts = {(one.unit, one.dataset): one for one in opened.report()}
+    for settings in firm.config.task:
+        spec = load_spec(firm.home / settings.spec)
+        key = (spec.privacy.words(spec.series), settings.dataset or settings.data)
+        accounts.setdefault(key, Account(*key))
+    limits = firm.config.limits
+    return [_account(one, limits.epsilon, limits.delta) for _, one in sorted(accounts.items())]
+
+
+def _account(account: Account, epsilon: float, delta: float) -> dict[str, Any]:
+    """One account; a cap that was never needed yet is the one that `firm.toml` names."""
+    cap = account.cap
+    return {
+        "unit": account.unit,
+        "dataset": account.dataset,
+        "cap": {"epsilon": cap.epsilon if cap else epsilon, "delta": cap.delta if cap else delta},
+        "spent_epsilon": account.epsilon_spent or 0.0,
+        "settled": account.settled,
+        "open_reservations": account.open,
+    }
+
+
+def _print_account(account: Mapping[str, Any]) -> None:
+    cap, held = account["cap"], account["open_reservations"]
+    typer.echo(
+        f"{account['dataset']}, {account['unit']}: epsilon {account['spent_epsilon']:.4g} of {cap['epsilon']:g} spent "
+        f"at delta {cap['delta']:g}, in {account['settled']} rounds"
+        + (f"; {held} reservations open, counted as spent" if held else "")
+    )
+
+
+@app.command(epilog="Example: artesian firm status --home firm-1")
+def status(home: Home, as_json: Json = False) -> None:
+    """Show where the firm stands, from its own files alone: tasks, mirrored ledger, rounds, wallet."""
+    from clients.firm import Firm
+
+    firm = Firm(home)
+    facts: dict[str, Any] = {
+        "member": firm.member,
+        "consortium": firm.config.cid,
+        "tasks": [{"name": task.name, "declared_units": task.units, "data": task.data} for task in firm.config.task],
+        "ledger": mirrored_ledger(firm),
+        "wallet": wallet_accounts(firm),
+    }
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    typer.echo(f"{facts['member']} of {facts['consortium']}")
+    for task in facts["tasks"]:
+        typer.echo(f"Task {task['name']}: {task['declared_units']} units declared, table {task['data']}")
+    _print_ledger(facts["ledger"])
+    for one in facts["wallet"]:
+        _print_account(one)
+
+
+def mirrored_ledger(firm: Firm) -> dict[str, Any] | None:
+    """What the firm's own mirror of the ledger holds, recomputed from its first byte; None before there is one.
+
+    Only reads, so it works beside a running client, and needs no key.
+
+    Raises:
+        ClientError: the mirror is of another member or consortium.
+        Damaged: the mirror is not what was written.
+    """
+    from clients.witness import WitnessRefusal
+    from ledger.replay import replay
+    from ledger.store import Store
+
+    path = firm.home / "witness.sqlite"
+    if not path.exists():
+        return None
+    store = Store(path, read_only=True)
+    try:
+        meta = store.meta()
+        if len(firm.policy.logs) != 1:
+            raise WitnessRefusal(f"{firm.home / 'policy.txt'}: a firm mirrors one log, not {len(firm.policy.logs)}")
+        (log,) = firm.policy.logs
+        for fact, value in {"cid": firm.config.cid, "vkey": str(log), "member": firm.member}.items():
+            if meta.get(fact) != value:
+                raise WitnessRefusal(f"{path}: this mirror's {fact} is {meta.get(fact)!r}, not {value!r}")
+        state = replay(store, firm.config.cid, log, verify_all=False, at_checkpoint=lambda _: None).state
+        evidence = len(store.evidence())
+    finally:
+        store.close()
+    rounds = {task.name: _rounds(state, firm.member, task.name) for task in firm.config.task}
+    return {"origin": meta["origin"], "size": state.size, "evidence_of_misbehaviour": evidence, "rounds": rounds}
+
+
+def _rounds(state: State, member: str, task: str) -> dict[str, Any]:
+    """How often the firm took part in a task, and the latest rounds in which it did, newest first."""
+    of_task = [one for one in state.rounds.values() if one.task == task]
+    mine = [(one, given) for one in of_task if (given := one.contributions.get(member)) is not None]
+    mine.sort(key=lambda pair: pair[0].index, reverse=True)
+    latest = [{"round": one.id.hex(), "entry": given.index, "phase": str(one.phase)} for one, given in mine[:_LATEST]]
+    return {"contributions": len(mine), "latest": latest}
+
+
+def _print_ledger(ledger: Mapping[str, Any] | None) -> None:
+    if ledger is None:
+        typer.echo("Ledger: nothing mirrored yet.")
+        return
+    typer.echo(f"Ledger {ledger['origin']}: {ledger['size']} entries mirrored and checked")
+    if ledger["evidence_of_misbehaviour"]:
+        typer.echo(
+            f"{ledger['evidence_of_misbehaviour']} proofs that the log contradicted itself: show the other members"
+        )
+    for task, rounds in ledger["rounds"].items():
+        typer.echo(f"Rounds of {task} with a contribution of this firm: {rounds['contributions']}")
+        for one in rounds["latest"]:
+            typer.echo(f"  round {one['round'][:12]} {one['phase']}, contribution is entry {one['entry']}")
