@@ -10,14 +10,16 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import cbor2
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.firm import Firm, PrivateTask
+from clients.firm import Firm, NotTakingPart, PrivateTask
 from clients.masking import wire
 from clients.masking.contribution import Contribution, protect
 from clients.masking.epoch import announce, open_pair_secrets, read_announcement, seal_pair_secrets
@@ -37,7 +39,7 @@ from ledger.statement import decode_statement, sign_statement
 _OFFERED = "round"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Offer:
     """A round as a firm has checked it."""
 
@@ -55,13 +57,15 @@ class Offer:
 
 
 def hello(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Say who this firm is; for a task, how many units it declares, and its masking key of the epoch."""
+    """Say who this firm is; for a task, how many units it declares (0: takes no part), and its masking key."""
     if request["cid"] != firm.config.cid:
         raise Refusal("consortium", f"{firm.member} belongs to {firm.config.cid!r}, not {request['cid']!r}")
     units, announcement = 0, b""
     if request["task"]:
-        units = firm.task(request["task"]).settings.units
-    if request["epoch"]:
+        # A firm without this task still witnesses: the quorum is of all members, whatever they train.
+        with suppress(NotTakingPart):
+            units = firm.task(request["task"]).settings.units
+    if units and request["epoch"]:
         keys = firm.round_secrets.epoch_keys(request["epoch"])
         announcement = announce(keys, firm.config.cid, request["epoch"], firm.member, firm.key.sign)
     return {
@@ -130,9 +134,7 @@ def train(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = tim
         # Settled before anything is protected: from here on a crash leaves the spend on the books.
         firm.wallet.settle(reservation)
     contribution = _protect(firm, session, values)
-    statement = (
-        b"" if firm.config.limits.without_ledger else _statement(firm, offer, private, contribution, now())
-    )
+    statement = b"" if firm.config.limits.without_ledger else _statement(firm, offer, private, contribution, now())
     return {"contribution": contribution.to_bytes(), "statement": statement}
 
 
@@ -143,8 +145,7 @@ def read_offer(firm: Firm, statement: bytes, receipt: bytes) -> Offer:
         ReceiptError, Refusal: it is not.
     """
     if firm.config.limits.without_ledger:
-        payload = cbor2.loads(statement)
-        return Offer(payload, hashlib.sha256(statement).digest(), Plan.from_map(payload["plan"]))
+        return _unrecorded_offer(statement)
     verify_receipt(receipt, statement, firm.policy)
     read = decode_statement(statement)
     if read.payload["t"] != _OFFERED:
@@ -157,6 +158,13 @@ def read_offer(firm: Firm, statement: bytes, receipt: bytes) -> Offer:
     if not isinstance(read.payload["plan"], dict):
         raise Refusal("plan", "the round holds no plan")
     return Offer(read.payload, read.digest, Plan.from_map(read.payload["plan"]))
+
+
+@lru_cache(maxsize=4)
+def _unrecorded_offer(payload: bytes) -> Offer:
+    """A round without a ledger; many simulated firms of one process are offered the same bytes."""
+    fields = cbor2.loads(payload)
+    return Offer(fields, hashlib.sha256(payload).digest(), Plan.from_map(fields["plan"]))
 
 
 def check_plan(firm: Firm, private: PrivateTask, offer: Offer) -> None:
@@ -209,10 +217,10 @@ def check_plan(firm: Firm, private: PrivateTask, offer: Offer) -> None:
         if plan.privacy == "distributed":
             # With fewer contributions than this the sum would carry less noise than the plan says.
             least = max(least, len(cohort) - plan.colluders)
+        if not limits.without_ledger:
+            least = max(least, firm.witness.state.terms.min_cohort)
         if plan.threshold < least:
-            raise Refusal(
-                "threshold", f"{plan.threshold} firms could open the sum, this firm asks for {least}"
-            )
+            raise Refusal("threshold", f"{plan.threshold} firms could open the sum, this firm asks for {least}")
 
 
 def _parent(offer: Offer, private: PrivateTask, request: Mapping[str, Any]) -> NDArray[np.float64]:
@@ -238,8 +246,14 @@ def _session(firm: Firm, offer: Offer, private: PrivateTask, sealed: Mapping[str
             firm.round_secrets.keep_pairs(plan.epoch, pairs)
         entries = tuple(entry for entry in roster if entry.member in offer.cohort)
     else:
-        entries = tuple(RosterEntry(member, bytes(32)) for member in sorted(offer.cohort))
+        return _plain_session(firm.config.cid, offer.round_id, private.task.architecture.size, offer)
     return session_of(firm.config.cid, offer, entries, private.task.architecture.size)
+
+
+@lru_cache(maxsize=4)
+def _plain_session(cid: str, round_id: bytes, dimension: int, offer: Offer) -> Session:
+    entries = tuple(RosterEntry(member, bytes(32)) for member in sorted(offer.cohort))
+    return session_of(cid, offer, entries, dimension)
 
 
 def session_of(cid: str, offer: Offer, entries: tuple[RosterEntry, ...], dimension: int) -> Session:
@@ -290,9 +304,7 @@ def _protect(firm: Firm, session: Session, values: NDArray[np.int64]) -> Contrib
     return contribution
 
 
-def _statement(
-    firm: Firm, offer: Offer, private: PrivateTask, contribution: Contribution, now_s: float
-) -> bytes:
+def _statement(firm: Firm, offer: Offer, private: PrivateTask, contribution: Contribution, now_s: float) -> bytes:
     payload = record(
         "contribution",
         cid=firm.config.cid,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -234,7 +235,7 @@ class TaskSpec(_Part):
         if days is not None and days < series.lookback_days + series.horizon_days:
             raise ValueError("privacy: block_days must hold a whole window, lookback_days + horizon_days")
 
-    @property
+    @cached_property
     def hash(self) -> bytes:
         """SHA-256 of the spec's canonical JSON (32 bytes): the same for every spelling of the same spec."""
         document = self.model_dump(mode="json", by_alias=True)
@@ -251,9 +252,7 @@ def _unique(names: list[str], what: str) -> frozenset[str]:
     return frozenset(seen)
 
 
-def _check_source(
-    feature: Feature, source: str, numbers: set[str], columns: dict[str, Column], label: str
-) -> None:
+def _check_source(feature: Feature, source: str, numbers: set[str], columns: dict[str, Column], label: str) -> None:
     if source == label:
         raise ValueError(f"feature {feature.code!r} reads the label {label!r}")
     if source in numbers:
@@ -267,9 +266,7 @@ def _check_source(
         raise ValueError(f"feature {feature.code!r}: {source!r} is a {column.kind} and takes no 'bins'")
     grouped = [value for group in feature.groups for value in group]
     if feature.groups and sorted(grouped) != sorted(column.values):
-        raise ValueError(
-            f"feature {feature.code!r}: 'groups' must hold every value of {source!r} exactly once"
-        )
+        raise ValueError(f"feature {feature.code!r}: 'groups' must hold every value of {source!r} exactly once")
 
 
 def load_spec(path: Path) -> TaskSpec:
