@@ -1,0 +1,107 @@
+"""`artesian task`: draft a task spec from a table, or show one."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Draft a task spec from a table, or show one.",
+    epilog="Example: artesian task draft table.csv --label defaulted --out task.toml",
+)
+
+
+@app.command(epilog="Example: artesian task draft table.csv --label defaulted --out task.toml")
+def draft(
+    table: Annotated[Path, typer.Argument(help="The table: CSV, ARFF (both also .gz) or Parquet.")],
+    label: Annotated[str, typer.Option(help="The column to predict; it has two values.")],
+    out: Annotated[Path | None, typer.Option(help="The new spec's file. Default: standard output.")] = None,
+    name: Annotated[str | None, typer.Option(help="The task's name. Default: the table's.")] = None,
+) -> None:
+    """Draft a credit task spec for research. Drafting looks at the data: see the warning in what it writes."""
+    from clients.data import read_frame
+    from clients.tasks.draft import WARNING, DraftImpossible, draft_credit
+
+    if out is not None and out.exists():
+        raise DraftImpossible(f"{out}: is there already; give another --out, or remove it")
+    text, notes = draft_credit(read_frame(table), label, name or table.name.split(".")[0], str(table))
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        _write(out, text)
+    for note in notes:
+        typer.echo(note, err=True)
+    typer.echo(WARNING, err=True)
+
+
+@app.command(epilog="Example: artesian task show task.toml")
+def show(
+    spec: Annotated[Path, typer.Argument(help="The task spec, a TOML file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show a task spec: columns, features, size of the model, privacy unit, hash."""
+    facts = describe(spec)
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    typer.echo(f"{facts['name']} ({facts['kind']}, version {facts['version']}): {facts['description']}")
+    typer.echo(f"Privacy unit: {facts['privacy_unit']}")
+    typer.echo(f"Hash: {facts['sha256']}")
+    typer.echo(f"Model: {facts['model']}, {facts['inputs']} inputs, {facts['parameters']} parameters")
+    typer.echo(f"Columns: {len(facts['columns'])}")
+    for column in facts["columns"]:
+        typer.echo(f"  {column['name']}: {column['kind']}{column['allowed']}")
+    if facts["features"]:
+        typer.echo(f"Features: {len(facts['features'])}, {facts['one_hot_columns']} one-hot columns")
+    for feature in facts["features"]:
+        typer.echo(f"  {feature['code']}: {feature['text']}, {feature['bins']} bins")
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """The facts of a task spec that people ask about.
+
+    Raises:
+        TaskSpecInvalid: it cannot be used.
+    """
+    from clients.tasks.credit import CreditTask
+    from clients.tasks.spec import load_spec
+    from clients.tasks.task import task_for
+
+    spec = load_spec(path)
+    task = task_for(spec)
+    groups = task.encoder.groups if isinstance(task, CreditTask) else ()
+    return {
+        "name": spec.name,
+        "kind": spec.kind,
+        "version": spec.version,
+        "description": spec.description,
+        "sha256": spec.hash.hex(),
+        "privacy_unit": spec.privacy.words(spec.series),
+        "model": spec.model.kind,
+        "inputs": task.architecture.inputs,
+        "parameters": task.architecture.size,
+        "one_hot_columns": sum(group.width for group in groups),
+        "columns": [{"name": one.name, "kind": one.kind, "allowed": _allowed(one)} for one in spec.column],
+        "features": [{"code": one.code, "text": one.text, "bins": one.width} for one in groups],
+    }
+
+
+def _allowed(column: Any) -> str:
+    """What a column may hold, in words; starts with a comma where there is something to say."""
+    words = ""
+    if column.kind == "number":
+        words += f", {column.min:g} to {column.max:g}" + (f" {column.unit}" if column.unit else "")
+    if column.values:
+        words += f", one of {', '.join(column.values)}"
+    return words + (", may be missing" if column.missing == "allowed" else "")
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
