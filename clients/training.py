@@ -1,8 +1,8 @@
 """Private training: the clipped gradient sum of a firm's privacy units, and its share of the noise.
 
 Everything that one privacy unit contributes in a round is averaged into one gradient and clipped once, whatever the
-number of its examples (Abadi et al. 2016, with the unit of McMahan et al. 2018 in place of the record). Opacus gives the
-per-example gradients of any torch module; a linear model takes a closed form that a test holds equal to Opacus's.
+number of its examples (Abadi et al. 2016, with the unit of McMahan et al. 2018 in place of the record). Opacus gives
+the per-example gradients of any torch module; a linear model takes a closed form that a test holds equal to Opacus's.
 """
 
 from __future__ import annotations
@@ -91,24 +91,33 @@ def _factors(norms: NDArray[np.float64], clip: float) -> NDArray[np.float64]:
     return np.minimum(1.0, clip * (1.0 - 1e-9) / np.maximum(norms, 1e-300))
 
 
+def _only_finite(gradients: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Zero the rows [n, ...] that hold a value that is not finite.
+
+    A parent model chosen to overflow on one kind of record would otherwise spoil the whole sum, and the firm's failure
+    to answer would tell, without any noise, that it has such a record.
+    """
+    finite = np.isfinite(gradients).all(axis=tuple(range(1, gradients.ndim)))
+    return gradients if finite.all() else np.where(finite.reshape(-1, *[1] * (gradients.ndim - 1)), gradients, 0.0)
+
+
 def _closed_form(
     architecture: Architecture, parameters: NDArray[np.float64], examples: Examples, clip: float
 ) -> NDArray[np.float64]:
     """A linear layer's gradient is slope (outer) input: its norm is the product of the norms (Goodfellow 2015)."""
-    outputs = architecture.forward(parameters, examples.inputs) + examples.offset
-    slope = architecture.loss.slope(outputs, examples.targets)
+    with np.errstate(over="ignore", invalid="ignore"):
+        outputs = architecture.forward(parameters, examples.inputs) + examples.offset
+        slope = _only_finite(architecture.loss.slope(outputs, examples.targets))
     if examples.one_each:
         norms = np.sqrt((slope**2).sum(axis=1)) * examples.row_norms
         weighted = slope * _factors(norms, clip)[:, None]
         return np.asarray(examples.inputs.T @ weighted).T.ravel()
     averaging = average_within_units(examples.unit, examples.units)
-    per_output = []
-    for k in range(architecture.outputs):
-        mixed = averaging @ sparse.diags_array(slope[:, k]).tocsr() @ examples.inputs
-        per_output.append(mixed.toarray() if sparse.issparse(mixed) else np.asarray(mixed))
-    stacked = np.stack(per_output, axis=1)  # [units, outputs, inputs]
-    factors = _factors(np.sqrt((stacked**2).sum(axis=(1, 2))), clip)
-    return np.einsum("u,uki->ki", factors, stacked).ravel()
+    # [units, inputs] for each output; sparse where the inputs are, or many entities would fill the memory.
+    means = [averaging @ sparse.diags_array(slope[:, k]).tocsr() @ examples.inputs for k in range(architecture.outputs)]
+    squares = sum(np.asarray((m.multiply(m) if sparse.issparse(m) else m**2).sum(axis=1)).ravel() for m in means)
+    factors = _factors(np.sqrt(squares), clip)
+    return np.concatenate([np.asarray(factors @ m).ravel() for m in means])
 
 
 def _with_opacus(
@@ -151,7 +160,7 @@ def _chunk(
         flat = parameter.grad_sample.flatten(start_dim=1)
         summed.append(torch.zeros(units, flat.shape[1], dtype=flat.dtype).index_add_(0, unit, flat))
         parameter.grad_sample = None
-    per_unit = torch.cat(summed, dim=1).numpy() / counts.numpy()[:, None]
+    per_unit = _only_finite(torch.cat(summed, dim=1).numpy() / counts.numpy()[:, None])
     return np.asarray(_factors(np.sqrt((per_unit**2).sum(axis=1)), clip) @ per_unit)
 
 

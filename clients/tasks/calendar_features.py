@@ -30,8 +30,15 @@ class Windows:
 
     def take(self, keep: NDArray[np.bool_]) -> Windows:
         """The windows where `keep` (bool[w]) holds."""
-        arrays = (self.day, self.present, self.value, self.open, self.promotion, self.holiday)
-        return Windows(self.lookback, *(a[keep] for a in arrays))
+        return Windows(
+            self.lookback,
+            self.day[keep],
+            self.present[keep],
+            self.value[keep],
+            self.open[keep],
+            self.promotion[keep],
+            self.holiday[keep],
+        )
 
     @property
     def past_open(self) -> NDArray[np.bool_]:
@@ -50,7 +57,8 @@ class Windows:
     def scale(self) -> Floats:
         """float64[w]: mean value of the past open days."""
         is_open = self.past_open
-        return (self.value[:, : self.lookback] * is_open).sum(axis=1) / np.maximum(is_open.sum(axis=1), 1)
+        total = (self.value[:, : self.lookback] * is_open).sum(axis=1)
+        return np.asarray(total / np.maximum(is_open.sum(axis=1), 1))
 
     def seasonal_naive(self) -> Floats:
         """float64[w, h]: the newest past open day of the same weekday; the window's mean where there is none."""
@@ -65,7 +73,7 @@ class Windows:
 def _mean(values: Floats, mask: NDArray[np.bool_], otherwise: Floats) -> Floats:
     """Mean over the last axis where `mask` holds; `otherwise` where it holds nowhere."""
     count = mask.sum(axis=-1)
-    return np.where(count > 0, (values * mask).sum(axis=-1) / np.maximum(count, 1), otherwise)
+    return np.asarray(np.where(count > 0, (values * mask).sum(axis=-1) / np.maximum(count, 1), otherwise))
 
 
 def features(windows: Windows) -> tuple[Floats, Floats]:
@@ -120,9 +128,7 @@ class _Past:
         by_both = _mean(ratio, same_both, by_promotion)
         found = same_both.any(axis=2)
         newest = same_both.shape[2] - 1 - np.argmax(same_both[:, :, ::-1], axis=2)
-        last = np.where(
-            found, np.take_along_axis(self.ratio, np.where(found, newest, 0), axis=1), by_promotion
-        )
+        last = np.where(found, np.take_along_axis(self.ratio, np.where(found, newest, 0), axis=1), by_promotion)
         zero = np.ones(len(self.ratio))
         fortnight = _mean(self.ratio[:, -14:], self.is_open[:, -14:], zero)
         week = _mean(self.ratio[:, -7:], self.is_open[:, -7:], zero)
@@ -136,7 +142,7 @@ class _Past:
 
 
 def _indicator(which: NDArray[np.int64], width: int) -> Floats:
-    return (which[:, :, None] == np.arange(width)).astype(np.float64)
+    return np.asarray(which[:, :, None] == np.arange(width), dtype=np.float64)
 
 
 def _neighbours(windows: Windows, promotion: NDArray[np.bool_]) -> Floats:

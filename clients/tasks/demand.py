@@ -8,8 +8,9 @@ features never look outside their window, so removing a block changes no other u
 from __future__ import annotations
 
 import hashlib
+import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from clients.tasks.calendar_features import FEATURES, Windows, features
 from clients.tasks.examples import Examples
 from clients.tasks.spec import Series, TaskSpec
 
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 _SPREAD = 0.1  # public prior of a day's relative error: where the quantiles start
 
 
@@ -51,9 +53,7 @@ class DemandTask:
         self.spec = spec
         self.series: Series = spec.series
         quantiles = spec.model.quantiles
-        self.architecture = Architecture(
-            FEATURES, len(quantiles), (), SmoothPinball(quantiles, spec.model.smoothing)
-        )
+        self.architecture = Architecture(FEATURES, len(quantiles), (), SmoothPinball(quantiles, spec.model.smoothing))
         self._median = quantiles.index(0.5)
         self._spread = _SPREAD * ndtri(np.asarray(quantiles))
 
@@ -81,9 +81,7 @@ class DemandTask:
         unit = np.concatenate(units)
         order = np.argsort(unit, kind="stable")
         offset = np.concatenate(offsets)[order][:, None] + self._spread
-        return Examples(
-            np.concatenate(inputs)[order], np.concatenate(targets)[order], offset, unit[order], count
-        )
+        return Examples(np.concatenate(inputs)[order], np.concatenate(targets)[order], offset, unit[order], count)
 
     def _none(self) -> Examples:
         empty = np.zeros(0)
@@ -132,9 +130,7 @@ class DemandTask:
             quantiles.append(np.maximum(ratio, 0.0) * scale[:, None])
         return np.concatenate(actual), np.concatenate(naive), np.concatenate(quantiles)
 
-    def evaluation_rows(
-        self, held_out: Table
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def evaluation_rows(self, held_out: Table) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """The held-out examples themselves, for other models: inputs with the offset as a last column, ratio, scale."""
         inputs, ratios, scales = [], [], []
         for windows in self._test_windows(held_out):
@@ -163,7 +159,7 @@ class DemandTask:
         names, inverse = np.unique(table.columns[self.series.id], return_inverse=True)
         order = np.argsort(inverse, kind="stable")
         bounds = np.searchsorted(inverse[order], np.arange(len(names) + 1))
-        rows = [order[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+        rows = [order[a:b] for a, b in itertools.pairwise(bounds)]
         return [self._one_series(table, str(name), index) for name, index in zip(names, rows, strict=True)]
 
     def _one_series(self, table: Table, name: str, index: NDArray[np.int64]) -> DailySeries:
@@ -178,7 +174,7 @@ class DemandTask:
             return out
 
         present = np.zeros(last - first + 1, dtype=bool)
-        present[position] = True
+        present[position] = ~np.isnan(table.columns[self.series.value][index])  # an unknown value is no zero
         value = column(self.series.value, 0.0)
         is_open = column(self.series.open, 1.0) * present
         promotion, holiday = column(self.series.promotion, 0.0), column(self.series.holiday, 0.0)
@@ -193,7 +189,7 @@ class DemandTask:
         first, last = int(series.day[0]), int(series.day[-1])
         lookback, horizon = self.series.lookback_days, self.series.horizon_days
         length = self.spec.privacy.block_days
-        if length is None:
+        if self.spec.privacy.unit == "series" or length is None:
             origins = np.arange(first + lookback, last + 2 - horizon, self.series.window_step_days)
             return origins, np.zeros_like(origins)
         digest = hashlib.sha256(series.name.encode()).digest()
@@ -211,8 +207,8 @@ class DemandTask:
         inside = (start >= lookback) & (start + horizon <= len(series.day))
         index = start[inside][:, None] + np.arange(-lookback, horizon)[None, :]
 
-        def at(values: NDArray[Any]) -> NDArray[Any]:
-            return values[index]
+        def at(values: NDArray[_Scalar]) -> NDArray[_Scalar]:
+            return np.asarray(values[index])
 
         return Windows(
             lookback,
@@ -226,6 +222,9 @@ class DemandTask:
 
     @staticmethod
     def _usable(windows: Windows) -> NDArray[np.bool_]:
-        """Windows without a missing day, with at least 8 open days behind and one ahead."""
-        enough = windows.past_open.sum(axis=1) >= 8
-        return windows.present.all(axis=1) & enough & windows.counted.any(axis=1)
+        """Windows without a missing day, with at least 8 open days behind and one ahead, and something sold behind.
+
+        Without anything sold there is no scale, and a ratio to it is not a number.
+        """
+        enough = (windows.past_open.sum(axis=1) >= 8) & (windows.scale > 0)
+        return np.asarray(windows.present.all(axis=1) & enough & windows.counted.any(axis=1))

@@ -19,7 +19,7 @@ class Examples:
         inputs: float64[n, d], dense or scipy CSR.
         targets: float64[n].
         offset: float64[n, outputs], a public part of the prediction that is not learned.
-        unit: int64[n], ascending, in [0, units): the privacy unit of each example.
+        unit: int64[n], ascending, in [0, units): the privacy unit of each example; every unit has one at least.
         units: number of privacy units.
     """
 
@@ -30,8 +30,14 @@ class Examples:
     units: int
 
     def __post_init__(self) -> None:
-        if np.any(np.diff(self.unit) < 0):
-            raise ValueError("examples must be sorted by their privacy unit")
+        # Everything about privacy hangs on these numbers: a gap among them would pass for one example a unit.
+        steps = np.diff(self.unit, prepend=-1)
+        if len(steps) and (steps[0] != 1 or steps.min() < 0 or steps.max() > 1):
+            raise ValueError("examples must be sorted by their privacy unit, and no unit may be empty")
+        if self.units != (int(self.unit[-1]) + 1 if len(self.unit) else 0):
+            raise ValueError("examples: the number of privacy units is not that of the units named")
+        if not self.inputs.shape[0] == len(self.targets) == len(self.offset) == len(self.unit):
+            raise ValueError("examples: inputs, targets, offsets and units differ in length")
 
     @cached_property
     def row_norms(self) -> NDArray[np.float64]:
