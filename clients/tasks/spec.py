@@ -17,6 +17,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from clients.errors import ClientError
+from clients.tasks.spec_rules import check_spec
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
@@ -26,7 +27,7 @@ class TaskSpecInvalid(ClientError):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Column(_Part):
@@ -127,10 +128,12 @@ class Unit(_Part):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.unit == "entity" and self.entity is None:
-            raise ValueError("privacy: unit 'entity' needs 'entity', the column that names it")
-        if self.unit == "block" and self.block_days is None:
-            raise ValueError("privacy: unit 'block' needs 'block_days'")
+        if (self.unit == "entity") != (self.entity is not None):
+            raise ValueError("privacy: 'entity', the column that names it, belongs to unit 'entity', which needs it")
+        if (self.unit == "block") != (self.block_days is not None):
+            raise ValueError("privacy: 'block_days' belongs to unit 'block', which needs it")
+        if self.unit != "entity" and self.max_rows != 1:
+            raise ValueError("privacy: 'max_rows' belongs to unit 'entity'")
         return self
 
     def words(self, series: Series | None) -> str:
@@ -188,52 +191,8 @@ class TaskSpec(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        columns = _unique([c.name for c in self.column] + [d.name for d in self.derived], "column")
-        _unique([f.code for f in self.feature], "feature")
-        if self.privacy.entity is not None and self.privacy.entity not in columns:
-            raise ValueError(f"privacy: entity {self.privacy.entity!r} is not a column")
-        if self.kind == "credit":
-            self._check_credit(columns)
-        else:
-            self._check_demand(columns)
+        check_spec(self)
         return self
-
-    def _check_credit(self, columns: frozenset[str]) -> None:
-        if self.label is None or not self.feature:
-            raise ValueError("a credit task needs [label] and at least one [[feature]]")
-        if self.label.column not in columns:
-            raise ValueError(f"label: {self.label.column!r} is not a column")
-        if self.model.kind == "linear-quantile" or self.privacy.unit not in ("row", "entity"):
-            raise ValueError("a credit task takes model scorecard or mlp, and unit row or entity")
-        numbers = {c.name for c in self.column if c.kind == "number"}
-        for derived in self.derived:
-            for name in derived.of:
-                if name not in numbers:
-                    raise ValueError(f"derived {derived.name!r}: {name!r} is not a number column above it")
-            numbers.add(derived.name)
-        plain: set[str] = set()
-        by_name = {c.name: c for c in self.column}
-        for feature in self.feature:
-            for part in feature.cross:
-                if part not in plain:
-                    raise ValueError(f"feature {feature.code!r}: crosses {part!r}, no plain feature above it")
-            if feature.source is not None:
-                _check_source(feature, feature.source, numbers, by_name, self.label.column)
-                plain.add(feature.code)
-
-    def _check_demand(self, columns: frozenset[str]) -> None:
-        series = self.series
-        if series is None:
-            raise ValueError("a demand task needs [series]")
-        named = (series.id, series.date, series.value, series.open, series.promotion, series.holiday)
-        for name in named:
-            if name is not None and name not in columns:
-                raise ValueError(f"series: {name!r} is not a column")
-        if self.model.kind != "linear-quantile" or self.privacy.unit not in ("block", "series"):
-            raise ValueError("a demand task takes model linear-quantile, and unit block or series")
-        days = self.privacy.block_days
-        if days is not None and days < series.lookback_days + series.horizon_days:
-            raise ValueError("privacy: block_days must hold a whole window, lookback_days + horizon_days")
 
     @cached_property
     def hash(self) -> bytes:
@@ -241,32 +200,6 @@ class TaskSpec(_Part):
         document = self.model_dump(mode="json", by_alias=True)
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).digest()
-
-
-def _unique(names: list[str], what: str) -> frozenset[str]:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise ValueError(f"{what} {name!r} is named twice")
-        seen.add(name)
-    return frozenset(seen)
-
-
-def _check_source(feature: Feature, source: str, numbers: set[str], columns: dict[str, Column], label: str) -> None:
-    if source == label:
-        raise ValueError(f"feature {feature.code!r} reads the label {label!r}")
-    if source in numbers:
-        if not feature.bins or feature.groups:
-            raise ValueError(f"feature {feature.code!r}: {source!r} is a number and needs 'bins'")
-        return
-    column = columns.get(source)
-    if column is None or column.kind in ("date", "text"):
-        raise ValueError(f"feature {feature.code!r}: {source!r} is not a number, category or flag column")
-    if feature.bins:
-        raise ValueError(f"feature {feature.code!r}: {source!r} is a {column.kind} and takes no 'bins'")
-    grouped = [value for group in feature.groups for value in group]
-    if feature.groups and sorted(grouped) != sorted(column.values):
-        raise ValueError(f"feature {feature.code!r}: 'groups' must hold every value of {source!r} exactly once")
 
 
 def load_spec(path: Path) -> TaskSpec:
@@ -300,4 +233,4 @@ def describe_validation(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         message = "unknown key"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{key + ': ' if key else ''}{message}{more}"
+    return " ".join(f"{key + ': ' if key else ''}{message}{more}".split())
