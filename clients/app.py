@@ -28,9 +28,7 @@ def _respond(message: Message, context: Context, kind: str, handler: Handler) ->
         request = unpack(message.content, REQUESTS[kind], kind)
         home = node_settings(context).get("home")
         if not isinstance(home, str):
-            raise ClientError(
-                "this node has no firm: start its SuperNode with --node-config \"home='/path'\""
-            )
+            raise ClientError("this node has no firm: start its SuperNode with --node-config \"home='/path'\"")
         content = pack(handler(open_firm(home), request))
     except (ClientError, LedgerError) as error:
         log.warning("%s refused: %s", kind, error)

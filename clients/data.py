@@ -1,9 +1,8 @@
-"""Private tables: read them (CSV, ARFF, Parquet) and check every cell against the task spec."""
+"""Private tables: check every cell against the task spec, and hold what was checked."""
 
 from __future__ import annotations
 
-import gzip
-import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clients.errors import ClientError
+from clients.table_files import TableUnreadable, read_frame
 from clients.tasks.spec import Column, TaskSpec
+from clients.tasks.spec_rules import FLAGS
 
-READABLE = (".csv", ".csv.gz", ".arff", ".arff.gz", ".parquet")
+__all__ = [
+    "Table",
+    "TableInvalid",
+    "TableUnreadable",
+    "Violation",
+    "check_frame",
+    "label_mask",
+    "read_frame",
+    "read_table",
+]
+
 SHOWN = 10  # violations named one by one; the rest are counted
-_FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
-
-
-class TableUnreadable(ClientError):
-    """A file that cannot be read as a table."""
+_DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[ T]00:00(?::00(?:\.0+)?)?)?", re.ASCII)  # typed columns add a midnight
 
 
 @dataclass(frozen=True)
@@ -64,54 +71,6 @@ class Table:
         return Table(columns, len(next(iter(columns.values()))))
 
 
-def read_frame(path: Path) -> pd.DataFrame:
-    """Read a file as a table of strings (missing cells are "").
-
-    Raises:
-        TableUnreadable: no such file, an unknown kind of file, or damaged content.
-    """
-    name = path.name.lower()
-    if not name.endswith(READABLE):
-        raise TableUnreadable(f"{path}: not one of {', '.join(READABLE)}")
-    try:
-        if name.endswith(".parquet"):
-            return _as_text(pd.read_parquet(path))
-        raw = gzip.decompress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes()
-        if ".arff" in name:
-            return _read_arff(raw.decode("utf-8"))
-        return pd.read_csv(io.BytesIO(raw), dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except OSError as error:
-        raise TableUnreadable(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError, NotImplementedError, StopIteration) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TableUnreadable(f"{path}: damaged or not a table: {reason}") from error
-
-
-def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """Typed columns as text, so that every format is checked by the same rules."""
-    out = {}
-    for name in frame.columns:
-        values = frame[name]
-        text = values.map(lambda v: "" if v is None or v != v else str(v), na_action=None)
-        out[str(name)] = text.astype(object)
-    return pd.DataFrame(out)
-
-
-def _read_arff(text: str) -> pd.DataFrame:
-    from scipy.io import arff
-
-    records, _ = arff.loadarff(io.StringIO(text))
-    out = {}
-    for name in records.dtype.names:
-        values = records[name]
-        if values.dtype.kind == "S":
-            out[name] = np.char.decode(values, "utf-8").astype(object)
-        else:
-            out[name] = np.array(["" if v != v else repr(float(v)) for v in values], dtype=object)
-    frame = pd.DataFrame(out)
-    return frame.replace("?", "")
-
-
 def read_table(path: Path, spec: TaskSpec, *, labelled: bool = True) -> Table:
     """Read a file and check it against the spec.
 
@@ -149,7 +108,7 @@ def check_frame(frame: pd.DataFrame, spec: TaskSpec, where: str, *, labelled: bo
         values, problems = _convert(column, frame[column.name].to_numpy(dtype=object))
         columns[column.name] = values
         count += len(problems)
-        found.extend(Violation(column.name, row + 1, text) for row, text in problems[: SHOWN - len(found)])
+        found.extend(Violation(column.name, row + 1, text) for row, text in problems[: max(SHOWN - len(found), 0)])
     if not count and labelled and spec.label is not None:
         extra = _check_label(spec, columns[spec.label.column])
         found, count = list(extra[:SHOWN]), len(extra)
@@ -167,9 +126,7 @@ _Problems = list[tuple[int, str]]
 def _convert(column: Column, raw: NDArray[Any]) -> tuple[NDArray[Any], _Problems]:
     text = np.array([str(v).strip() for v in raw], dtype=object)
     missing = np.isin(text.astype(str), ["", *column.missing_values])
-    convert: dict[
-        str, Callable[[Column, NDArray[Any], NDArray[np.bool_]], tuple[NDArray[Any], _Problems]]
-    ] = {
+    convert: dict[str, Callable[[Column, NDArray[Any], NDArray[np.bool_]], tuple[NDArray[Any], _Problems]]] = {
         "number": _numbers,
         "category": _categories,
         "flag": _flags,
@@ -182,12 +139,8 @@ def _convert(column: Column, raw: NDArray[Any]) -> tuple[NDArray[Any], _Problems
     return values, sorted(problems)
 
 
-def _numbers(
-    column: Column, text: NDArray[Any], missing: NDArray[np.bool_]
-) -> tuple[NDArray[Any], _Problems]:
-    values = pd.to_numeric(pd.Series(np.where(missing, "nan", text)), errors="coerce").to_numpy(
-        dtype=np.float64
-    )
+def _numbers(column: Column, text: NDArray[Any], missing: NDArray[np.bool_]) -> tuple[NDArray[Any], _Problems]:
+    values = pd.to_numeric(pd.Series(np.where(missing, "nan", text)), errors="coerce").to_numpy(dtype=np.float64)
     bad = ~missing & ~np.isfinite(values)
     problems = [(int(i), f"{_short(text[i])} is not a number") for i in np.flatnonzero(bad)]
     assert column.min is not None
@@ -198,34 +151,32 @@ def _numbers(
     return values, problems
 
 
-def _categories(
-    column: Column, text: NDArray[Any], missing: NDArray[np.bool_]
-) -> tuple[NDArray[Any], _Problems]:
+def _categories(column: Column, text: NDArray[Any], missing: NDArray[np.bool_]) -> tuple[NDArray[Any], _Problems]:
     values = _same_number_spelling(np.where(missing, "", text).astype(str), column.values)
     unknown = ~missing & ~np.isin(values, column.values)
     allowed = ", ".join(column.values[:8]) + (", …" if len(column.values) > 8 else "")
-    problems = [
-        (int(i), f"unknown category {_short(text[i])} (known: {allowed})") for i in np.flatnonzero(unknown)
-    ]
+    problems = [(int(i), f"unknown category {_short(text[i])} (known: {allowed})") for i in np.flatnonzero(unknown)]
     return values, problems
 
 
 def _same_number_spelling(values: NDArray[np.str_], known: tuple[str, ...]) -> NDArray[np.str_]:
-    """Let "2.0" (as Parquet and ARFF spell codes) be the category "2" where only the latter is known."""
-    trimmed = np.char.replace(values, ".0", "")
-    use = ~np.isin(values, known) & np.isin(trimmed, known)
-    return np.where(use, trimmed, values)
+    """Let a whole number be the category that is spelled so, "2" or "2.0": typed files do not say which was meant."""
+    spellings = {**{value.removesuffix(".0"): value for value in known}, **{value: value for value in known}}
+    kinds, place = np.unique(values, return_inverse=True)
+    spelled = [spellings.get(kind, spellings.get(kind.removesuffix(".0"), kind)) for kind in kinds.tolist()]
+    return np.array(spelled)[place]
 
 
 def _flags(column: Column, text: NDArray[Any], missing: NDArray[np.bool_]) -> tuple[NDArray[Any], _Problems]:
-    parsed = [_FLAGS.get(str(v).lower().removesuffix(".0")) for v in text]
+    parsed = [FLAGS.get(str(v).lower().removesuffix(".0")) for v in text]
     values = np.array([np.nan if v is None else float(v) for v in parsed], dtype=np.float64)
     bad = ~missing & np.isnan(values)
     return values, [(int(i), f"{_short(text[i])} is not true or false") for i in np.flatnonzero(bad)]
 
 
 def _dates(column: Column, text: NDArray[Any], missing: NDArray[np.bool_]) -> tuple[NDArray[Any], _Problems]:
-    parsed = pd.to_datetime(pd.Series(np.where(missing, "", text)), format="ISO8601", errors="coerce")
+    days = [match[1] if (match := _DAY.fullmatch(str(v))) else "" for v in text]
+    parsed = pd.to_datetime(pd.Series(days, dtype=object), format="%Y-%m-%d", errors="coerce")
     bad = ~missing & parsed.isna().to_numpy()
     problems = [(int(i), f"{_short(text[i])} is not a date like 2026-01-31") for i in np.flatnonzero(bad)]
     return parsed.to_numpy().astype("datetime64[D]"), problems
@@ -242,9 +193,7 @@ def _check_label(spec: TaskSpec, values: NDArray[Any]) -> list[Violation]:
     negative = label_mask(values, label.negative)
     neither = np.flatnonzero(~positive & ~negative)
     if len(neither):
-        return [
-            Violation(label.column, int(i) + 1, f"{_short(values[i])} is no label value") for i in neither
-        ]
+        return [Violation(label.column, int(i) + 1, f"{_short(values[i])} is no label value") for i in neither]
     if positive.all() or negative.all():
         only = "positive" if positive.all() else "negative"
         return [Violation(label.column, None, f"every record is {only}: training needs both classes")]
@@ -252,9 +201,9 @@ def _check_label(spec: TaskSpec, values: NDArray[Any]) -> list[Violation]:
 
 
 def label_mask(values: NDArray[Any], wanted: tuple[str, ...]) -> NDArray[np.bool_]:
-    """Which values of a label column are among `wanted`, comparing numbers as numbers."""
+    """Which values of a label column are among `wanted`, comparing numbers as numbers and flags as flags."""
     if values.dtype.kind == "f":
-        return np.isin(values, [float(w) for w in wanted])
+        return np.isin(values, [float(FLAGS.get(w.lower(), w)) for w in wanted])
     return np.isin(values, wanted)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -97,7 +98,7 @@ class Architecture:
             return (("weight", (self.outputs, self.inputs)),)
         widths = (self.inputs, *self.hidden, self.outputs)
         out: list[tuple[str, tuple[int, ...]]] = []
-        for k, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        for k, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
             out += [(f"layer{k}.weight", (fan_out, fan_in)), (f"layer{k}.bias", (fan_out,))]
         return tuple(out)
 
@@ -152,7 +153,7 @@ class Architecture:
             return nn.Linear(self.inputs, self.outputs, bias=False)
         widths = (self.inputs, *self.hidden, self.outputs)
         layers: list[nn.Module] = []
-        for k, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        for k, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
             layers.append(nn.Linear(fan_in, fan_out))
             if k < len(self.hidden):
                 layers.append(nn.ReLU())

@@ -41,7 +41,10 @@ class CreditScorer:
         self._parameters = parameters
         self._factor = spec.score.points_to_double / math.log(2.0)
         assert spec.label is not None
-        self._inputs = {column.name: column for column in spec.column if column.name != spec.label.column}
+        # Identifiers are never features, so an applicant's are not asked for and not taken.
+        asked = tuple(column for column in spec.column if column.kind != "text")
+        self._asked = spec.model_copy(update={"column": asked})
+        self._inputs = {column.name: column for column in asked if column.name != spec.label.column}
 
     def score(self, features: Mapping[str, float | str | None]) -> Score:
         """Score one applicant; features are the raw columns of the task spec, by name.
@@ -60,14 +63,12 @@ class CreditScorer:
         unknown = sorted(features.keys() - self._inputs.keys())
         if unknown:
             raise FeaturesInvalid(f"features: {unknown[0]!r} is not a column of the task {self._spec.name!r}")
-        absent = [
-            n for n, column in self._inputs.items() if n not in features and column.missing == "refused"
-        ]
+        absent = [n for n, column in self._inputs.items() if n not in features and column.missing == "refused"]
         if absent:
             raise FeaturesInvalid(f"features: {absent[0]!r} is missing")
         row = {name: [_as_text(features.get(name))] for name in self._inputs}
         try:
-            table = check_frame(pd.DataFrame(row, dtype=object), self._spec, "features", labelled=False)
+            table = check_frame(pd.DataFrame(row, dtype=object), self._asked, "features", labelled=False)
         except TableInvalid as error:
             first = error.violations[0]
             raise FeaturesInvalid(f"features: {first.column!r}: {first.problem}") from None
@@ -109,4 +110,4 @@ class CreditScorer:
 def _as_text(value: float | str | None) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else repr(value)
+    return str(value)

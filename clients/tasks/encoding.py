@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -65,9 +66,7 @@ class Encoder:
 
     def _numbers(self, table: Table) -> dict[str, NDArray[np.float64]]:
         numbers = {
-            c.name: table.columns[c.name]
-            for c in self._spec.column
-            if c.kind == "number" and c.name in table.columns
+            c.name: table.columns[c.name] for c in self._spec.column if c.kind == "number" and c.name in table.columns
         }
         for derived in self._spec.derived:
             numbers[derived.name] = _derive(derived, [numbers[name] for name in derived.of])
@@ -119,7 +118,7 @@ class Encoder:
 
 def _number_labels(edges: tuple[float, ...], column: Column | None) -> tuple[str, ...]:
     unit = f" {column.unit}" if column is not None and column.unit else ""
-    inner = [f"{a:g} to {b:g}{unit}" for a, b in zip(edges, edges[1:], strict=False)]
+    inner = [f"{a:g} to {b:g}{unit}" for a, b in itertools.pairwise(edges)]
     return (f"below {edges[0]:g}{unit}", *inner, f"{edges[-1]:g}{unit} or more", "missing")
 
 

@@ -19,9 +19,7 @@ def brier(targets: NDArray[np.float64], pd: NDArray[np.float64]) -> float:
     return float(np.mean((pd - targets) ** 2))
 
 
-def expected_calibration_error(
-    targets: NDArray[np.float64], pd: NDArray[np.float64], bins: int = 10
-) -> float:
+def expected_calibration_error(targets: NDArray[np.float64], pd: NDArray[np.float64], bins: int = 10) -> float:
     """ECE over `bins` groups of equally many records, ordered by predicted probability (Naeini et al. 2015)."""
     order = np.argsort(pd, kind="stable")
     gap = 0.0
