@@ -133,7 +133,7 @@ def _furnish(home: Path, firm: str, position: int, tasks: Sequence[FederatedTask
 def round_figure(count: int) -> int:
     """A number of units as an operator would declare it: two leading digits, never under the true count by more."""
     step = 10 ** max(len(str(count)) - 2, 0)
-    return max(round(count / step) * step, 1)
+    return int(max(round(count / step) * step, 1))
 
 
 def write_table(table: Table, path: Path) -> None:
@@ -147,9 +147,7 @@ def write_table(table: Table, path: Path) -> None:
     pd.DataFrame(columns).to_csv(path, index=False)
 
 
-def run(
-    federation: Federation, task: str, engine: Engine, progress: Callable[[str], None], seed: int = 0
-) -> None:
+def run(federation: Federation, task: str, engine: Engine, progress: Callable[[str], None], seed: int = 0) -> None:
     """Train a task of the federation to its release."""
     from clients.app import app as client_app
     from server.app import app as server_app

@@ -60,9 +60,7 @@ class ArtifactStore:
         if content is None:
             raise ArtifactMissing(f"{what}: the store has no artifact {name.hex()}")
         if hashlib.sha256(content).digest() != name:
-            raise ArtifactDamaged(
-                f"{what}: the stored artifact {name.hex()} has been changed; restore it from a copy"
-            )
+            raise ArtifactDamaged(f"{what}: the stored artifact {name.hex()} has been changed; restore it from a copy")
         return content
 
     def path(self, name: bytes) -> Path:

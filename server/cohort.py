@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from flwr.app import Message
@@ -16,6 +17,9 @@ from clients.messages import HELLO, PAIR, REPLIES, pack, unpack
 from server.errors import ServerError
 
 log = logging.getLogger("artesian.coordinator")
+EnrolledKey = Callable[[str], bytes | None]
+"""The signing key under which a firm is enrolled on the ledger, or None if no active firm has this id."""
+_MOST_UNITS = 10**12
 
 
 class RunFailed(ServerError):
@@ -24,11 +28,33 @@ class RunFailed(ServerError):
     exit_code = 3
 
 
+class NotWhoItSays(ServerError):
+    """A node that does not prove to be the firm that it names; it is left out."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Present:
+    """A firm's node, as it answered at the beginning of the run.
+
+    Attributes:
+        node: Flower's id of its SuperNode.
+        units: declared privacy units; 0 for a firm that takes no part in the task and only witnesses.
+        roster: its keys; bare where nothing is masked.
+        announcement: its signed masking key, to be relayed; empty where nothing is masked.
+    """
+
+    node: int
+    units: int
+    roster: RosterEntry
+    announcement: bytes
+
+
 class Cohort:
     """The nodes of a run by member id.
 
     Attributes:
-        units: declared privacy units of every firm.
         mirrored: how many ledger entries each firm's witness had when it answered.
         refusals: (round, firm, reason) of every answer that was none; round 0 is the beginning of the run.
     """
@@ -38,27 +64,39 @@ class Cohort:
         self._cid = cid
         self._task_name = task_name
         self._timeout_s = timeout_s
-        self._nodes: dict[str, int] = {}
-        self._announcements: dict[str, bytes] = {}
-        self._signing_keys: dict[str, bytes] = {}
-        self._roster: tuple[RosterEntry, ...] = ()
+        self._present: dict[str, Present] = {}
+        self._unpaired: set[str] = set()
         self._sealed: dict[str, dict[str, bytes]] = {}
-        self.units: dict[str, int] = {}
         self.mirrored: dict[str, int] = {}
         self.refusals: list[tuple[int, str, str]] = []
 
     @property
     def members(self) -> list[str]:
-        """The firms, in order of their ids."""
-        return sorted(self._nodes)
+        """The firms that train, in order of their ids."""
+        taking_part = (member for member, firm in self._present.items() if firm.units)
+        return sorted(member for member in taking_part if member not in self._unpaired)
+
+    @property
+    def witnesses(self) -> list[str]:
+        """All firms that answered, in order of their ids: those that take no part in the task cosign too."""
+        return sorted(self._present)
+
+    @property
+    def units(self) -> dict[str, int]:
+        """Declared privacy units of every firm that trains."""
+        return {member: self._present[member].units for member in self.members}
 
     @property
     def roster(self) -> tuple[RosterEntry, ...]:
         """What a round's session needs of every firm; bare names where nothing is masked."""
-        return self._roster or tuple(RosterEntry(member, bytes(32)) for member in self.members)
+        return tuple(self._present[member].roster for member in self.members)
 
-    def meet(self, epoch: int) -> None:
+    def meet(self, epoch: int, enrolled: EnrolledKey | None = None) -> None:
         """Ask every node who it is; the firms that take part in the task are the cohort.
+
+        Args:
+            epoch: of the masking keys; 0 where nothing is masked.
+            enrolled: the ledger's word on who is a member; without a ledger, nodes are taken at theirs.
 
         Raises:
             RunFailed: nobody takes part, or two nodes are one firm.
@@ -66,39 +104,54 @@ class Cohort:
         request = {"cid": self._cid, "task": self._task_name, "epoch": epoch}
         for node, reply in self._ask_nodes(HELLO, dict.fromkeys(self._grid.get_node_ids(), request), 0):
             member = reply["member"]
-            if member in self._nodes:
+            try:
+                present = self._check(node, reply, epoch, enrolled)
+            except (ClientError, NotWhoItSays) as error:
+                self.note(0, f"node {node}", str(error))
+                continue
+            if member in self._present:
                 raise RunFailed(f"two nodes say they are {member}; each firm runs one SuperNode")
-            self._nodes[member] = node
-            self.units[member] = reply["units"]
+            self._present[member] = present
             self.mirrored[member] = reply["mirrored"]
-            self._announcements[member] = reply["announcement"]
-            self._signing_keys[member] = reply["signing_key"]
-        if not self._nodes:
-            raise RunFailed(f"{self._task_name}: no firm takes part; {self.why()}")
+        if not (self.members if self._task_name else self.witnesses):
+            raise RunFailed(f"{self._task_name or 'ledger'}: no firm takes part; {self.why(0)}")
+
+    def _check(self, node: int, reply: Mapping[str, Any], epoch: int, enrolled: EnrolledKey | None) -> Present:
+        member, units, announcement = reply["member"], reply["units"], reply["announcement"]
+        key = reply["signing_key"] if enrolled is None else enrolled(member)
+        if key is None:
+            raise NotWhoItSays(f"it says it is {member!r}, which is no active firm on the ledger")
+        if not 0 <= units <= _MOST_UNITS:
+            raise NotWhoItSays(f"{member} declares {units} units; it must be between 0 and {_MOST_UNITS}")
+        roster = RosterEntry(member, bytes(32))
+        if epoch and units:
+            # Signed with the enrolled key: another node cannot stand in for the firm, or shut it out.
+            roster = read_announcement(announcement, self._cid, epoch, member, key)
+        return Present(node, units, roster, announcement)
 
     def pair(self, epoch: int) -> None:
         """Relay the epoch's announced keys and collect the pair secrets, sealed from firm to firm.
 
+        A firm that does not set up its keys is left out of the cohort.
+
         Raises:
-            RunFailed: a firm did not set up its keys.
+            RunFailed: no firm did.
         """
-        self._roster = tuple(
-            read_announcement(raw, self._cid, epoch, member, self._signing_keys[member])
-            for member, raw in sorted(self._announcements.items())
-        )
+        firms = {member: self._present[member] for member in self.members}
         request = {
             "epoch": epoch,
-            "announcements": self._announcements,
-            "signing_keys": self._signing_keys,
+            "announcements": {member: firm.announcement for member, firm in firms.items()},
+            "signing_keys": {member: firm.roster.signing_key for member, firm in firms.items()},
         }
-        replies = dict(self.ask(PAIR, dict.fromkeys(self._nodes, request), 0))
-        missing = sorted(self._nodes.keys() - replies.keys())
-        if missing:
-            raise RunFailed(f"{self._task_name}: {missing[0]} did not set up its masking keys; {self.why()}")
-        self._sealed = {member: {} for member in self._nodes}
+        replies = dict(self.ask(PAIR, dict.fromkeys(firms, request), 0))
+        self._unpaired = firms.keys() - replies.keys()
+        if not self.members:
+            raise RunFailed(f"{self._task_name}: no firm set up its masking keys; {self.why(0)}")
+        self._sealed = {member: {} for member in self.members}
         for sender, reply in replies.items():
             for receiver, message in reply["sealed"].items():
-                self._sealed[receiver][sender] = message
+                if receiver in self._sealed and isinstance(message, bytes):
+                    self._sealed[receiver][sender] = message
 
     def sealed_for(self, member: str) -> dict[str, bytes]:
         """Pair secrets that wait for a firm; they travel until it has answered once."""
@@ -112,8 +165,8 @@ class Cohort:
         self, kind: str, requests: Mapping[str, Mapping[str, Any]], number: int
     ) -> list[tuple[str, dict[str, Any]]]:
         """Send each member its message; returns the answers that came and were no refusals, by member id."""
-        members = {node: member for member, node in self._nodes.items()}
-        nodes = {self._nodes[member]: request for member, request in requests.items()}
+        members = {self._present[member].node: member for member in requests}
+        nodes = {self._present[member].node: request for member, request in requests.items()}
         answered = self._ask_nodes(kind, nodes, number)
         return sorted(((members[node], reply) for node, reply in answered), key=lambda pair: pair[0])
 
@@ -122,24 +175,23 @@ class Cohort:
         self.refusals.append((number, who, why))
         log.warning("round %d: %s: %s", number, who, why)
 
-    def why(self) -> str:
-        """The last reason noted."""
-        if not self.refusals:
-            return "nobody replied in time"
-        _, who, why = self.refusals[-1]
-        return f"{who} said: {why}"
+    def why(self, number: int) -> str:
+        """Who said what in a round, each firm's last word."""
+        said = {who: why for at, who, why in self.refusals if at == number}
+        return "; ".join(f"{who}: {why}" for who, why in sorted(said.items())) or "nobody was asked"
 
     def _ask_nodes(
         self, kind: str, requests: Mapping[int, Mapping[str, Any]], number: int
     ) -> list[tuple[int, dict[str, Any]]]:
-        messages = [
-            Message(pack(request), node, kind, group_id=str(number)) for node, request in requests.items()
-        ]
-        names = {node: member for member, node in self._nodes.items()}
+        names = {firm.node: member for member, firm in self._present.items()}
+        silent = {node: names.get(node, f"node {node}") for node in requests}
+        messages = [Message(pack(request), node, kind, group_id=str(number)) for node, request in requests.items()]
         out = []
         for reply in self._grid.send_and_receive(messages, timeout=float(self._timeout_s)):
             node = reply.metadata.src_node_id
-            who = names.get(node, f"node {node}")
+            who = silent.pop(node, None)
+            if who is None:
+                continue  # not asked, or a second reply
             if reply.has_error():
                 self.note(number, who, f"its client failed (Flower error {reply.error.code})")
                 continue
@@ -147,4 +199,6 @@ class Cohort:
                 out.append((node, unpack(reply.content, REPLIES[kind], f"{kind} reply of {who}")))
             except ClientError as error:
                 self.note(number, who, str(error))
+        for who in silent.values():
+            self.note(number, who, f"no answer within {self._timeout_s} s")
         return out

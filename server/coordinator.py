@@ -101,7 +101,12 @@ class Coordinator:
     def next_epoch(self) -> int:
         """A number of masking epoch that was never used before, on disk before it is returned."""
         path = self.home / "epoch"
-        epoch = int(path.read_text(encoding="ascii")) + 1 if path.exists() else 1
+        try:
+            epoch = int(path.read_text(encoding="ascii")) + 1 if path.exists() else 1
+        except ValueError:
+            raise CoordinatorConfigInvalid(
+                f"{path}: not a number; write one that is higher than any epoch that the firms have seen"
+            ) from None
         write_file(path, f"{epoch}\n".encode())
         return epoch
 

@@ -51,10 +51,7 @@ class Descent:
         velocity = (plan.momentum_micro / MICRO) * self.velocity + gradient
         parameters = self.parameters - (plan.rate_micro / MICRO) * velocity
         averaged = plan.number - plan.average_from
-        if averaged < 1:
-            average = parameters
-        else:
-            average = self.average + (parameters - self.average) / (averaged + 1.0)
+        average = parameters if averaged < 1 else self.average + (parameters - self.average) / (averaged + 1.0)
         return replace(self, parameters=parameters, velocity=velocity, average=average)
 
     def files(self) -> dict[str, bytes]:

@@ -25,10 +25,26 @@ class Record:
     def __init__(self, ledger: Log) -> None:
         self.ledger = ledger
         self._mirrored: dict[str, int] = {}
+        self._unconfirmed: set[str] = set()
 
     def has_mirrored(self, member: str, size: int) -> None:
-        """Remember how many entries a member's witness has."""
+        """Remember how many entries a member's witness has, by its own word."""
         self._mirrored[member] = size
+        self._unconfirmed.discard(member)
+
+    def enrolled_key(self, member: str) -> bytes | None:
+        """The signing key under which a firm is enrolled now, 32 bytes; None if no active firm has this id."""
+        state = self.ledger.state
+        known = state.members.get(member)
+        return known.key.raw if known is not None and state.is_enrolled(member, "firm") else None
+
+    def unconfirmed(self, members: Sequence[str]) -> list[str]:
+        """Those who were sent news and did not confirm it: they may have mirrored it or not, and must be asked."""
+        return [member for member in members if member in self._unconfirmed]
+
+    def follows(self, member: str) -> bool:
+        """Whether a member's witness has every entry."""
+        return self._mirrored.get(member) == self.ledger.size and member not in self._unconfirmed
 
     def append(self, statements: Sequence[bytes]) -> list[int]:
         """Put statements on the ledger; returns their entries."""
@@ -37,7 +53,7 @@ class Record:
     def news_for(self, members: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The message that brings each member's witness up to date; most members lack the same entries."""
         note, size = self.ledger.checkpoint(), self.ledger.size
-        known = {member: min(self._mirrored.get(member, 0), size) for member in members}
+        known = {member: max(0, min(self._mirrored.get(member, 0), size)) for member in members}
         news = {
             start: {
                 "entries": self.ledger.entries(start, size),
@@ -46,27 +62,29 @@ class Record:
             }
             for start in set(known.values())
         }
+        self._unconfirmed.update(members)
         return {member: news[start] for member, start in known.items()}
 
     def take(self, replies: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Keep the cosignatures in members' replies; a wrong one is dropped and said, never counted."""
         lines = {member: reply["cosignature"] for member, reply in replies}
-        mirrored = {member: reply["mirrored"] for member, reply in replies}
         try:
             self.ledger.add_cosignatures(lines.values(), self.ledger.size)
         except LedgerError:
-            self._take_one_by_one(lines, mirrored)
+            confirmed = [member for member, line in lines.items() if self._is_kept(member, line)]
         else:
-            self._mirrored.update(mirrored)
+            confirmed = list(lines)
+        for member, reply in replies:
+            if member in confirmed:
+                self.has_mirrored(member, reply["mirrored"])
 
-    def _take_one_by_one(self, lines: Mapping[str, str], mirrored: Mapping[str, int]) -> None:
-        for member, line in lines.items():
-            try:
-                self.ledger.add_cosignatures([line], self.ledger.size)
-            except LedgerError as error:
-                log.warning("cosignature of %s refused: %s", member, error)
-            else:
-                self._mirrored[member] = mirrored[member]
+    def _is_kept(self, member: str, line: str) -> bool:
+        try:
+            self.ledger.add_cosignatures([line], self.ledger.size)
+        except LedgerError as error:
+            log.warning("cosignature of %s refused: %s", member, error)
+            return False
+        return True
 
     def require_final(self) -> None:
         """Insist that everything so far is final.

@@ -46,7 +46,6 @@ class Release:
         folder: where it lies.
         descent: its parameters; what answers is `descent.average`.
         manifest: task spec, rounds, firms, privacy statement, file digests.
-        refusals: (round, firm, reason) of every answer that the run did not get.
     """
 
     task: str
@@ -54,7 +53,6 @@ class Release:
     folder: Path
     descent: Descent
     manifest: Mapping[str, Any]
-    refusals: tuple[tuple[int, str, str], ...] = ()
 
 
 def publish(
@@ -70,29 +68,34 @@ def publish(
 ) -> Release:
     """Write a release, put it on the ledger, and make it the current one when that is final.
 
+    Called again after it was interrupted, it goes on where it stopped; the ledger takes a publication once.
+
+    Args:
+        sign: makes the signed statement of a record: kind, subject, fields.
+        witness: has the firms cosign.
+
     Raises:
         NotWitnessed: the publication did not become final; the current release stays what it was.
     """
     files = descent.files()
     digests = file_digests(files)
     model = model_digest(digests)
-    spec = home.spec(task_name)
     folder = home.home / "releases" / task_name / model.hex()
     for name, content in files.items():
         write_file(folder / name, content)
-    manifest = {
-        "task": task_name,
-        "spec": spec.model_dump(mode="json", by_alias=True, exclude_none=True),
-        "spec_sha256": spec.hash.hex(),
-        "model": model.hex(),
-        "files": {name: digest.hex() for name, digest in sorted(digests.items())},
-        "round": round_id.hex(),
-        **facts,
-    }
-    content = write_json(folder / MANIFEST, manifest)
+    known = None if record is None else record.ledger.state.releases.get(model)
+    if known is None:
+        manifest = _manifest(home.spec(task_name), task_name, digests, round_id, facts)
+        content = write_json(folder / MANIFEST, manifest)
+        hashes = {"model": model, "manifest": home.artifacts.put(content)}
+        statement = b"" if record is None else sign("publish", round_id.hex(), round=round_id, **hashes)
+    else:  # a run that stopped after it put the publication on the ledger
+        assert record is not None
+        content = home.artifacts.get(known.manifest, "manifest of the release")
+        manifest = json.loads(content)
+        write_file(folder / MANIFEST, content)
+        (statement,) = record.ledger.entries(known.index, known.index + 1)
     if record is not None:
-        hashes = {"model": model, "manifest": hashlib.sha256(content).digest()}
-        statement = sign("publish", round_id.hex(), round=round_id, **hashes)
         (index,) = record.append([statement])
         witness()
         record.require_final()
@@ -100,6 +103,26 @@ def publish(
         write_file(folder / RECEIPT, record.ledger.receipt(index))
     write_file(folder.parent / CURRENT, f"{model.hex()}\n".encode())
     return Release(task_name, model, folder, descent, manifest)
+
+
+def _manifest(
+    spec: TaskSpec, task_name: str, digests: Mapping[str, bytes], round_id: bytes, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "task": task_name,
+        "spec": spec.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "spec_sha256": spec.hash.hex(),
+        "model": model_digest(digests).hex(),
+        "files": {name: digest.hex() for name, digest in sorted(digests.items())},
+        "round": round_id.hex(),
+        **facts,
+    }
+
+
+def is_current(home: Path, task_name: str, model: bytes | None) -> bool:
+    """Whether this model is the task's current release."""
+    pointer = home / "releases" / task_name / CURRENT
+    return model is not None and pointer.exists() and pointer.read_text(encoding="ascii").strip() == model.hex()
 
 
 def current_release(home: Path, task_name: str) -> Release | None:
@@ -158,7 +181,5 @@ def load_scorers(home: Path) -> dict[str, PublishedScorer]:
         if (payload["model"], payload["manifest"]) != (release.model, manifest):
             raise ReleaseDamaged(f"{release.folder}: the publication is of another model or manifest")
         scorer = CreditScorer(spec, release.descent.average)
-        scorers[task.name] = PublishedScorer(
-            scorer, release.model, (release.folder / RECEIPT).read_bytes(), statement
-        )
+        scorers[task.name] = PublishedScorer(scorer, release.model, (release.folder / RECEIPT).read_bytes(), statement)
     return scorers

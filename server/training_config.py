@@ -1,10 +1,10 @@
-"""How a task is trained: rounds, step, privacy and aggregation, as the coordinator's operator or a researcher writes it."""
+"""How a task is trained: rounds, step, privacy and aggregation, as an operator or a researcher writes it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -64,11 +64,13 @@ class TrainingConfig(_Part):
     privacy: PrivacyTarget = PrivacyTarget(epsilon=3.0)
     aggregation: Aggregation = Aggregation()
 
-    def plans(self, spec: TaskSpec, units: Mapping[str, int], epoch: int) -> list[Plan]:
+    def plans(self, spec: TaskSpec, units: Mapping[str, int], epoch: int, least: int = 1) -> list[Plan]:
         """The plan of every round of a run.
 
         Args:
             units: declared units of every cohort firm.
+            epoch: number of the masking keys' epoch; 0 where nothing is masked.
+            least: fewest contributions that the consortium's policy allows in an aggregate.
 
         Raises:
             TrainingConfigInvalid: the numbers do not fit each other.
@@ -78,10 +80,10 @@ class TrainingConfig(_Part):
         if privacy.mode != "none" and privacy.epsilon is None:
             raise TrainingConfigInvalid(f"privacy: mode {privacy.mode!r} needs epsilon")
         if privacy.mode == "distributed" and self.aggregation.kind != "masked":
-            raise TrainingConfigInvalid(
-                "privacy: distributed noise protects only a masked sum; use aggregation masked"
-            )
+            raise TrainingConfigInvalid("privacy: distributed noise protects only a masked sum; use aggregation masked")
         colluders = n // 4 if privacy.colluders is None else privacy.colluders
+        if least > n:
+            raise TrainingConfigInvalid(f"cohort: {n} firms, the policy asks for at least {least} contributions")
         if privacy.mode == "distributed" and colluders >= n:
             raise TrainingConfigInvalid(f"privacy: {colluders} colluders leave no honest firm among {n}")
         box = steps.clip * max(units.values())
@@ -91,7 +93,7 @@ class TrainingConfig(_Part):
             sampling_rate = round(steps.sampling_rate * MICRO) / MICRO  # as the plan will say it
             sigma = noise_for(privacy.epsilon, privacy.delta, sampling_rate, steps.rounds)
             noise_micro = math.ceil(sigma * MICRO)
-        common = {
+        common: dict[str, Any] = {
             "rounds": steps.rounds,
             "spec": spec.hash,
             "aggregation": self.aggregation.kind,
@@ -103,12 +105,12 @@ class TrainingConfig(_Part):
             "delta_nano": round(privacy.delta * NANO),
             "colluders": colluders,
             "epoch": epoch,
-            "threshold": self._threshold(n, colluders),
+            "threshold": max(least, self._threshold(n, colluders)),
             "ring_bits": self.aggregation.ring_bits,
             "units": sum(units.values()),
             "rate_micro": round(steps.rate * MICRO),
             "momentum_micro": round(steps.momentum * MICRO),
-            "average_from": math.floor(steps.rounds * (1 - steps.average_last)),
+            "average_from": steps.rounds - round(steps.rounds * steps.average_last),
             "deadline_s": self.aggregation.deadline_s,
         }
         plans = [Plan(number=number, **common) for number in range(1, steps.rounds + 1)]
@@ -118,8 +120,6 @@ class TrainingConfig(_Part):
     def _threshold(self, n: int, colluders: int) -> int:
         if self.aggregation.kind == "plain":
             return 1
-        least = threshold_for(
-            n, colluders=min(colluders, n - 2), smallest_group=self.aggregation.smallest_group
-        )
+        least = threshold_for(n, colluders=min(colluders, n - 2), smallest_group=self.aggregation.smallest_group)
         # Fewer contributions than n - colluders would leave less noise in the sum than the plan says.
         return max(least, n - colluders) if self.privacy.mode == "distributed" else least

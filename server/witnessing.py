@@ -1,10 +1,10 @@
-"""Having the firms witness what is on the ledger, outside of any training run."""
+"""Having the firms witness what is on the ledger, in a training run or outside of one."""
 
 from __future__ import annotations
 
 from flwr.serverapp import Grid
 
-from clients.messages import WITNESS
+from clients.messages import HELLO, WITNESS
 from server.cohort import Cohort
 from server.coordinator import Coordinator
 from server.recording import Record
@@ -21,8 +21,24 @@ def witness(grid: Grid, coordinator: Coordinator) -> None:
     """
     record = Record(coordinator.log)
     cohort = Cohort(grid, coordinator.config.cid, "", _TIMEOUT_S)
-    cohort.meet(0)
+    cohort.meet(0, record.enrolled_key)
     for member, size in cohort.mirrored.items():
         record.has_mirrored(member, size)
-    record.take(cohort.ask(WITNESS, record.news_for(cohort.members), 0))
+    bring_up_to_date(cohort, record, 0)
     record.require_final()
+
+
+def bring_up_to_date(cohort: Cohort, record: Record, number: int) -> None:
+    """Send every firm's witness the entries that it lacks, and keep the cosignatures that come back.
+
+    A firm whose last answer was lost may have mirrored what it was sent, and its witness takes exactly what it lacks:
+    so it is asked first where it stands. If it does not say, it is left alone for this time.
+    """
+    lost = record.unconfirmed(cohort.witnesses)
+    if lost:
+        request = {"cid": record.ledger.cid, "task": "", "epoch": 0}
+        for member, reply in cohort.ask(HELLO, dict.fromkeys(lost, request), number):
+            record.has_mirrored(member, reply["mirrored"])
+    silent = set(record.unconfirmed(cohort.witnesses))
+    members = [member for member in cohort.witnesses if member not in silent]
+    record.take(cohort.ask(WITNESS, record.news_for(members), number))

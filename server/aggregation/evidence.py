@@ -119,18 +119,14 @@ def check_contribution(
     if (read.sid, read.member) != (session.sid, member):
         raise refusal(f"contribution of {member}: the header speaks for another session or member")
     if len(masked) != session.dimension * session.ring.value_bytes:
-        raise refusal(
-            f"contribution of {member}: {len(masked)} bytes of masked values, expected another length"
-        )
+        raise refusal(f"contribution of {member}: {len(masked)} bytes of masked values, expected another length")
     if hashlib.sha256(masked).digest() != read.masked:
         raise refusal(f"contribution of {member}: the masked values are not those of its header")
     if (session.protection == "masked") != bool(read.self_seed):
         raise refusal(f"contribution of {member}: the session is {session.protection}, the header is not")
     expected = (len(session.roster) - 1) * HASH_BYTES if session.protection == "masked" else 0
     if len(pair_hashes) != expected:
-        raise refusal(
-            f"contribution of {member}: {len(pair_hashes)} bytes of pair hashes, expected {expected}"
-        )
+        raise refusal(f"contribution of {member}: {len(pair_hashes)} bytes of pair hashes, expected {expected}")
     if expected and hashlib.sha256(pair_hashes).digest() != read.pair_seeds:
         raise refusal(f"contribution of {member}: the pair hashes are not those of its header")
     return read
@@ -169,9 +165,7 @@ def check_unmasking(
         for member, seed in sorted(seeds.items()):
             hashes = pair_hashes[member]
             if commit_pair_seed(session, member, absent, seed) != pair_hash(session, hashes, member, absent):
-                raise refusal(
-                    f"unmasking record: the seed of {member} with {absent} is not the one committed to"
-                )
+                raise refusal(f"unmasking record: the seed of {member} with {absent} is not the one committed to")
 
 
 def open_sum(session: Session, total: Residues, unmasking: Unmasking, contributions: int) -> Integers:
@@ -188,16 +182,12 @@ def open_sum(session: Session, total: Residues, unmasking: Unmasking, contributi
         RoundVoid: a value is beyond what so many firms can send: some firm did not mask as it said.
     """
     # What the lower id of a pair added, the higher subtracted: taking it off turns the signs round.
-    pairs = [
-        (m < absent, seed) for absent, seeds in unmasking.pair_seeds.items() for m, seed in seeds.items()
-    ]
+    pairs = [(m < absent, seed) for absent, seeds in unmasking.pair_seeds.items() for m, seed in seeds.items()]
     added = [seed for lower_is_included, seed in pairs if not lower_is_included]
     removed = [seed for lower_is_included, seed in pairs if lower_is_included]
     apply_masks(total, added, [*unmasking.self_seeds.values(), *removed])
     opened = session.ring.centre(total)
     limit = contributions * session.quantiser.largest
     if max(int(opened.max()), -int(opened.min())) > limit:
-        raise RoundVoid(
-            f"sum: a value exceeds {limit}, more than {contributions} firms can send; open a new round"
-        )
+        raise RoundVoid(f"sum: a value exceeds {limit}, more than {contributions} firms can send; open a new round")
     return opened

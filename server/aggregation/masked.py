@@ -106,6 +106,20 @@ class Aggregator:
         Raises:
             ContributionRefused: names the first thing that does not match; the sum is unchanged.
         """
+        header = self.check(member, contribution, commit)
+        ring = self.session.ring
+        ring.add(self._total, ring.unpack(contribution.masked, self.session.dimension))
+        self._headers[member], self._commits[member] = header, commit
+        self._contributions[member] = Contribution(
+            contribution.header, b"", contribution.pair_hashes, contribution.shares
+        )
+
+    def check(self, member: str, contribution: Contribution, commit: bytes) -> Header:
+        """What `add` would say of a contribution, without adding it; returns its header.
+
+        Raises:
+            ContributionRefused: as `add`.
+        """
         if self._closed_set is not None:
             raise ContributionRefused(f"contribution of {member}: the set is closed")
         if member in self._headers:
@@ -118,10 +132,7 @@ class Aggregator:
             raise ContributionRefused(f"contribution of {member}: its shares are not for all the others")
         if hash_shares(self.session, member, contribution.shares) != header.shares:
             raise ContributionRefused(f"contribution of {member}: the shares are not those of its header")
-        ring = self.session.ring
-        ring.add(self._total, ring.unpack(masked, self.session.dimension))
-        self._headers[member], self._commits[member] = header, commit
-        self._contributions[member] = Contribution(contribution.header, b"", hashes, contribution.shares)
+        return header
 
     def close(self) -> dict[str, bytes]:
         """Closes the set; later contributions are refused.
@@ -144,9 +155,7 @@ class Aggregator:
         for one, other in combinations(included, 2):
             mine = pair_hash(self.session, self._contributions[one].pair_hashes, one, other)
             if mine != pair_hash(self.session, self._contributions[other].pair_hashes, other, one):
-                raise RoundVoid(
-                    f"round: {one} and {other} do not agree on the mask between them", (one, other)
-                )
+                raise RoundVoid(f"round: {one} and {other} do not agree on the mask between them", (one, other))
         self._closed_set = closed_set_hash(self.session, self._commits)
         return {member: self._contributions[member].header for member in included}
 
@@ -167,9 +176,7 @@ class Aggregator:
 
     def inbound_for(self, member: str) -> dict[str, bytes]:
         """{included sender: the encrypted share it made for `member`}, to relay on the second trip."""
-        return {
-            sender: self._contributions[sender].shares[member] for sender in self.included if sender != member
-        }
+        return {sender: self._contributions[sender].shares[member] for sender in self.included if sender != member}
 
     def accept(self, member: str, reply: bytes) -> None:
         """Checks and keeps a firm's reply of the second trip. The same reply again changes nothing.
@@ -208,9 +215,7 @@ class Aggregator:
             )
         assert self._closed_set is not None  # replies are accepted after closing only
         pair_seeds = {
-            absent_member: {
-                member: self._replies[member].pair_seeds[absent_member] for member in self.included
-            }
+            absent_member: {member: self._replies[member].pair_seeds[absent_member] for member in self.included}
             for absent_member in self.dropped
         }
         unmasking = Unmasking(self.session.sid, self._closed_set, self._self_seeds(), pair_seeds)

@@ -44,15 +44,23 @@ class PlainAggregator:
         Raises:
             ContributionRefused: names the first thing that does not match; the sum is unchanged.
         """
+        self.check(member, contribution, commit)
+        ring = self.session.ring
+        ring.add(self._total, ring.unpack(contribution.masked, self.session.dimension))
+        self._headers[member], self._commits[member] = contribution.header, commit
+
+    def check(self, member: str, contribution: Contribution, commit: bytes) -> None:
+        """What `add` would say of a contribution, without adding it.
+
+        Raises:
+            ContributionRefused: as `add`.
+        """
         if self._closed:
             raise ContributionRefused(f"contribution of {member}: the set is closed")
         if member in self._headers:
             raise ContributionRefused(f"contribution of {member}: it has already contributed")
         header, values, hashes = contribution.header, contribution.masked, contribution.pair_hashes
         check_contribution(self.session, member, header, values, hashes, commit, ContributionRefused)
-        ring = self.session.ring
-        ring.add(self._total, ring.unpack(values, self.session.dimension))
-        self._headers[member], self._commits[member] = header, commit
 
     def close(self) -> dict[str, bytes]:
         """Closes the set; returns {included member: encoded header} in roster order.

@@ -1,0 +1,97 @@
+"""Where a task stands: which rounds are done, which model came out, and what is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clients.plan import Plan
+from ledger.log import Log
+from ledger.rules import Phase, Round, State, Task
+from ledger.statement import decode_statement
+
+_SAME_RUN = (
+    "rounds",
+    "spec",
+    "privacy",
+    "noise_micro",
+    "clip_micro",
+    "sampling_micro",
+    "delta_nano",
+    "rate_micro",
+    "momentum_micro",
+    "average_from",
+)
+"""What the rounds of one run have in common. Firms may come and go in between; what a round costs may not change."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a run begins with.
+
+    Attributes:
+        parent: 32 bytes, the model that the next round must start from; None takes the initial one.
+        done: rounds of this run that are aggregated.
+        round_id: the round that made `parent`; empty where none did.
+        published: `parent` is published already, and all that may be missing is its place at the coordinator.
+    """
+
+    parent: bytes | None
+    done: int
+    round_id: bytes
+    published: bool = False
+
+
+def open_round(log: Log, task_name: str) -> Round | None:
+    """The task's round that was left open, if there is one."""
+    task = log.state.tasks.get(task_name)
+    last = None if task is None or task.latest is None else log.state.rounds.get(task.latest)
+    return last if last is not None and last.phase is Phase.OPEN else None
+
+
+def standing(log: Log, task_name: str, plans: Sequence[Plan]) -> Standing:
+    """Read from the ledger where a run with these plans begins; no round may be open.
+
+    A run that stopped goes on after its last aggregated round. Another run, or one after a publication, begins at
+    its first round, from the model that the ledger's rules ask for: the last aggregated, or the last published.
+    """
+    task = log.state.tasks.get(task_name)
+    parent = None if task is None else _parent(log.state, task)
+    made = None if parent is None else _round_of(log.state, task_name, parent)
+    if made is None:
+        return Standing(parent, 0, b"")
+    plan = _plan(log, made)
+    if plan is None or not _same_run(plan, plans[0]):
+        return Standing(parent, 0, made.id)
+    if made.phase is Phase.AGGREGATED:
+        return Standing(parent, plan.number, made.id)
+    return Standing(parent, 0, made.id, published=plan.number == len(plans))
+
+
+def _parent(state: State, task: Task) -> bytes | None:
+    """The model that the rules accept as the next round's parent; None where any will do."""
+    release = state.releases.get(task.model) if task.model is not None else None
+    if task.model is not None and (release is None or release.revoked is None):
+        return task.model
+    published = [state.releases.get(model) for model in task.published]
+    newest = max((one for one in published if one is not None), key=lambda one: one.index, default=None)
+    return None if newest is None else newest.model
+
+
+def _round_of(state: State, task_name: str, model: bytes) -> Round | None:
+    """The latest round whose aggregate is this model."""
+    made = [
+        one
+        for one in state.rounds.values()
+        if one.task == task_name and one.model == model and one.phase in (Phase.AGGREGATED, Phase.PUBLISHED)
+    ]
+    return max(made, key=lambda one: one.index, default=None)
+
+
+def _plan(log: Log, made: Round) -> Plan | None:
+    payload = decode_statement(log.entries(made.index, made.index + 1)[0]).payload
+    return Plan.from_map(payload["plan"]) if isinstance(payload["plan"], dict) else None
+
+
+def _same_run(one: Plan, other: Plan) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in _SAME_RUN)

@@ -1,0 +1,240 @@
+"""One round: open it on the ledger, collect updates, open their sum, step, and record the aggregate."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cbor2
+
+from clients.errors import ClientError
+from clients.masking import wire
+from clients.masking.contribution import Contribution
+from clients.masking.session import Session
+from clients.messages import OPEN, TRAIN
+from clients.participation import Offer, session_of
+from clients.plan import MICRO, Plan
+from ledger.errors import LedgerError
+from ledger.statement import decode_statement
+from server.aggregation.evidence import AggregationError, ContributionRefused, RoundVoid
+from server.aggregation.masked import Aggregator, OpenedSum
+from server.aggregation.plain import PlainAggregator
+from server.artifacts import ArtifactStore
+from server.cohort import Cohort
+from server.descent import PARAMETERS, Descent
+from server.errors import ServerError
+from server.model_store import store_model
+from server.recording import Record
+from server.statements import Statements
+from server.witnessing import bring_up_to_date
+
+
+class RoundAborted(ServerError):
+    """A round that was given up; the next one trains again."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all rounds of a run share.
+
+    Attributes:
+        task: the task's name.
+        dimension: values in an update.
+        record: the ledger; None in simulations without one.
+    """
+
+    task: str
+    dimension: int
+    cohort: Cohort
+    record: Record | None
+    statements: Statements
+    artifacts: ArtifactStore
+
+    def abort(self, round_id: bytes, reason: str) -> None:
+        """Give a round up on the ledger."""
+        if self.record is not None:
+            text = " ".join(reason.split())[:500]
+            self.record.append([self.statements.make("abort", round_id.hex(), round=round_id, reason=text)])
+
+
+class TrainingRound:
+    """One round of one task. Use once."""
+
+    def __init__(self, setting: Setting, plan: Plan, descent: Descent) -> None:
+        self._setting = setting
+        self._cohort = setting.cohort
+        self._record = setting.record
+        self._plan = plan
+        self._before = descent
+
+    def run(self) -> tuple[Descent, bytes]:
+        """Take the round to its aggregate; returns the model after it and the round's id.
+
+        Raises:
+            RoundAborted: it was given up, on the ledger too, and no update was opened unless all of it was.
+            NotWitnessed: the round did not become final; nobody was asked to train.
+        """
+        offer, statement = self._open()
+        session = session_of(self._setting.statements.cid, offer, self._cohort.roster, self._setting.dimension)
+        aggregator = Aggregator(session) if session.protection == "masked" else PlainAggregator(session)
+        try:
+            kept = self._collect(offer, statement, aggregator)
+            opened = self._open_sum(offer, aggregator)
+        except AggregationError as error:
+            self._setting.abort(offer.round_id, str(error))
+            said = self._cohort.why(self._plan.number)
+            raise RoundAborted(f"{error}; {said}") from error
+        after = self._before.step(session.quantiser.dequantise(opened.total), self._plan)
+        self._close(offer, session, kept, opened, after)
+        return after, offer.round_id
+
+    def _open(self) -> tuple[Offer, bytes]:
+        """Append the round and make it final, before any firm is asked to train."""
+        payload = self._setting.statements.payload(
+            "round",
+            task=self._setting.task,
+            plan=self._plan.to_map(),
+            cohort=self._cohort.members,
+            parent_model=self._before.digest,
+        )
+        if self._record is None:
+            raw = cbor2.dumps(payload, canonical=True)
+            return Offer(payload, hashlib.sha256(raw).digest(), self._plan), raw
+        raw = self._setting.statements.sign(payload, payload["id"].hex())
+        self._record.append([raw])
+        bring_up_to_date(self._cohort, self._record, self._plan.number)
+        self._record.require_final()
+        return Offer(payload, decode_statement(raw).digest, self._plan), raw
+
+    def _collect(
+        self, offer: Offer, statement: bytes, aggregator: Aggregator | PlainAggregator
+    ) -> dict[str, Contribution]:
+        """First trip: the protected updates; those that fit are recorded and added up."""
+        files = self._before.files()
+        request = {
+            "statement": statement,
+            "receipt": self._receipt(statement),
+            "parameters": files[PARAMETERS],
+            "digests": {name: hashlib.sha256(raw).digest() for name, raw in files.items() if name != PARAMETERS},
+        }
+        # A firm whose witness has not seen the round would refuse it, so it is not asked and not waited for.
+        asked = [m for m in offer.cohort if self._record is None or self._record.follows(m)]
+        requests = {member: {**request, "sealed": self._cohort.sealed_for(member)} for member in asked}
+        kept: dict[str, Contribution] = {}
+        for member, reply in self._cohort.ask(TRAIN, requests, self._plan.number):
+            try:
+                contribution = Contribution.from_bytes(reply["contribution"])
+                self._take(offer, member, contribution, reply["statement"], aggregator)
+            except (AggregationError, ClientError, LedgerError) as error:
+                self._cohort.note(self._plan.number, member, str(error))
+                continue
+            kept[member] = contribution
+            self._cohort.has_answered(member)
+        return kept
+
+    def _take(
+        self,
+        offer: Offer,
+        member: str,
+        contribution: Contribution,
+        statement: bytes,
+        aggregator: Aggregator | PlainAggregator,
+    ) -> None:
+        """Put a firm's contribution on the ledger and into the sum, or into neither.
+
+        One that stood on the ledger alone could never be matched by a sum, and would void the round for all.
+        """
+        aggregator.check(member, contribution, contribution.commit)
+        if self._record is not None:
+            self._require_own_statement(offer, member, contribution, statement)
+            self._record.append([statement])
+        aggregator.add(member, contribution, contribution.commit)
+
+    def _require_own_statement(self, offer: Offer, member: str, contribution: Contribution, statement: bytes) -> None:
+        read = decode_statement(statement)
+        expected = {
+            "t": "contribution",
+            "round": offer.round_id,
+            "commit": contribution.commit,
+            "rdp": list(self._plan.round_rdp()),
+            "clip": round(self._plan.clip * MICRO),
+            "n_bucket": self._cohort.units[member],
+        }
+        if read.issuer != member:
+            raise ContributionRefused(f"contribution of {member}: its statement is {read.issuer}'s")
+        for name, value in expected.items():
+            if read.payload.get(name) != value:
+                raise ContributionRefused(f"contribution of {member}: its statement has another {name!r} than agreed")
+
+    def _open_sum(self, offer: Offer, aggregator: Aggregator | PlainAggregator) -> OpenedSum:
+        """Second trip: firms see the recorded contributions, cosign, and send what opens exactly their sum."""
+        headers = aggregator.close()
+        self._require_enough(len(headers))
+        if isinstance(aggregator, PlainAggregator):
+            return aggregator.open()
+        requests = self._opening_requests(offer, aggregator, headers)
+        replies = self._cohort.ask(OPEN, requests, self._plan.number)
+        if self._record is not None:
+            self._record.take(replies)
+        for member, reply in replies:
+            try:
+                aggregator.accept(member, reply["reply"])
+            except AggregationError as error:
+                self._cohort.note(self._plan.number, member, str(error))
+        return aggregator.open()
+
+    def _opening_requests(
+        self, offer: Offer, aggregator: Aggregator, headers: Mapping[str, bytes]
+    ) -> dict[str, dict[str, Any]]:
+        news: dict[str, bytes] = dict.fromkeys(headers, b"")
+        commits = {member: hashlib.sha256(raw).digest() for member, raw in headers.items()}
+        if self._record is not None:
+            news = {member: wire.encode(one) for member, one in self._record.news_for(list(headers)).items()}
+            commits = {}  # firms take them from the ledger
+        common = {"round": offer.round_id, "headers": dict(headers), "commits": commits}
+        return {m: {**common, "inbound": aggregator.inbound_for(m), "news": news[m]} for m in headers}
+
+    def _require_enough(self, contributions: int) -> None:
+        """Open no sum of fewer firms than the policy allows to be recorded."""
+        least = 1 if self._record is None else self._record.ledger.state.terms.min_cohort
+        if contributions < least:
+            raise RoundVoid(f"round: {contributions} contributions, the policy asks for {least}")
+
+    def _close(
+        self,
+        offer: Offer,
+        session: Session,
+        kept: Mapping[str, Contribution],
+        opened: OpenedSum,
+        after: Descent,
+    ) -> None:
+        """Store every artifact of the round, then record the aggregate that binds them."""
+        parts = [part for one in kept.values() for part in (one.header, one.masked, one.pair_hashes)]
+        artifacts = self._setting.artifacts
+        unmask = artifacts.put_all([session.raw, opened.unmasking, *parts])[1]
+        model = store_model(artifacts, after)
+        if self._record is None:
+            return
+        current = self._record.ledger.state.rounds.get(offer.round_id)
+        assert current is not None
+        statement = self._setting.statements.make(
+            "aggregate",
+            offer.round_id.hex(),
+            parent=offer.digest,
+            round=offer.round_id,
+            inputs=current.inputs(),
+            unmask=unmask,
+            model=model,
+        )
+        self._record.append([statement])
+
+    def _receipt(self, statement: bytes) -> bytes:
+        if self._record is None:
+            return b""
+        index = self._record.ledger.index_of(decode_statement(statement).digest)
+        assert index is not None
+        return self._record.ledger.receipt(index)
