@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from clients.accounts import Reservation, WalletRefused
 from clients.data import read_table
 from clients.errors import ClientError
 from clients.firm_config import FirmConfig, TaskAtFirm, load_firm_config
 from clients.masking.answer_book import AnswerBook
 from clients.masking.threshold import GroupPolicy
 from clients.noise import RandomStream
+from clients.privacy import NanoRdp
 from clients.round_secrets import RoundSecrets
 from clients.tasks.examples import Examples
 from clients.tasks.spec import load_spec
@@ -27,6 +29,12 @@ from ledger.policy import Policy
 
 class NotTakingPart(ClientError):
     """The firm has no such task."""
+
+    exit_code = 1
+
+
+class CountedOtherwise(WalletRefused):
+    """A data set has paid in another privacy unit, and the two accounts would not add up."""
 
     exit_code = 1
 
@@ -59,6 +67,8 @@ class Firm:
         self.home = home
         self.config: FirmConfig = load_firm_config(home / "firm.toml")
         self._tasks: dict[str, PrivateTask] = {}
+        self._witness: Witness | None = None
+        self._resting = False
 
     @property
     def member(self) -> str:
@@ -83,10 +93,16 @@ class Firm:
         """Which log and which witnesses this firm trusts, from its own `policy.txt`."""
         return Policy.parse((self.home / "policy.txt").read_text(encoding="utf-8"))
 
-    @cached_property
+    @property
     def witness(self) -> Witness:
-        (log,) = self.policy.logs
-        return Witness(self._file("witness.sqlite"), self.key, self.member, log, self.config.cid)
+        """The mirror of the ledger, this process's alone until `rest`."""
+        if self._witness is None:
+            (log,) = self.policy.logs
+            self._witness = Witness(self._file("witness.sqlite"), self.key, self.member, log, self.config.cid)
+        elif self._resting:
+            self._witness.wake()
+        self._resting = False
+        return self._witness
 
     @cached_property
     def wallet(self) -> Wallet:
@@ -117,13 +133,27 @@ class Firm:
         if name not in self._tasks:
             settings = next((one for one in self.config.task if one.name == name), None)
             if settings is None:
-                raise NotTakingPart(
-                    f"{self.member} takes no part in the task {name!r}: its firm.toml does not name it"
-                )
+                raise NotTakingPart(f"{self.member} takes no part in the task {name!r}: its firm.toml does not name it")
             task = task_for(load_spec(self.home / settings.spec))
             examples = task.examples(read_table(self.home / settings.data, task.spec))
             self._tasks[name] = PrivateTask(settings, task, examples)
         return self._tasks[name]
+
+    def charge(self, private: PrivateTask, purpose: str, cost: NanoRdp) -> Reservation:
+        """Reserve what a round costs every unit of the task's data set.
+
+        Raises:
+            OverCap: the cap would be passed.
+            CountedOtherwise: the data set has paid in another unit, say rows before customers. What a customer has
+                paid cannot be had from what rows have, so a second account would let it pay past the cap.
+        """
+        for account in self.wallet.report():
+            if account.dataset == private.dataset and account.unit != private.unit and any(account.nano_rdp):
+                raise CountedOtherwise(
+                    f"wallet: the data set of the task {private.settings.name!r} has paid per {account.unit}, and "
+                    f"cannot pay per {private.unit} as well; only other records may have another 'dataset' name"
+                )
+        return self.wallet.reserve(private.unit, private.dataset, purpose, cost)
 
     def stream(self, *labels: str | int) -> RandomStream:
         """A fresh stream for noise, sampling and rounding: secure, or of the experiment's seed."""
@@ -131,9 +161,23 @@ class Firm:
             return RandomStream.secure()
         return RandomStream.seeded(self.config.experiment.seed, self.member, *labels)
 
+    def rest(self) -> None:
+        """Between two messages: other processes may handle the next ones, so keep no lock and trust no memory.
+
+        Engines run one process a message, or hand a firm's messages to any of several workers.
+        """
+        if self._witness is not None and not self._resting:
+            self._witness.rest()
+            self._resting = True
+        if not self.in_memory:
+            self.__dict__.pop("round_secrets", None)
+
     def close(self) -> None:
         """Give files back. The firm must not be used afterwards."""
-        for name in ("witness", "wallet", "answers"):
+        if self._witness is not None:
+            self._witness.close()
+            self._witness = None
+        for name in ("wallet", "answers"):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()
 
@@ -145,7 +189,7 @@ _open: dict[str, Firm] = {}
 
 
 def open_firm(home: str | os.PathLike[str], make: Callable[[Path], Firm] = Firm) -> Firm:
-    """The firm at `home`, opened once per process: reading its tables for every message would cost more than training."""
+    """The firm at `home`, opened once per process: to read its tables for every message costs more than training."""
     key = os.path.realpath(home)
     if key not in _open:
         _open[key] = make(Path(key))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from clients.errors import ClientError
 from clients.tasks.spec import Slug, describe_validation
@@ -17,7 +17,7 @@ class FirmConfigInvalid(ClientError):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TaskAtFirm(_Part):
@@ -63,6 +63,14 @@ class FirmConfig(_Part):
     task: tuple[TaskAtFirm, ...] = ()
     limits: Limits = Limits()
     experiment: Experiment | None = None
+
+    @model_validator(mode="after")
+    def _each_task_once(self) -> Self:
+        names = [task.name for task in self.task]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"task {name!r} is named twice")
+        return self
 
 
 def load_firm_config(path: Path) -> FirmConfig:

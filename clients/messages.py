@@ -1,8 +1,8 @@
 """The messages of a round, between the coordinator and a firm: their fields, their encoding, their refusals.
 
 Every message is one deterministic CBOR map in one field of a Flower record, so that what is signed and hashed is
-what travels. A reply is either the answer or a typed refusal; nothing of an exception's text but its one line for
-people ever leaves a firm, and of unforeseen errors not even that.
+what travels. A reply is either the answer or a typed refusal; of an exception at most its one line for people leaves
+a firm, and that only where it speaks of the protocol and not of the firm's own table, files or failures.
 """
 
 from __future__ import annotations
@@ -12,8 +12,15 @@ from typing import Any
 
 from flwr.app import ConfigRecord, RecordDict
 
+from clients.accounts import WalletRefused
 from clients.errors import ClientError
+from clients.firm import NotTakingPart
 from clients.masking import wire
+from clients.masking.errors import MaskingError, ValueOutOfBounds
+from clients.model_files import ModelFileInvalid
+from clients.plan import PlanInvalid
+from clients.privacy import PrivacyError
+from clients.witness import WitnessRefusal
 from ledger.errors import LedgerError
 
 HELLO = "query.hello"
@@ -46,6 +53,19 @@ REPLIES: Mapping[str, Mapping[str, type]] = {
 }
 
 
+_TOLD = (
+    LedgerError,
+    MaskingError,
+    ModelFileInvalid,
+    NotTakingPart,
+    PlanInvalid,
+    PrivacyError,
+    WalletRefused,
+    WitnessRefusal,
+)
+"""Errors that speak of the protocol only. All others may name a cell, a count or a path of the firm."""
+
+
 class Refusal(ClientError):
     """A firm says no: `code` for programs, and one line for people."""
 
@@ -63,15 +83,17 @@ def pack(fields: Mapping[str, Any]) -> RecordDict:
 
 
 def pack_refusal(error: Exception) -> RecordDict:
-    """The reply that says no. An error that the project did not raise on purpose shows its kind only."""
-    foreseen = isinstance(error, ClientError | LedgerError)
+    """The reply that says no. What is not known to speak of the protocol only shows its kind, and nothing of its text.
+
+    An error about the firm's table, for one, quotes the cell that is wrong.
+    """
     if isinstance(error, Refusal):
         code, detail = error.code, error.detail
     else:
+        foreseen = isinstance(error, ClientError | LedgerError)
         code = type(error).__name__ if foreseen else "InternalError"
-        detail = (
-            str(error) if foreseen else "the firm's client failed; its operator finds the cause in its log"
-        )
+        told = isinstance(error, _TOLD) and not isinstance(error, ValueOutOfBounds)  # that one quotes the value
+        detail = str(error) if told else "the firm's client cannot go on; its operator finds the cause in its log"
     return RecordDict({_RECORD: ConfigRecord({_REFUSED: wire.encode({"code": code, "detail": detail})})})
 
 

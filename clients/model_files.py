@@ -32,7 +32,7 @@ def read_vector(raw: bytes, what: str) -> NDArray[np.float64]:
     """
     try:
         tensors = load(raw)
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise ModelFileInvalid(f"{what}: not a safetensors file") from error
     values = tensors.get(_VECTOR)
     if values is None or len(tensors) != 1 or values.dtype != np.float64 or values.ndim != 1:

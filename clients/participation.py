@@ -11,11 +11,9 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import cbor2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,37 +21,24 @@ from clients.firm import Firm, NotTakingPart, PrivateTask
 from clients.masking import wire
 from clients.masking.contribution import Contribution, protect
 from clients.masking.epoch import announce, open_pair_secrets, read_announcement, seal_pair_secrets
+from clients.masking.errors import ValueOutOfBounds
 from clients.masking.plain import expose
 from clients.masking.session import RosterEntry, Session
-from clients.masking.threshold import threshold_for
 from clients.masking.unmasking import answer
 from clients.messages import REQUESTS, Refusal
 from clients.model_files import model_digest, read_vector
-from clients.plan import MICRO, Plan
+from clients.offer import Offer, check_plan, read_offer, session_of
+from clients.plan import MICRO
 from clients.training import Protection, private_gradient_sum
 from ledger.genesis import record
-from ledger.receipt import verify_receipt
 from ledger.rules import Phase
-from ledger.statement import decode_statement, sign_statement
+from ledger.statement import sign_statement
 
-_OFFERED = "round"
+__all__ = ["Offer", "hello", "open_sum", "pair", "session_of", "train", "witness"]
 
-
-@dataclass(frozen=True, eq=False)
-class Offer:
-    """A round as a firm has checked it."""
-
-    payload: Mapping[str, Any]
-    digest: bytes
-    plan: Plan
-
-    @property
-    def round_id(self) -> bytes:
-        return bytes(self.payload["id"])
-
-    @property
-    def cohort(self) -> list[str]:
-        return list(self.payload["cohort"])
+_LAST_EPOCH = 2**31  # as in a plan: a firm led further could never come back
+_PARAMETERS = "parameters.safetensors"
+_BESIDE = frozenset({"average.safetensors", "velocity.safetensors"})  # the other files of a model between rounds
 
 
 def hello(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,9 +50,12 @@ def hello(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
         # A firm without this task still witnesses: the quorum is of all members, whatever they train.
         with suppress(NotTakingPart):
             units = firm.task(request["task"]).settings.units
-    if units and request["epoch"]:
-        keys = firm.round_secrets.epoch_keys(request["epoch"])
-        announcement = announce(keys, firm.config.cid, request["epoch"], firm.member, firm.key.sign)
+    epoch = request["epoch"]
+    if not 0 <= epoch <= _LAST_EPOCH:
+        raise Refusal("epoch", f"{epoch} is not an epoch between 0 and {_LAST_EPOCH}")
+    if units and epoch:
+        keys = firm.round_secrets.epoch_keys(epoch)
+        announcement = announce(keys, firm.config.cid, epoch, firm.member, firm.key.sign)
     return {
         "member": firm.member,
         "units": units,
@@ -124,11 +112,12 @@ def train(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = tim
     check_plan(firm, private, offer)
     parameters = _parent(offer, private, request)
     session = _session(firm, offer, private, request["sealed"])
+    _require_first(firm, offer)
     reservation = None
     cost = offer.plan.round_rdp()
     if any(cost):
         purpose = f"{offer.payload['task']}/{offer.round_id.hex()}"
-        reservation = firm.wallet.reserve(private.unit, private.dataset, purpose, cost)
+        reservation = firm.charge(private, purpose, cost)
     values = _update(firm, offer, private, parameters, session)
     if reservation is not None:
         # Settled before anything is protected: from here on a crash leaves the spend on the books.
@@ -138,95 +127,21 @@ def train(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = tim
     return {"contribution": contribution.to_bytes(), "statement": statement}
 
 
-def read_offer(firm: Firm, statement: bytes, receipt: bytes) -> Offer:
-    """The round that is offered, proven final on the ledger and open in this firm's own mirror.
-
-    Raises:
-        ReceiptError, Refusal: it is not.
-    """
-    if firm.config.limits.without_ledger:
-        return _unrecorded_offer(statement)
-    verify_receipt(receipt, statement, firm.policy)
-    read = decode_statement(statement)
-    if read.payload["t"] != _OFFERED:
-        raise Refusal("round", f"the statement offered is a {read.payload['t']!r} record, not a round")
-    known = firm.witness.state.rounds.get(read.payload["id"])
-    if known is None or known.digest != read.digest:
-        raise Refusal("round", f"the round is not in {firm.member}'s mirror of the ledger")
-    if known.phase is not Phase.OPEN:
-        raise Refusal("round", f"the round is {known.phase} already")
-    if not isinstance(read.payload["plan"], dict):
-        raise Refusal("plan", "the round holds no plan")
-    return Offer(read.payload, read.digest, Plan.from_map(read.payload["plan"]))
-
-
-@lru_cache(maxsize=4)
-def _unrecorded_offer(payload: bytes) -> Offer:
-    """A round without a ledger; many simulated firms of one process are offered the same bytes."""
-    fields = cbor2.loads(payload)
-    return Offer(fields, hashlib.sha256(payload).digest(), Plan.from_map(fields["plan"]))
-
-
-def check_plan(firm: Firm, private: PrivateTask, offer: Offer) -> None:
-    """Hold the plan against the firm's own limits and the task's spec.
-
-    Raises:
-        Refusal: naming the limit.
-    """
-    plan, limits, cohort = offer.plan, firm.config.limits, offer.cohort
-    rules: list[tuple[bool, str, str]] = [
-        (plan.spec == private.task.spec.hash, "spec", "the plan is for another version of the task spec"),
-        (firm.member in cohort, "cohort", f"{firm.member} is not in the cohort"),
-        (
-            len(cohort) >= limits.min_cohort,
-            "cohort",
-            f"{len(cohort)} firms, this firm asks for at least {limits.min_cohort}",
-        ),
-        (
-            plan.aggregation in limits.aggregation,
-            "aggregation",
-            f"{plan.aggregation!r} is not among what this firm allows: {', '.join(limits.aggregation)}",
-        ),
-        (
-            plan.privacy != "none" or limits.without_privacy,
-            "privacy",
-            "the plan adds no noise; this firm trains with differential privacy only",
-        ),
-        (
-            plan.privacy != "distributed" or plan.aggregation == "masked" or limits.without_privacy,
-            "privacy",
-            "distributed noise protects only a masked sum, and the plan leaves updates unmasked",
-        ),
-        (
-            plan.privacy != "distributed" or plan.colluders >= limits.colluders,
-            "privacy",
-            f"the noise allows for {plan.colluders} colluders, this firm insists on {limits.colluders}",
-        ),
-        (
-            plan.delta <= limits.delta,
-            "privacy",
-            f"delta {plan.delta:g} is above this firm's {limits.delta:g}",
-        ),
-    ]
-    for holds, code, detail in rules:
-        if not holds:
-            raise Refusal(code, detail)
-    plan.check_grid(len(cohort))
-    if plan.aggregation == "masked":
-        least = threshold_for(len(cohort), colluders=limits.colluders, smallest_group=limits.smallest_group)
-        if plan.privacy == "distributed":
-            # With fewer contributions than this the sum would carry less noise than the plan says.
-            least = max(least, len(cohort) - plan.colluders)
-        if not limits.without_ledger:
-            least = max(least, firm.witness.state.terms.min_cohort)
-        if plan.threshold < least:
-            raise Refusal("threshold", f"{plan.threshold} firms could open the sum, this firm asks for {least}")
+def _require_first(firm: Firm, offer: Offer) -> None:
+    """Refuse a round that this firm is in already, before it pays: the answer book would refuse only afterwards."""
+    known = None if firm.config.limits.without_ledger else firm.witness.state.rounds.get(offer.round_id)
+    logged = known is not None and firm.member in known.contributions
+    if logged or (offer.plan.aggregation == "masked" and firm.round_secrets.has_round(offer.round_id)):
+        raise Refusal("round", f"{firm.member} has contributed to this round already; open a new one")
 
 
 def _parent(offer: Offer, private: PrivateTask, request: Mapping[str, Any]) -> NDArray[np.float64]:
     """The model to train from, checked against the hash that the round names."""
     digests = dict(request["digests"])
-    digests["parameters.safetensors"] = hashlib.sha256(request["parameters"]).digest()
+    # The digest of a model does not bind its files' names: with others, its average could pass for its parameters.
+    if digests.keys() != _BESIDE or any(type(one) is not bytes or len(one) != 32 for one in digests.values()):
+        raise Refusal("model", f"the files beside {_PARAMETERS} must be {' and '.join(sorted(_BESIDE))}")
+    digests[_PARAMETERS] = hashlib.sha256(request["parameters"]).digest()
     if model_digest(digests) != offer.payload["parent_model"]:
         raise Refusal("model", "the model sent is not the round's parent model")
     parameters = read_vector(request["parameters"], "model")
@@ -245,6 +160,8 @@ def _session(firm: Firm, offer: Offer, private: PrivateTask, sealed: Mapping[str
             open_pair_secrets(firm.round_secrets.epoch_keys(plan.epoch), pairs, roster, missing)
             firm.round_secrets.keep_pairs(plan.epoch, pairs)
         entries = tuple(entry for entry in roster if entry.member in offer.cohort)
+        if [entry.member for entry in entries] != sorted(offer.cohort):
+            raise Refusal("roster", "the epoch's keys are not set up for every firm of the cohort")
     else:
         return _plain_session(firm.config.cid, offer.round_id, private.task.architecture.size, offer)
     return session_of(firm.config.cid, offer, entries, private.task.architecture.size)
@@ -254,23 +171,6 @@ def _session(firm: Firm, offer: Offer, private: PrivateTask, sealed: Mapping[str
 def _plain_session(cid: str, round_id: bytes, dimension: int, offer: Offer) -> Session:
     entries = tuple(RosterEntry(member, bytes(32)) for member in sorted(offer.cohort))
     return session_of(cid, offer, entries, dimension)
-
-
-def session_of(cid: str, offer: Offer, entries: tuple[RosterEntry, ...], dimension: int) -> Session:
-    """The masked sum that a round's statement asks for; firms and the coordinator derive it alike."""
-    plan = offer.plan
-    return Session(
-        cid=cid,
-        epoch=plan.epoch,
-        round_id=offer.round_id,
-        roster=entries,
-        model=bytes(offer.payload["parent_model"]),
-        dimension=dimension,
-        ring_bits=plan.ring_bits,
-        threshold=plan.threshold,
-        bound=plan.bound(len(offer.cohort)),
-        protection="masked" if plan.aggregation == "masked" else "plain",
-    )
 
 
 def _update(
@@ -290,7 +190,10 @@ def _update(
         gradients="auto" if experiment is None else experiment.gradients,
     )
     # Noise already spans many grid steps, so it is rounded to the nearest; bare sums are rounded at random.
-    return session.quantiser.quantise(update, None if noise_std > 0.0 else stream.uniform)
+    try:
+        return session.quantiser.quantise(update, None if noise_std > 0.0 else stream.uniform)
+    except ValueOutOfBounds:
+        raise Refusal("update", "the update does not fit the bound of the plan; open a new round") from None
 
 
 def _protect(firm: Firm, session: Session, values: NDArray[np.int64]) -> Contribution:

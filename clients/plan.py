@@ -1,4 +1,4 @@
-"""The plan of a round: all that a firm must know, and may refuse, before it trains. Stands on the ledger in integers."""
+"""The plan of a round: all that a firm must know, and may refuse, before it trains. On the ledger in integers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from clients.privacy import NOTHING, NanoRdp, gaussian_rdp
 MICRO = 1_000_000
 NANO = 1_000_000_000
 Privacy = Literal["none", "local", "distributed"]
-TAIL_STDS = (
-    9.0  # noise further out has probability 2e-19 a coordinate; such an update is refused, never wrapped
-)
+TAIL_STDS = 9.0  # noise further out has probability 2e-19 a coordinate; such an update is refused, never wrapped
 GRID_STEPS = 8  # grid steps in one standard deviation of a firm's noise: then rounding it leaves DP untouched
 
 
@@ -39,7 +37,8 @@ class Plan:
         box_micro: largest coordinate of a firm's sum before noise, in 1e-6.
         sampling_micro: share of the units that a round samples, in 1e-6.
         delta_nano: the delta at which epsilon is told, in 1e-9.
-        colluders: firms that may drop out or pool what they know; the other firms' noise is enough without theirs.
+        colluders: firms that may pool what they know with the coordinator. A firm's share of distributed noise is
+            sized so that of any `threshold` firms those that do not collude carry enough, whoever drops out.
         epoch: number of the masking keys' epoch.
         threshold: fewest firms that can open the sum.
         ring_bits: width of the masked integers.
@@ -101,17 +100,24 @@ class Plan:
         return self.delta_nano / NANO
 
     def noise_std(self, cohort_size: int) -> float:
-        """Standard deviation of one firm's noise, so that any `cohort_size - colluders` firms' suffice."""
+        """Standard deviation of one firm's noise per coordinate.
+
+        Distributed noise counts on the fewest firms that can be in an opened sum, `threshold`, less the `colluders`
+        among them, who know their own noise. To count on `cohort_size - colluders` would let a coordinator that also
+        reports drop-outs have less noise than the plan says (Kairouz, Liu and Steinke 2021, section 5, on drop-outs).
+
+        Raises:
+            PlanInvalid: the colluders leave no honest firm.
+        """
         if self.privacy == "none":
             return 0.0
         whole = self.noise_multiplier * self.clip
         if self.privacy == "local":
             return whole
-        if self.colluders >= cohort_size:
-            raise PlanInvalid(
-                f"plan: {self.colluders} colluders leave no honest firm in a cohort of {cohort_size}"
-            )
-        return whole / math.sqrt(cohort_size - self.colluders)
+        fewest = min(self.threshold, cohort_size) if self.aggregation == "masked" else cohort_size
+        if self.colluders >= fewest:
+            raise PlanInvalid(f"plan: {self.colluders} colluders leave no honest firm among {fewest} that open a sum")
+        return whole / math.sqrt(fewest - self.colluders)
 
     def bound(self, cohort_size: int) -> float:
         """Largest coordinate of a firm's protected update: the box and the tail of its noise."""

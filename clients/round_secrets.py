@@ -55,9 +55,7 @@ class RoundSecrets:
         files = list(self._folder.glob("epoch-*.key")) if self._folder is not None else []
         newest = max([*self._keys, *(int(file.stem.removeprefix("epoch-")) for file in files)], default=epoch)
         if newest > epoch:
-            raise KeySetupRefused(
-                f"epoch {epoch}: it has ended, this firm is in epoch {newest}; start a newer one"
-            )
+            raise KeySetupRefused(f"epoch {epoch}: it has ended, this firm is in epoch {newest}; start a newer one")
 
     def has_pairs(self, epoch: int) -> bool:
         """Whether pair secrets of the epoch have been set up."""
@@ -71,9 +69,7 @@ class RoundSecrets:
         """
         if epoch not in self._pairs:
             if not self.has_pairs(epoch):
-                raise KeySetupRefused(
-                    f"epoch {epoch}: no pair secrets are set up; begin with the key messages"
-                )
+                raise KeySetupRefused(f"epoch {epoch}: no pair secrets are set up; begin with the key messages")
             self._pairs[epoch] = PairSecrets.load(self._pair_file(epoch), self._wrapping_key())
         return self._pairs[epoch]
 
@@ -110,6 +106,14 @@ class RoundSecrets:
         self._kept[round_id] = kept
         self._write("round.kept", kept.to_bytes())
 
+    def has_round(self, round_id: bytes) -> bool:
+        """Whether this firm's last contribution was to this round."""
+        try:
+            self.kept_round(round_id)
+        except KeySetupRefused:
+            return False
+        return True
+
     def kept_round(self, round_id: bytes) -> Kept:
         """What the first trip of this round left.
 
@@ -142,9 +146,7 @@ class RoundSecrets:
         try:
             return AESGCM(self._wrapping_key()).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], name.encode())
         except (InvalidTag, ValueError):
-            raise KeySetupRefused(
-                f"{self._folder / name}: was changed, or its wrapping key is another one"
-            ) from None
+            raise KeySetupRefused(f"{self._folder / name}: was changed, or its wrapping key is another one") from None
 
     def _write(self, name: str, secret: bytes) -> None:
         if self._folder is None:
@@ -159,6 +161,7 @@ class RoundSecrets:
             self._pairs.pop(old).erase()
         self._keys = {e: keys for e, keys in self._keys.items() if e >= epoch}
         self._rosters = {e: roster for e, roster in self._rosters.items() if e >= epoch}
+        self._kept.clear()
         if self._folder is not None:
             for path in self._folder.iterdir():
                 with suppress(FileNotFoundError):

@@ -1,0 +1,138 @@
+"""A round as a firm is offered it: read from the ledger, held against the firm's own limits, and made a session."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cbor2
+
+from clients.firm import Firm, PrivateTask
+from clients.masking.session import RosterEntry, Session
+from clients.masking.threshold import threshold_for
+from clients.messages import Refusal
+from clients.plan import Plan
+from ledger.receipt import verify_receipt
+from ledger.rules import Phase
+from ledger.statement import decode_statement
+
+_OFFERED = "round"
+
+
+@dataclass(frozen=True, eq=False)
+class Offer:
+    """A round as a firm has checked it."""
+
+    payload: Mapping[str, Any]
+    digest: bytes
+    plan: Plan
+
+    @property
+    def round_id(self) -> bytes:
+        return bytes(self.payload["id"])
+
+    @property
+    def cohort(self) -> list[str]:
+        return list(self.payload["cohort"])
+
+
+def read_offer(firm: Firm, statement: bytes, receipt: bytes) -> Offer:
+    """The round that is offered, proven final on the ledger and open in this firm's own mirror.
+
+    Raises:
+        ReceiptError, Refusal: it is not.
+    """
+    if firm.config.limits.without_ledger:
+        return _unrecorded_offer(statement)
+    verify_receipt(receipt, statement, firm.policy)
+    read = decode_statement(statement)
+    if read.payload["t"] != _OFFERED:
+        raise Refusal("round", f"the statement offered is a {read.payload['t']!r} record, not a round")
+    known = firm.witness.state.rounds.get(read.payload["id"])
+    if known is None or known.digest != read.digest:
+        raise Refusal("round", f"the round is not in {firm.member}'s mirror of the ledger")
+    if known.phase is not Phase.OPEN:
+        raise Refusal("round", f"the round is {known.phase} already")
+    if not isinstance(read.payload["plan"], dict):
+        raise Refusal("plan", "the round holds no plan")
+    return Offer(read.payload, read.digest, Plan.from_map(read.payload["plan"]))
+
+
+@lru_cache(maxsize=4)
+def _unrecorded_offer(payload: bytes) -> Offer:
+    """A round without a ledger; many simulated firms of one process are offered the same bytes."""
+    fields = cbor2.loads(payload)
+    return Offer(fields, hashlib.sha256(payload).digest(), Plan.from_map(fields["plan"]))
+
+
+def check_plan(firm: Firm, private: PrivateTask, offer: Offer) -> None:
+    """Hold the plan against the firm's own limits and the task's spec.
+
+    Raises:
+        Refusal: naming the limit.
+    """
+    plan, limits, cohort = offer.plan, firm.config.limits, offer.cohort
+    rules: list[tuple[bool, str, str]] = [
+        (plan.spec == private.task.spec.hash, "spec", "the plan is for another version of the task spec"),
+        (firm.member in cohort, "cohort", f"{firm.member} is not in the cohort"),
+        (
+            len(cohort) >= limits.min_cohort,
+            "cohort",
+            f"{len(cohort)} firms, this firm asks for at least {limits.min_cohort}",
+        ),
+        (
+            plan.aggregation in limits.aggregation,
+            "aggregation",
+            f"{plan.aggregation!r} is not among what this firm allows: {', '.join(limits.aggregation)}",
+        ),
+        (
+            plan.privacy != "none" or limits.without_privacy,
+            "privacy",
+            "the plan adds no noise; this firm trains with differential privacy only",
+        ),
+        (
+            plan.privacy != "distributed" or plan.aggregation == "masked" or limits.without_privacy,
+            "privacy",
+            "distributed noise protects only a masked sum, and the plan leaves updates unmasked",
+        ),
+        (
+            plan.privacy != "distributed" or plan.colluders >= limits.colluders,
+            "privacy",
+            f"the noise allows for {plan.colluders} colluders, this firm insists on {limits.colluders}",
+        ),
+        (
+            plan.delta <= limits.delta,
+            "privacy",
+            f"delta {plan.delta:g} is above this firm's {limits.delta:g}",
+        ),
+    ]
+    for holds, code, detail in rules:
+        if not holds:
+            raise Refusal(code, detail)
+    plan.check_grid(len(cohort))
+    if plan.aggregation == "masked":
+        least = threshold_for(len(cohort), colluders=limits.colluders, smallest_group=limits.smallest_group)
+        if not limits.without_ledger:
+            least = max(least, firm.witness.state.terms.min_cohort)
+        if plan.threshold < least:
+            raise Refusal("threshold", f"{plan.threshold} firms could open the sum, this firm asks for {least}")
+
+
+def session_of(cid: str, offer: Offer, entries: tuple[RosterEntry, ...], dimension: int) -> Session:
+    """The masked sum that a round's statement asks for; firms and the coordinator derive it alike."""
+    plan = offer.plan
+    return Session(
+        cid=cid,
+        epoch=plan.epoch,
+        round_id=offer.round_id,
+        roster=entries,
+        model=bytes(offer.payload["parent_model"]),
+        dimension=dimension,
+        ring_bits=plan.ring_bits,
+        threshold=plan.threshold,
+        bound=plan.bound(len(offer.cohort)),
+        protection="masked" if plan.aggregation == "masked" else "plain",
+    )
