@@ -29,7 +29,11 @@ def _respond(message: Message, context: Context, kind: str, handler: Handler) ->
         home = node_settings(context).get("home")
         if not isinstance(home, str):
             raise ClientError("this node has no firm: start its SuperNode with --node-config \"home='/path'\"")
-        content = pack(handler(open_firm(home), request))
+        firm = open_firm(home)
+        try:
+            content = pack(handler(firm, request))
+        finally:
+            firm.rest()
     except (ClientError, LedgerError) as error:
         log.warning("%s refused: %s", kind, error)
         content = pack_refusal(error)

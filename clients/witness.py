@@ -104,6 +104,21 @@ class Witness:
         """Give the mirror's file back."""
         self._store.close()
 
+    def rest(self) -> None:
+        """Let another process of this member use the mirror until `wake`; in memory nothing changes."""
+        self._store.unlock()
+
+    def wake(self) -> None:
+        """Take the mirror back after `rest`, with what another process has mirrored in between.
+
+        Raises:
+            StoreError: another process is using it.
+            Damaged: it is not what was written.
+        """
+        self._store.lock()
+        if self._store.size() != self.size:
+            self._read()
+
     def __enter__(self) -> Self:
         return self
 
@@ -202,6 +217,9 @@ class Witness:
         for fact, value in identity.items():
             if meta.get(fact) != value:
                 raise WitnessRefusal(f"{self._store.name}: this mirror's {fact} is {meta.get(fact)!r}, not {value!r}")
+        self._read()
+
+    def _read(self) -> None:
         self._at = replay(self._store, self._cid, self._log, verify_all=False, at_checkpoint=lambda _: None)
         notes = self._store.checkpoints()
         self._note = notes[max(notes)] if notes else ""

@@ -160,15 +160,19 @@ class Store:
                     raise refusal
                 self._lock_connection = connection
 
-    def close(self) -> None:
-        """Release the lock and the connections."""
+    def unlock(self) -> None:
+        """Let another process have the lock; connections stay open."""
         if self._lock_connection is not None:
             self._lock_connection.close()
             self._lock_connection = None
-        self._engine.dispose()
         if self._lock_file is not None:
             self._lock_file.close()
             self._lock_file = None
+
+    def close(self) -> None:
+        """Release the lock and the connections."""
+        self._engine.dispose()
+        self.unlock()
 
     def size(self) -> int:
         """Number of entries."""
