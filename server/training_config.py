@@ -38,8 +38,8 @@ class Steps(_Part):
 class PrivacyTarget(_Part):
     """Epsilon of the whole run for every unit of every firm, at `delta`.
 
-    `colluders` counts firms that drop out or pool what they know: with distributed noise, the claim holds against the
-    coordinator and any so many firms together. None takes a quarter of the cohort.
+    With distributed noise the claim holds against the coordinator and any `colluders` firms together, whoever drops out;
+    None takes an eighth of the cohort, at least one.
     """
 
     mode: Literal["none", "local", "distributed"] = "distributed"
@@ -49,11 +49,16 @@ class PrivacyTarget(_Part):
 
 
 class Aggregation(_Part):
-    """How updates are added up."""
+    """How updates are added up.
+
+    A round goes on without up to `drop_outs` firms, as far as the masking's threshold allows; None takes an eighth of
+    the cohort, at least one. Each drop-out that is allowed makes every firm's share of distributed noise larger.
+    """
 
     kind: Literal["masked", "plain"] = "masked"
     ring_bits: Literal[24, 32] = 24
     smallest_group: int = Field(default=2, ge=2)
+    drop_outs: int | None = Field(default=None, ge=0)
     deadline_s: int = Field(default=600, ge=1)
 
 
@@ -81,7 +86,7 @@ class TrainingConfig(_Part):
             raise TrainingConfigInvalid(f"privacy: mode {privacy.mode!r} needs epsilon")
         if privacy.mode == "distributed" and self.aggregation.kind != "masked":
             raise TrainingConfigInvalid("privacy: distributed noise protects only a masked sum; use aggregation masked")
-        colluders = n // 4 if privacy.colluders is None else privacy.colluders
+        colluders = max(1, n // 8) if privacy.colluders is None else privacy.colluders
         if least > n:
             raise TrainingConfigInvalid(f"cohort: {n} firms, the policy asks for at least {least} contributions")
         if privacy.mode == "distributed" and colluders >= n:
@@ -121,5 +126,5 @@ class TrainingConfig(_Part):
         if self.aggregation.kind == "plain":
             return 1
         least = threshold_for(n, colluders=min(colluders, n - 2), smallest_group=self.aggregation.smallest_group)
-        # Fewer contributions than n - colluders would leave less noise in the sum than the plan says.
-        return max(least, n - colluders) if self.privacy.mode == "distributed" else least
+        drop_outs = self.aggregation.drop_outs
+        return max(least, n - (max(1, n // 8) if drop_outs is None else drop_outs))
