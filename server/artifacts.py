@@ -25,7 +25,7 @@ class ArtifactDamaged(ServerError):
 
 
 class ArtifactStore:
-    """A folder of artifacts, or memory where `folder` is None. Nothing is ever overwritten or half-written."""
+    """A folder of artifacts, or memory where `folder` is None. Nothing is ever half-written."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -37,14 +37,16 @@ class ArtifactStore:
 
     def put_all(self, contents: Iterable[bytes]) -> list[bytes]:
         """Store several artifacts durably; returns their SHA-256 in order."""
-        names = []
+        names, folders = [], set()
         for content in contents:
             name = hashlib.sha256(content).digest()
             names.append(name)
             if self._folder is None:
                 self._memory[name] = content
-            elif not self.path(name).exists():
-                self._write(self.path(name), content)
+            elif not self._holds(name, content):
+                folders.add(self._write(self.path(name), content))
+        for folder in folders:
+            _sync(folder)
         return names
 
     def get(self, name: bytes, what: str = "artifact") -> bytes:
@@ -53,10 +55,14 @@ class ArtifactStore:
         Raises:
             ArtifactMissing, ArtifactDamaged: `what` says what it was needed for.
         """
+        content: bytes | None
         if self._folder is None:
             content = self._memory.get(name)
         else:
-            content = self.path(name).read_bytes() if self.path(name).exists() else None
+            try:
+                content = self.path(name).read_bytes()
+            except FileNotFoundError:
+                content = None
         if content is None:
             raise ArtifactMissing(f"{what}: the store has no artifact {name.hex()}")
         if hashlib.sha256(content).digest() != name:
@@ -69,8 +75,17 @@ class ArtifactStore:
         text = name.hex()
         return self._folder / text[:2] / text
 
-    def _write(self, path: Path, content: bytes) -> None:
+    def _holds(self, name: bytes, content: bytes) -> bool:
+        """Whether the artifact is there, undamaged; a damaged one is mended by writing it again."""
+        path = self.path(name)
+        return path.exists() and path.read_bytes() == content
+
+    def _write(self, path: Path, content: bytes) -> Path:
+        """Write a file whole or not at all; returns its folder, which keeps the name only once it is synced too."""
+        new = not path.parent.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
+        if new:
+            _sync(path.parent.parent)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
             with temporary.open("xb") as file:
@@ -81,3 +96,12 @@ class ArtifactStore:
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
+        return path.parent
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

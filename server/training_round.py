@@ -14,7 +14,7 @@ from clients.masking import wire
 from clients.masking.contribution import Contribution
 from clients.masking.session import Session
 from clients.messages import OPEN, TRAIN
-from clients.participation import Offer, session_of
+from clients.offer import Offer, session_of
 from clients.plan import MICRO, Plan
 from ledger.errors import LedgerError
 from ledger.statement import decode_statement

@@ -1,0 +1,242 @@
+"""Recompute what a coordinator recorded: every sum, every step, every model, bit for bit.
+
+Needs a copy of the ledger's database (the coordinator's, or any member's mirror) and of the artifacts folder, and
+trusts neither: the ledger is replayed from its first byte, and every artifact is checked against the hash that leads
+to it. What it cannot see is said in the threat model: whether firms added the noise that they declared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from clients.errors import ClientError
+from clients.masking.contribution import Header
+from clients.masking.session import RosterEntry, Session
+from clients.offer import session_of
+from clients.plan import Plan
+from ledger.errors import LedgerError
+from ledger.policy import Policy
+from server.aggregation.masked import RoundArtifacts, recompute
+from server.artifacts import ArtifactStore
+from server.coordinator import LEDGER_FILE
+from server.errors import ServerError
+from server.ledger_copy import LedgerCopy, RecordedRound
+from server.model_store import load_model
+
+ARTIFACTS = "artifacts"
+POLICY = "policy.txt"
+
+
+class AuditMismatch(ServerError):
+    """What was recorded is not what comes out; the message names the first thing that differs."""
+
+    exit_code = 1
+
+
+class NoSuchRound(ServerError):
+    """The ledger has no such round."""
+
+
+@dataclass(frozen=True)
+class RoundAudit:
+    """What an audit found of one round.
+
+    Attributes:
+        round_id: 16 bytes.
+        task: the task's name.
+        number: the round's number in its run.
+        entry: the round's entry on the ledger.
+        firms: whose contributions the sum holds.
+        model: the model that was recorded, 32 bytes; None for a round that made none.
+        problem: the first thing that does not match, in one line; None when the model was recomputed bit for bit,
+            or when there is none to recompute.
+    """
+
+    round_id: bytes
+    task: str
+    number: int
+    entry: int
+    firms: tuple[str, ...]
+    model: bytes | None
+    problem: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.problem is None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found of a whole ledger.
+
+    Attributes:
+        entries: ledger entries replayed.
+        final_size: how many of them are final under the policy that the audit was given; 0 in a member's mirror.
+        trusted: whether it was given a policy; if not, the ledger's own key was believed.
+        rounds: every round that has an aggregate, in the order of the ledger.
+        unfinished: rounds without an aggregate: open or aborted, nothing was opened.
+        problem: what is wrong with the ledger itself; then no round was audited.
+    """
+
+    entries: int
+    final_size: int
+    trusted: bool
+    rounds: tuple[RoundAudit, ...]
+    unfinished: int
+    problem: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.problem is None and all(one.ok for one in self.rounds)
+
+
+def audit_all(home: Path, policy: Policy | None = None) -> Audit:
+    """Audit the ledger and the artifacts in a home directory; see `audit_copies`.
+
+    Args:
+        home: holds `ledger.db` and `artifacts/`; with a `policy.txt` in it, that is what is trusted.
+    """
+    if policy is None and (home / POLICY).exists():
+        policy = Policy.parse((home / POLICY).read_text(encoding="utf-8"))
+    return audit_copies(home / LEDGER_FILE, home / ARTIFACTS, policy)
+
+
+def audit_copies(
+    ledger: str | os.PathLike[str], artifacts: Path, policy: Policy | None = None, only: str = ""
+) -> Audit:
+    """Audit copies of a ledger's database (or a mirror of it) and of the artifacts folder.
+
+    Args:
+        policy: whose log key and quorum are trusted; without one, only that the ledger agrees with itself.
+        only: recompute just the rounds whose ids begin so, in hexadecimal.
+
+    Raises:
+        StoreError: there is no ledger there.
+    """
+    copy = LedgerCopy.read(ledger, policy)
+    store = ArtifactStore(artifacts)
+    done = [one for one in copy.rounds.values() if one.aggregate is not None]
+    return Audit(
+        entries=len(copy.entries),
+        final_size=copy.final_size,
+        trusted=policy is not None,
+        rounds=tuple(_audit(one, store) for one in done if one.id.hex().startswith(only)),
+        unfinished=len(copy.rounds) - len(done),
+        problem=copy.problem,
+    )
+
+
+def audit_round(entries: Sequence[bytes], store: ArtifactStore, round_id: bytes) -> RoundAudit:
+    """Recompute one round's model from the store.
+
+    Args:
+        entries: the ledger from its first entry; its rules and signatures are the caller's to check (`LedgerCopy`).
+
+    Raises:
+        NoSuchRound: no entry opens such a round.
+    """
+    known = LedgerCopy.index(entries).get(round_id)
+    if known is None:
+        raise NoSuchRound(f"round {round_id.hex()}: the ledger does not have it")
+    return _audit(known, store)
+
+
+def _audit(recorded: RecordedRound, store: ArtifactStore) -> RoundAudit:
+    problem, number = None, 0
+    try:
+        plan = Plan.from_map(recorded.payload["plan"])
+        number = plan.number
+        if recorded.aggregate is not None:
+            _check(recorded, plan, store)
+    except (ServerError, ClientError, LedgerError) as error:
+        problem = str(error)
+    return RoundAudit(
+        round_id=recorded.id,
+        task=recorded.payload["task"],
+        number=number,
+        entry=recorded.entry,
+        firms=tuple(sorted(recorded.contributions)),
+        model=None if recorded.aggregate is None else recorded.aggregate["model"],
+        problem=problem,
+    )
+
+
+def _check(recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> None:
+    """Follow the hashes from the ledger to the bytes, and compute again what they must give."""
+    aggregate = recorded.aggregate
+    assert aggregate is not None
+    if aggregate["inputs"] != [one.digest for one in recorded.contributions.values()]:
+        raise AuditMismatch("aggregate: its inputs are not the round's contributions on the ledger")
+    commits = {member: one.commit for member, one in recorded.contributions.items()}
+    headers = {member: store.get(commit, f"header of {member}") for member, commit in commits.items()}
+    read = {member: Header.from_bytes(raw) for member, raw in headers.items()}
+    if recorded.payload["parent_model"] is None:
+        raise AuditMismatch("round: it names no model to start from")
+    parent = load_model(store, recorded.payload["parent_model"])
+    session = _session(recorded, plan, read, parent.parameters.size, store)
+    artifacts = RoundArtifacts(
+        headers=headers,
+        masked={member: store.get(one.masked, f"masked values of {member}") for member, one in read.items()},
+        pair_hashes={
+            member: store.get(one.pair_seeds, f"pair hashes of {member}") if one.pair_seeds else b""
+            for member, one in read.items()
+        },
+        unmasking=store.get(aggregate["unmask"], "unmasking record"),
+    )
+    total = recompute(session, artifacts, commits)
+    after = parent.step(session.quantiser.dequantise(total), plan)
+    stored = load_model(store, aggregate["model"])
+    if after.digest != aggregate["model"]:
+        away = float(np.abs(after.parameters - stored.parameters).max()) if stored.parameters.size else 0.0
+        raise AuditMismatch(
+            f"model: the contributions give {after.digest.hex()[:16]}, the ledger records "
+            f"{aggregate['model'].hex()[:16]} (parameters differ by up to {away:.3g})"
+        )
+    _check_publication(recorded, store)
+
+
+def _session(
+    recorded: RecordedRound, plan: Plan, headers: dict[str, Header], dimension: int, store: ArtifactStore
+) -> Session:
+    """The session that the contributions name, held against the round's terms on the ledger."""
+    sids = {one.sid for one in headers.values()}
+    if len(sids) != 1:
+        raise AuditMismatch(f"session: the contributions name {len(sids)} of them")
+    stored = Session.from_bytes(store.get(sids.pop(), "session"))
+    # Epoch keys are not on the ledger: each firm vouches for them by the session id in its own header.
+    keys = recorded.signing_keys if stored.protection == "masked" else {}
+    vouched = {one.member: one.epoch_key for one in stored.roster}
+    roster = tuple(
+        RosterEntry(member, keys.get(member, bytes(32)), vouched.get(member, b""))
+        for member in sorted(recorded.payload["cohort"])
+    )
+    expected = session_of(recorded.payload["cid"], recorded.offer(plan), roster, dimension)
+    for name in (one.name for one in fields(Session)):
+        if getattr(stored, name) != getattr(expected, name):
+            raise AuditMismatch(f"session: its {name} is not that of the round on the ledger")
+    return stored
+
+
+def _check_publication(recorded: RecordedRound, store: ArtifactStore) -> None:
+    """A published model must be the aggregate, and its manifest must say so."""
+    if recorded.publication is None or recorded.aggregate is None:
+        return
+    model = recorded.aggregate["model"]
+    if recorded.publication["model"] != model:
+        raise AuditMismatch("publication: the model published is not the round's aggregate")
+    raw = store.get(recorded.publication["manifest"], "manifest of the release")
+    try:
+        manifest = json.loads(raw)
+        named = (manifest["model"], manifest["round"], manifest["spec_sha256"])
+    except (ValueError, KeyError, TypeError):
+        raise AuditMismatch("manifest of the release: it is not one") from None
+    if named != (model.hex(), recorded.id.hex(), recorded.spec.hex()):
+        raise AuditMismatch("manifest of the release: it is of another model, round or task spec")

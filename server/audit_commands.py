@@ -1,0 +1,113 @@
+"""`artesian audit`: recompute models from the ledger and the artifacts, on anybody's machine."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from server.audit import Audit, RoundAudit
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Recompute models bit for bit from copies of the ledger and the artifacts.",
+    epilog="Example: artesian audit all --home coordinator",
+)
+
+Home = Annotated[
+    Path, typer.Option(envvar="ARTESIAN_HOME", help="Holds ledger.db and artifacts; its policy.txt is trusted.")
+]
+Ledger = Annotated[Path | None, typer.Option(help="A copy of the ledger, or a member's mirror. Default: in the home.")]
+Artifacts = Annotated[Path | None, typer.Option(help="A copy of the artifacts folder. Default: in the home.")]
+Policy = Annotated[Path | None, typer.Option(help="The consortium's policy file. Default: policy.txt in the home.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@app.command("all", epilog="Example: artesian audit all --ledger mirror.sqlite --artifacts copy --policy policy.txt")
+def every_round(
+    home: Home = Path(),
+    ledger: Ledger = None,
+    artifacts: Artifacts = None,
+    policy: Policy = None,
+    as_json: Json = False,
+) -> None:
+    """Replay the ledger and recompute every aggregate. Exit code 1 if anything does not match."""
+    audit = _audit(home, ledger, artifacts, policy)
+    _show(audit, audit.rounds, as_json)
+
+
+@app.command("round", epilog="Example: artesian audit round 4f2a --home coordinator")
+def one_round(
+    round_id: Annotated[str, typer.Argument(help="The round's id, or how it begins, in hexadecimal.")],
+    home: Home = Path(),
+    ledger: Ledger = None,
+    artifacts: Artifacts = None,
+    policy: Policy = None,
+    as_json: Json = False,
+) -> None:
+    """Replay the ledger and recompute one round's aggregate."""
+    from server.audit import NoSuchRound
+
+    audit = _audit(home, ledger, artifacts, policy, round_id.lower())
+    if audit.problem is None and len(audit.rounds) != 1:
+        found = "no aggregated round" if not audit.rounds else f"{len(audit.rounds)} rounds"
+        raise NoSuchRound(f"round {round_id}: the ledger has {found} of this id; `artesian audit all` lists them")
+    _show(audit, audit.rounds, as_json)
+
+
+def _audit(home: Path, ledger: Path | None, artifacts: Path | None, policy: Path | None, only: str = "") -> "Audit":
+    from ledger.policy import Policy as Trusted
+    from server.audit import ARTIFACTS, POLICY, audit_copies
+    from server.coordinator import LEDGER_FILE
+
+    given = policy or (home / POLICY if (home / POLICY).exists() else None)
+    trusted = None if given is None else Trusted.parse(given.read_text("utf-8"))
+    return audit_copies(ledger or home / LEDGER_FILE, artifacts or home / ARTIFACTS, trusted, only)
+
+
+def _show(audit: "Audit", rounds: "tuple[RoundAudit, ...]", as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({**_summary(audit), "rounds": [_document(one) for one in rounds]}))
+    else:
+        for one in rounds:
+            name = f"{one.task} round {one.number} ({one.round_id.hex()[:8]}, entry {one.entry})"
+            typer.echo(f"{name}: {one.problem or f'{len(one.firms)} firms, recomputed bit for bit'}")
+        typer.echo(_sentence(audit))
+    if not audit.ok:
+        raise typer.Exit(1)
+
+
+def _summary(audit: "Audit") -> dict[str, Any]:
+    return {
+        "ok": audit.ok,
+        "problem": audit.problem,
+        "entries": audit.entries,
+        "final": audit.final_size,
+        "trusted": audit.trusted,
+        "unfinished": audit.unfinished,
+    }
+
+
+def _document(one: "RoundAudit") -> dict[str, Any]:
+    return {
+        "ok": one.ok,
+        "task": one.task,
+        "round": one.round_id.hex(),
+        "number": one.number,
+        "entry": one.entry,
+        "firms": list(one.firms),
+        "model": None if one.model is None else one.model.hex(),
+        "problem": one.problem,
+    }
+
+
+def _sentence(audit: "Audit") -> str:
+    if audit.problem is not None:
+        return audit.problem
+    wrong = sum(not one.ok for one in audit.rounds)
+    trust = f"{audit.final_size} final" if audit.final_size else "a member's mirror"
+    if not audit.trusted:
+        trust = "checked against the ledger's own key: give --policy to check it against yours"
+    outcome = f"{wrong} of {len(audit.rounds)} rounds do not match" if wrong else f"{len(audit.rounds)} rounds match"
+    return f"{outcome}; {audit.entries} entries replayed, {trust}; {audit.unfinished} rounds without an aggregate"

@@ -1,0 +1,129 @@
+"""A copy of the ledger read for an audit: replayed from its first byte, and its training rounds put together.
+
+The database is opened without the right to change it and without the sequencer's lock, so a running coordinator is
+not disturbed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from clients.offer import Offer
+from clients.plan import Plan
+from ledger.audit import audit
+from ledger.errors import Damaged
+from ledger.note import Vkey
+from ledger.policy import Policy
+from ledger.replay import replay
+from ledger.statement import decode_statement
+from ledger.store import Store
+
+
+@dataclass(frozen=True)
+class RecordedContribution:
+    """A contribution on the ledger: its statement's digest and what its firm committed to, 32 bytes each."""
+
+    digest: bytes
+    commit: bytes
+
+
+@dataclass
+class RecordedRound:
+    """All entries of one round.
+
+    Attributes:
+        entry: the round record's entry.
+        digest: the round statement's digest.
+        payload: the round record.
+        spec: 32 bytes, the task spec's hash.
+        signing_keys: the enrolled keys of the firms when the round was opened, 32 bytes each.
+        contributions: by firm, in ledger order.
+        aggregate, publication: these records, once they are there.
+    """
+
+    entry: int
+    digest: bytes
+    payload: Mapping[str, Any]
+    spec: bytes
+    signing_keys: Mapping[str, bytes]
+    contributions: dict[str, RecordedContribution] = field(default_factory=dict)
+    aggregate: Mapping[str, Any] | None = None
+    publication: Mapping[str, Any] | None = None
+
+    @property
+    def id(self) -> bytes:
+        """The round's id, 16 bytes."""
+        return bytes(self.payload["id"])
+
+    def offer(self, plan: Plan) -> Offer:
+        """The round as it was offered to the firms."""
+        return Offer(self.payload, self.digest, plan)
+
+
+@dataclass(frozen=True)
+class LedgerCopy:
+    """A ledger that was read for an audit.
+
+    Attributes:
+        entries: the statements.
+        final_size: how many are final under the policy given; 0 without one, or in a member's mirror.
+        rounds: by id, in ledger order; empty when there is a problem.
+        problem: why the copy is not a ledger of this log, in one line; None when it is.
+    """
+
+    entries: tuple[bytes, ...]
+    final_size: int
+    rounds: Mapping[bytes, RecordedRound]
+    problem: str | None
+
+    @classmethod
+    def read(cls, location: str | os.PathLike[str], policy: Policy | None) -> Self:
+        """Replay the ledger at `location`: tree, signatures, rules and checkpoints.
+
+        Raises:
+            StoreError: there is no ledger there.
+        """
+        report = None if policy is None else audit(location, policy)
+        if report is not None and report.problems:
+            return cls((), 0, {}, report.problems[0])
+        store = Store(location, read_only="://" not in os.fspath(location))
+        try:
+            if report is None:
+                meta = store.meta()
+                replay(store, meta["cid"], Vkey.parse(meta["vkey"]), verify_all=True, at_checkpoint=lambda _: None)
+            entries = tuple(store.entries(0, store.size()))
+        except Damaged as error:
+            return cls((), 0, {}, str(error))
+        finally:
+            store.close()
+        return cls(entries, 0 if report is None else report.final_size, cls.index(entries), None)
+
+    @staticmethod
+    def index(entries: Sequence[bytes]) -> dict[bytes, RecordedRound]:
+        """The training rounds among entries that the rules have admitted."""
+        keys: dict[str, bytes] = {}
+        specs: dict[str, bytes] = {}
+        rounds: dict[bytes, RecordedRound] = {}
+        for entry, raw in enumerate(entries):
+            statement = decode_statement(raw)
+            record = statement.payload
+            match record["t"]:
+                case "enrol" | "rotate":
+                    keys[record["member"]] = record["key"]
+                case "task":
+                    specs[record["task"]] = record["spec"]
+                case "round":
+                    cohort = {member: keys[member] for member in record["cohort"]}
+                    spec = specs[record["task"]]
+                    rounds[record["id"]] = RecordedRound(entry, statement.digest, record, spec, cohort)
+                case "contribution":
+                    kept = RecordedContribution(statement.digest, record["commit"])
+                    rounds[record["round"]].contributions[statement.issuer] = kept
+                case "aggregate":
+                    rounds[record["round"]].aggregate = record
+                case "publish":
+                    rounds[record["round"]].publication = record
+        return rounds
