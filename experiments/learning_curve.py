@@ -1,4 +1,4 @@
-"""How a run's model became better, round by round, on held-out records: a researcher's view, outside of the federation."""
+"""How a run's model became better, round by round, on held-out records: a researcher's view from outside."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def curve(home: Path, task_name: str, task: Task, held_out: Table) -> list[float
     return [round(task.evaluate(model.average, held_out)[METRIC[task.spec.kind]], 6) for model in models]
 
 
-def calibration(task: CreditTask, parameters: NDArray[np.float64], held_out: Table, bins: int = 10) -> list[list[float]]:
+def calibration(
+    task: CreditTask, parameters: NDArray[np.float64], held_out: Table, bins: int = 10
+) -> list[list[float]]:
     """[mean predicted, observed rate, records] of equally large groups, by predicted probability of default."""
     pd = expit(task.log_odds(parameters, held_out))
     targets = task.targets(held_out)

@@ -119,7 +119,8 @@ class Encoder:
 def _number_labels(edges: tuple[float, ...], column: Column | None) -> tuple[str, ...]:
     unit = f" {column.unit}" if column is not None and column.unit else ""
     inner = [f"{a:g} to {b:g}{unit}" for a, b in itertools.pairwise(edges)]
-    return (f"below {edges[0]:g}{unit}", *inner, f"{edges[-1]:g}{unit} or more", "missing")
+    unknown = "missing" if column is not None else "cannot be computed"  # a part is missing, or a denominator is 0
+    return (f"below {edges[0]:g}{unit}", *inner, f"{edges[-1]:g}{unit} or more", unknown)
 
 
 def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

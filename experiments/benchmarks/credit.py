@@ -77,5 +77,3 @@ def _figures(name: str, found: dict[str, list[dict[str, Any]]], runs: int) -> li
         )
         for what, results in found.items()
     ]
-
-

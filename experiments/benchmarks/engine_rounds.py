@@ -59,9 +59,7 @@ def echo_round(grid: Grid, context: Context) -> bytes:
     """Send 100 numbers to every node and join what comes back."""
     content = RecordDict({"model": ArrayRecord([np.arange(100.0)])})
     replies = grid.send_and_receive([Message(content, node, "train") for node in grid.get_node_ids()])
-    return b"".join(
-        array.data for reply in replies for array in reply.content.array_records["model"].values()
-    )
+    return b"".join(array.data for reply in replies for array in reply.content.array_records["model"].values())
 
 
 def run(
@@ -87,21 +85,16 @@ def run(
     """
     nodes = nodes if nodes is not None else [{}] * FIRMS
     here, there = (
-        _measure(engine, runs, one_round, client_app, nodes, run_config or {})
-        for engine in (run_in_process, run_ray)
+        _measure(engine, runs, one_round, client_app, nodes, run_config or {}) for engine in (run_in_process, run_ray)
     )
     for number, (one, other) in enumerate(zip(here.results, there.results, strict=True)):
         if one != other:
-            raise ExperimentError(
-                f"engine_rounds: round {number} differs between the in-process engine and Ray"
-            )
+            raise ExperimentError(f"engine_rounds: round {number} differs between the in-process engine and Ray")
     where, ray = f"{len(nodes)} firms, {what}", f"Ray, {os.cpu_count()} workers"
     in_process_ms, ray_ms = median(here.rounds_ms), median(there.rounds_ms)
     return [
         Figure(f"round in process, {where}", in_process_ms, "ms", {ray: ray_ms}, runs, COMMAND),
-        Figure(
-            f"Ray round over round in process, {where}", ray_ms / in_process_ms, "times", {}, runs, COMMAND
-        ),
+        Figure(f"Ray round over round in process, {where}", ray_ms / in_process_ms, "times", {}, runs, COMMAND),
         Figure(f"start in process, {where}", here.start_ms, "ms", {ray: there.start_ms}, 1, COMMAND),
     ]
 

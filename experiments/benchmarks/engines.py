@@ -35,9 +35,7 @@ def run(runs: int = 3) -> list[Figure]:
             raise ExperimentError(f"benchmark engines: seed {seed} gave different models on different engines")
     in_process, ray = (median(rounds[engine]) for engine in rounds)
     return [
-        Figure(
-            f"a round of {FIRMS} firms in process", 1e3 * in_process, "ms", {"Ray": 1e3 * ray}, runs, COMMAND
-        ),
+        Figure(f"a round of {FIRMS} firms in process", 1e3 * in_process, "ms", {"Ray": 1e3 * ray}, runs, COMMAND),
         Figure(f"Ray's round over ours, {FIRMS} firms", ray / in_process, "times", {}, runs, COMMAND),
         Figure(
             f"{_ROUNDS} rounds of {FIRMS} firms with start and end",

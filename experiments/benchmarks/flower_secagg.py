@@ -43,9 +43,7 @@ def secagg_round(updates: Sequence[Integers], threshold: int, ring_bits: int) ->
 
     total: list[Any] = [np.zeros(shape[0], dtype=np.int64)]
     for firm, update in enumerate(updates):
-        masked: list[Any] = arithmetic.parameters_addition(
-            [update], pseudo_rand_gen(seeds[firm], modulus, shape)
-        )
+        masked: list[Any] = arithmetic.parameters_addition([update], pseudo_rand_gen(seeds[firm], modulus, shape))
         for peer in range(size):
             if peer != firm:
                 key = symmetric_encryption.generate_shared_key(mask_keys[firm][0], mask_keys[peer][1])

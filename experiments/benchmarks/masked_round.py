@@ -88,9 +88,7 @@ def _measure(cohort: Cohort, number: int) -> tuple[float, float, float, float, f
     return masked_ms, plain_ms, flower_ms, audit_ms, _upload_bytes(this), flower_upload
 
 
-def _masked_round(
-    cohort: Cohort, session: Session, updates: dict[str, Integers]
-) -> tuple[MaskedRound, OpenedSum]:
+def _masked_round(cohort: Cohort, session: Session, updates: dict[str, Integers]) -> tuple[MaskedRound, OpenedSum]:
     this = MaskedRound(cohort, session, updates)
     return this, this.finish()
 
