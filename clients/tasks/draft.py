@@ -194,8 +194,14 @@ def _edges(values: NDArray[np.float64]) -> list[float]:
             wanted = wanted[1:]  # nothing piles up at the smallest value: it needs no bin of its own
     gaps = np.diff([distinct[0], *wanted, distinct[-1]])
     near = np.minimum(gaps[:-1], np.where(gaps[1:] > 0, gaps[1:], gaps[:-1]))
-    rounded = [_tidy(round(edge / _step(gap)), _step(gap)) for edge, gap in zip(wanted, near, strict=True)]
-    return sorted({edge for edge in rounded if distinct[0] < edge <= distinct[-1]})
+    rounded = {_round(edge, _step(gap), distinct[-1]) for edge, gap in zip(wanted, near, strict=True)}
+    return sorted(edge for edge in rounded if edge > distinct[0])
+
+
+def _round(edge: float, step: float, highest: float) -> float:
+    """A multiple of `step` near `edge`; not above the highest value, or its bin would be empty."""
+    nearest = _tidy(round(edge / step), step)
+    return nearest if nearest <= highest else _tidy(math.floor(edge / step), step)
 
 
 def _step(size: float) -> float:

@@ -131,6 +131,11 @@ def test_many_equal_values_at_the_bottom_get_a_bin_of_their_own() -> None:
     assert spec.feature[0].bins[0] == 50
 
 
+def test_many_equal_values_at_the_top_have_no_empty_bin_above_them() -> None:
+    spec = draft_of({"y": ["0", "1"] * 20, "age": [str(i) for i in range(10)] + ["97"] * 30})
+    assert 9 < spec.feature[0].bins[-1] <= 97
+
+
 def test_a_name_that_is_the_rarer_class_is_the_default() -> None:
     spec = draft_of({"y": ["on time"] * 8 + ["written off"] * 2, "a": [str(i * i) for i in range(10)]})
     assert spec.label is not None
@@ -174,6 +179,11 @@ def test_any_draft_is_a_spec_that_its_table_fits(columns: list[list[str]], name:
     table = check_frame(frame, spec, "table")
     encoder = Encoder(spec)
     assert encoder.encode(table).max() < encoder.width
+    for feature in spec.feature:
+        if feature.bins:  # no bin beyond the values at either end
+            values = table.columns[str(feature.source)]
+            assert np.nanmin(values) < feature.bins[0]
+            assert feature.bins[-1] <= np.nanmax(values)
 
 
 @pytest.mark.parametrize("text", ["Größe (m)", "", "---", "x" * 100, "Already-fine-1"])
