@@ -50,10 +50,12 @@ def found(
         The policy that every member trusts from here on: the log's key, the witnesses' keys, and the quorum.
 
     Raises:
-        AlreadyFounded: there is a ledger in `home`.
+        AlreadyFounded: there is a ledger in `home`, or a founding there was cut short.
     """
     if (home / LEDGER_FILE).exists():
         raise AlreadyFounded(f"{home}: a consortium has been founded here; choose an empty directory")
+    if (home / SIGNING_KEY).exists():
+        raise AlreadyFounded(f"{home}: a founding here was not finished; remove the directory and found again")
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = SigningKey.generate()
     key.save(home / SIGNING_KEY)
@@ -66,10 +68,14 @@ def found(
     certificate = authority.issue_server(request_certificate(home, "coordinator"), "coordinator", moment)
     install_certificate(home, certificate, authority.certificate_pem)
     statements = genesis_statements(cid, key, founders, min_cohort=min_cohort, ts=int(now()), entropy=entropy)
-    with Log.create(home / LEDGER_FILE, f"artesian/{cid}", key, cid=cid) as log:
+    unfinished = home / f".{LEDGER_FILE}.new"
+    with Log.create(unfinished, f"artesian/{cid}", key, cid=cid) as log:
         log.append(statements)
         log.checkpoint()
-        return log.policy
+        policy = log.policy
+    os.replace(unfinished, home / LEDGER_FILE)  # whole since it was closed: nothing is left in a write-ahead file
+    unfinished.with_name(f"{unfinished.name}.lock").unlink(missing_ok=True)
+    return policy
 
 
 def certify_member(home: Path, member_home: Path, member: str, now: Callable[[], float] = time.time) -> None:

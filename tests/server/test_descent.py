@@ -1,0 +1,78 @@
+"""The server's step: momentum, averaging, and the same bytes for whoever computes it again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clients.model_files import ModelFileInvalid
+from clients.plan import Plan
+from server.descent import PARAMETERS, Descent
+
+PLAN = Plan(
+    number=1,
+    rounds=10,
+    spec=bytes(32),
+    aggregation="masked",
+    privacy="none",
+    noise_micro=0,
+    clip_micro=1_000_000,
+    box_micro=1_000_000,
+    sampling_micro=500_000,
+    delta_nano=10_000,
+    colluders=0,
+    epoch=1,
+    threshold=3,
+    ring_bits=24,
+    units=20,
+    rate_micro=2_000_000,
+    momentum_micro=500_000,
+    average_from=2,
+    deadline_s=60,
+)
+
+
+def vector(*values: float) -> Any:
+    return np.array(values, dtype=np.float64)
+
+
+def test_a_step_by_hand() -> None:
+    # 20 units sampled with probability 1/2: the gradient is the total over 10; rate 2, momentum 1/2.
+    first = Descent.start(vector(1.0, 0.0)).step(vector(10.0, -20.0), PLAN)
+    assert first.parameters.tolist() == [1.0 - 2 * 1.0, 0.0 + 2 * 2.0]
+    second = first.step(vector(0.0, 0.0), replace(PLAN, number=2))
+    assert second.velocity.tolist() == [0.5, -1.0]
+    assert second.parameters.tolist() == [-1.0 - 2 * 0.5, 4.0 + 2 * 1.0]
+
+
+@given(st.integers(0, 6), st.integers(0, 2**32 - 1))
+def test_the_average_is_the_mean_of_the_parameters_since_its_round(average_from: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    at, seen = Descent.start(rng.normal(size=3)), []
+    seen.append(at.parameters)
+    for number in range(1, 8):
+        at = at.step(rng.normal(size=3), replace(PLAN, number=number, average_from=average_from))
+        seen.append(at.parameters)
+    np.testing.assert_allclose(at.average, np.mean(seen[average_from:], axis=0), rtol=1e-9, atol=1e-9)
+
+
+def test_the_same_step_gives_the_same_bytes_and_any_other_bit_another_hash() -> None:
+    rng = np.random.default_rng(3)
+    start, total = Descent.start(rng.normal(size=50)), rng.normal(size=50)
+    once, again = start.step(total, PLAN), Descent.from_files(start.files()).step(total.copy(), PLAN)
+    assert once.files() == again.files()
+    assert once.digest == again.digest
+    nudged = total.copy()
+    nudged[7] = np.nextafter(nudged[7] * 1e6, np.inf)
+    assert start.step(nudged, PLAN).digest != once.digest
+
+
+def test_a_damaged_file_is_named() -> None:
+    files = Descent.start(vector(1.0)).files()
+    with pytest.raises(ModelFileInvalid, match=PARAMETERS):
+        Descent.from_files({**files, PARAMETERS: b"nothing"})

@@ -1,0 +1,103 @@
+"""From a configuration and a cohort to plans: what they cost, what they need, and what does not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from federation_world import spec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from clients.privacy import PrivacyError, add, epsilon
+from server.training_config import TrainingConfig, TrainingConfigInvalid
+
+SPEC = spec()
+UNITS = {f"firm-{k}": 100 for k in range(8)}
+
+
+def config(**parts: Any) -> TrainingConfig:
+    return TrainingConfig.model_validate(parts)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.floats(0.3, 20),
+    st.integers(1, 60),
+    st.sampled_from([1.0, 0.5]),
+    st.sampled_from(["local", "distributed"]),
+)
+def test_a_run_costs_no_more_than_it_says_and_hardly_less(
+    target: float, rounds: int, rate: float, mode: str
+) -> None:
+    chosen = config(
+        training={"rounds": rounds, "sampling_rate": rate},
+        privacy={"mode": mode, "epsilon": target},
+        aggregation={"ring_bits": 32},
+    )
+    plans = chosen.plans(SPEC, UNITS, 1)
+    assert [plan.number for plan in plans] == list(range(1, rounds + 1))
+    total = epsilon(add([plan.round_rdp() for plan in plans]), plans[0].delta)
+    assert 0.999 * target - 1e-3 <= total <= target
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(3, 40), st.integers(0, 10), st.integers(1, 40))
+def test_the_threshold_covers_masking_noise_and_policy(n: int, colluders: int, least: int) -> None:
+    units = {f"firm-{k:02}": 10 for k in range(n)}
+    parts = config(privacy={"mode": "distributed", "epsilon": 8.0, "colluders": colluders})
+    try:
+        plan = parts.plans(SPEC, units, 1, least)[0]
+    except (TrainingConfigInvalid, ValueError):
+        assert colluders >= n or least > n
+    except Exception as error:
+        assert "colluders" in str(error) or "ring bits" in str(error)
+    else:
+        assert least <= plan.threshold <= n
+        assert 2 * plan.threshold >= n + min(colluders, n - 2) + 2 or plan.threshold == n
+
+
+def test_all_units_of_the_cohort_and_the_largest_firm_are_in_the_plan() -> None:
+    plan = config().plans(SPEC, {"firm-1": 100, "firm-2": 700, "firm-3": 200}, 1)[0]
+    assert plan.units == 1000
+    assert plan.box >= 700
+    assert plan.spec == SPEC.hash
+
+
+@pytest.mark.parametrize(
+    ("rounds", "share", "first"), [(40, 0.5, 20), (10, 0.9, 1), (10, 1.0, 0), (10, 0.0, 10), (3, 0.5, 1)]
+)
+def test_the_share_of_averaged_rounds(rounds: int, share: float, first: int) -> None:
+    plans = config(training={"rounds": rounds, "average_last": share}).plans(SPEC, UNITS, 1)
+    assert plans[0].average_from == first
+
+
+@pytest.mark.parametrize(
+    ("parts", "least", "problem"),
+    [
+        ({"privacy": {"mode": "local"}}, 1, "needs epsilon"),
+        ({"privacy": {"mode": "distributed", "epsilon": 1.0}, "aggregation": {"kind": "plain"}}, 1, "masked"),
+        ({"privacy": {"epsilon": 1.0, "colluders": 8}}, 1, "8 colluders leave no honest firm among 8"),
+        ({}, 9, "8 firms, the policy asks for at least 9"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_one_line(parts: dict[str, Any], least: int, problem: str) -> None:
+    with pytest.raises(TrainingConfigInvalid, match=problem):
+        config(**parts).plans(SPEC, UNITS, 1, least)
+
+
+def test_an_epsilon_that_no_noise_reaches_is_refused() -> None:
+    with pytest.raises(PrivacyError):
+        config(privacy={"epsilon": 1e-9}).plans(SPEC, UNITS, 1)
+
+
+def test_unknown_keys_are_refused() -> None:
+    with pytest.raises(ValidationError, match="rouds"):
+        config(training={"rouds": 3})
+
+
+def test_without_privacy_there_is_no_noise_and_no_cost() -> None:
+    plan = config(privacy={"mode": "none"}).plans(SPEC, UNITS, 1)[0]
+    assert plan.noise_micro == 0
+    assert not any(plan.round_rdp())
