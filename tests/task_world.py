@@ -209,7 +209,7 @@ def demand_table(stores: int = 3, days: int = 150, seed: int = 1, first: str = "
         frame = pd.DataFrame({"store": f"s{k}", "day": day, "sales": sales, "open": (~closed).astype(float)})
         frame["promo"] = (rng.uniform(size=days) < 0.3).astype(float)
         frame["holiday"] = (rng.uniform(size=days) < 0.1).astype(float)
-        parts.append(frame.drop(index=range(70, 70 + k)))
+        parts.append(frame[~frame.index.isin(range(70, 70 + k))])
     table = pd.concat(parts, ignore_index=True)
     columns = {str(name): table[name].to_numpy() for name in table.columns}
     columns["store"] = columns["store"].astype(str)
