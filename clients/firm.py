@@ -98,7 +98,7 @@ class Firm:
         """The mirror of the ledger, this process's alone until `rest`."""
         if self._witness is None:
             (log,) = self.policy.logs
-            self._witness = Witness(self._file("witness.sqlite"), self.key, self.member, log, self.config.cid)
+            self._witness = Witness(self._file("mirror.db"), self.key, self.member, log, self.config.cid)
         elif self._resting:
             self._witness.wake()
         self._resting = False

@@ -189,7 +189,7 @@ def mirrored_ledger(firm: Firm) -> dict[str, Any] | None:
     from ledger.replay import replay
     from ledger.store import Store
 
-    path = firm.home / "witness.sqlite"
+    path = firm.home / "mirror.db"
     if not path.exists():
         return None
     store = Store(path, read_only=True)

@@ -66,9 +66,7 @@ def _best_strength(inputs: Any, targets: NDArray[np.float64], validating: NDArra
     losses = []
     for strength in _C:
         model = _fit(inputs[fitting], targets[fitting], strength)
-        losses.append(
-            log_loss(targets[validating], model.predict_proba(inputs[validating])[:, 1], labels=[0, 1])
-        )
+        losses.append(log_loss(targets[validating], model.predict_proba(inputs[validating])[:, 1], labels=[0, 1]))
     return _C[int(np.argmin(losses))]
 
 

@@ -91,7 +91,7 @@ def run_demo(home: Path | None, out: Path, progress: Progress) -> dict[str, Any]
 def _story(home: Path, scratch: Path, progress: Progress) -> dict[str, Any]:
     clock = _Clock()
     with clock.chapter("prepare"):
-        chapters = [_prepare("loans.toml"), _prepare("stores.toml")]
+        chapters = [_prepare("loans.toml", rounds=20), _prepare("stores.toml", rounds=40)]
         for chapter in chapters:
             p = chapter.prepared
             progress(
@@ -133,9 +133,10 @@ def _story(home: Path, scratch: Path, progress: Progress) -> dict[str, Any]:
     }
 
 
-def _prepare(config_name: str) -> _Chapter:
+def _prepare(config_name: str, rounds: int) -> _Chapter:
     path = _HERE / "configs" / config_name
-    config = load_simulation_config(path)
+    written = load_simulation_config(path)
+    config = written.model_copy(update={"training": written.training.model_copy(update={"rounds": rounds})})
     assert config.data.path is not None
     return _Chapter(config, prepare(config, path.parent / config.data.spec, path.parent / config.data.path))
 
@@ -234,6 +235,6 @@ def _bank_follows(federation: Federation) -> None:
     key = SigningKey.load(federation.coordinator / SIGNING_KEY)
     with (
         Log.open(federation.coordinator / LEDGER_FILE, key) as log,
-        Witness(home / "witness.sqlite", SigningKey.load(home / "signing.pem"), _BANK, log_key, _CID) as witness,
+        Witness(home / "mirror.db", SigningKey.load(home / "signing.pem"), _BANK, log_key, _CID) as witness,
     ):
         log.add_cosignatures([witness.follow(log)])

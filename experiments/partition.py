@@ -63,9 +63,7 @@ def _dirichlet(
         if sizes.sum(axis=0).min() >= FEWEST_RECORDS:
             break
     else:
-        raise PartitionImpossible(
-            f"partition: no draw leaves {firms} firms {FEWEST_RECORDS} records each; raise alpha"
-        )
+        raise PartitionImpossible(f"partition: no draw leaves {firms} firms {FEWEST_RECORDS} records each; raise alpha")
     parts: list[list[NDArray[np.int64]]] = [[] for _ in range(firms)]
     for which, row in enumerate(sizes):
         members = rng.permutation(np.flatnonzero(classes == which))

@@ -18,7 +18,7 @@ from clients.tasks.demand import DemandTask
 from clients.tasks.spec import load_spec
 from clients.tasks.task import Task, task_for
 from experiments import baselines
-from experiments.federation import FederatedTask, Federation, Terms, build, run
+from experiments.federation import FederatedTask, Federation, Terms, build, round_figure, run
 from experiments.partition import divide
 from experiments.simulation_config import SimulationConfig, SimulationConfigInvalid
 from ledger.keys import SigningKey
@@ -67,9 +67,7 @@ def simulate(
         home: where the federation's homes are kept; None uses a temporary directory that is removed.
     """
     if config.engine == "ray" and config.aggregation.kind == "masked" and not config.ledger:
-        raise SimulationConfigInvalid(
-            "engine: ray with masked updates needs ledger = true, or use aggregation plain"
-        )
+        raise SimulationConfigInvalid("engine: ray with masked updates needs ledger = true, or use aggregation plain")
     began = time.monotonic()
     prepared = prepare(config, spec_path, table_path)
     seconds = {"prepare": time.monotonic() - began}
@@ -80,6 +78,7 @@ def simulate(
     with tempfile.TemporaryDirectory(prefix="artesian-") as scratch:
         began = time.monotonic()
         name = prepared.task.spec.name
+        config.plans(prepared.task.spec, _units(prepared), 1)  # refuses what does not fit before anything is made
         federated = FederatedTask(name, prepared.task, prepared.spec_text, prepared.parts, config.training_only())
         federation = build(home or Path(scratch) / "home", [federated], _terms(config))
         seconds["found"] = time.monotonic() - began
@@ -107,6 +106,12 @@ def simulate(
         "refusals": runs["refusals"],
         "seconds": {key: round(value, 4) for key, value in seconds.items()},
     }
+
+
+def _units(prepared: Prepared) -> dict[str, int]:
+    """What each firm would declare."""
+    counts = [prepared.task.examples(part).units for part in prepared.parts]
+    return {f"firm-{k}": round_figure(count) for k, count in enumerate(counts)}
 
 
 def _terms(config: SimulationConfig) -> Terms:

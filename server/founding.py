@@ -11,6 +11,7 @@ from typing import Any
 
 import tomli_w
 
+from clients.homes import POLICY
 from ledger.genesis import Founder, genesis_statements
 from ledger.keys import SigningKey
 from ledger.log import Log
@@ -75,6 +76,7 @@ def found(
         policy = log.policy
     os.replace(unfinished, home / LEDGER_FILE)  # whole since it was closed: nothing is left in a write-ahead file
     unfinished.with_name(f"{unfinished.name}.lock").unlink(missing_ok=True)
+    write_file(home / POLICY, policy.text().encode())
     return policy
 
 

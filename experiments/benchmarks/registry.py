@@ -12,7 +12,10 @@ from experiments.errors import ExperimentError
 BENCHMARKS: dict[str, str] = {
     "startup": "how long artesian --help takes",
     "masked_round": "what masking adds to a round",
-    "engine_rounds": "what an engine costs a round",
+    "engine_rounds": "what an engine alone costs a round",
+    "engines": "a round of 100 firms with a scorecard, in process and on Ray",
+    "credit": "AUC with and without privacy, beside central and local-only training",
+    "demand": "WAPE with and without privacy, beside local-only and central models",
 }
 
 

@@ -232,7 +232,7 @@ def test_a_changed_mirror_is_told(home: Path, tmp_path: Path) -> None:
 
     copy = tmp_path / "firm"
     shutil.copytree(home, copy)
-    with sqlite3.connect(copy / "witness.sqlite") as database:
+    with sqlite3.connect(copy / "mirror.db") as database:
         (raw,) = database.execute("SELECT raw FROM entries WHERE idx = 5").fetchone()
         database.execute("UPDATE entries SET raw = ? WHERE idx = 5", (raw[:-1] + bytes([raw[-1] ^ 1]),))
     database.close()
