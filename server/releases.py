@@ -36,6 +36,12 @@ class ReleaseDamaged(ServerError):
     exit_code = 1
 
 
+class ReleaseRefused(ServerError):
+    """A model that may not be published: it was, from another round, or it was revoked."""
+
+    exit_code = 1
+
+
 @dataclass(frozen=True)
 class Release:
     """A published model.
@@ -75,6 +81,7 @@ def publish(
         witness: has the firms cosign.
 
     Raises:
+        ReleaseRefused: this very model was published before, from another round, or revoked.
         NotWitnessed: the publication did not become final; the current release stays what it was.
     """
     files = descent.files()
@@ -84,6 +91,8 @@ def publish(
     for name, content in files.items():
         write_file(folder / name, content)
     known = None if record is None else record.ledger.state.releases.get(model)
+    if known is not None and (known.revoked is not None or known.round != round_id):
+        raise ReleaseRefused(f"{task_name}: the model {model.hex()[:16]} was published before; train it further")
     if known is None:
         manifest = _manifest(home.spec(task_name), task_name, digests, round_id, facts)
         content = write_json(folder / MANIFEST, manifest)

@@ -33,7 +33,7 @@ class Standing:
         parent: 32 bytes, the model that the next round must start from; None takes the initial one.
         done: rounds of this run that are aggregated.
         round_id: the round that made `parent`; empty where none did.
-        published: `parent` is published already, and all that may be missing is its place at the coordinator.
+        published: `parent` is the task's latest publication, whose place at the coordinator may be missing.
     """
 
     parent: bytes | None
@@ -65,7 +65,10 @@ def standing(log: Log, task_name: str, plans: Sequence[Plan]) -> Standing:
         return Standing(parent, 0, made.id)
     if made.phase is Phase.AGGREGATED:
         return Standing(parent, plan.number, made.id)
-    return Standing(parent, 0, made.id, published=plan.number == len(plans))
+    last = max(one.index for one in log.state.releases.values() if one.task == task_name)
+    release = None if made.model is None else log.state.releases.get(made.model)
+    latest = release is not None and release.index == last
+    return Standing(parent, 0, made.id, published=latest and plan.number == len(plans))
 
 
 def _parent(state: State, task: Task) -> bytes | None:
