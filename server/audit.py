@@ -30,6 +30,7 @@ from server.ledger_copy import LedgerCopy, RecordedRound
 from server.model_store import load_model
 
 ARTIFACTS = "artifacts"
+MIRROR = "mirror.db"
 POLICY = "policy.txt"
 
 
@@ -102,11 +103,18 @@ def audit_all(home: Path, policy: Policy | None = None) -> Audit:
     """Audit the ledger and the artifacts in a home directory; see `audit_copies`.
 
     Args:
-        home: holds `ledger.db` and `artifacts/`; with a `policy.txt` in it, that is what is trusted.
+        home: holds `ledger.db` (or a member's `mirror.db`) and `artifacts/`; with a `policy.txt` in it, that is what is
+            trusted.
     """
     if policy is None and (home / POLICY).exists():
         policy = Policy.parse((home / POLICY).read_text(encoding="utf-8"))
-    return audit_copies(home / LEDGER_FILE, home / ARTIFACTS, policy)
+    return audit_copies(ledger_in(home), home / ARTIFACTS, policy)
+
+
+def ledger_in(home: Path) -> Path:
+    """The ledger's database in a home: the coordinator's own, or a member's mirror of it."""
+    mirror = home / MIRROR
+    return mirror if mirror.exists() and not (home / LEDGER_FILE).exists() else home / LEDGER_FILE
 
 
 def audit_copies(

@@ -16,7 +16,10 @@ app = typer.Typer(
 )
 
 Home = Annotated[
-    Path, typer.Option(envvar="ARTESIAN_HOME", help="Holds ledger.db and artifacts; its policy.txt is trusted.")
+    Path,
+    typer.Option(
+        envvar="ARTESIAN_HOME", help="Holds ledger.db or mirror.db, and artifacts; its policy.txt is trusted."
+    ),
 ]
 Ledger = Annotated[Path | None, typer.Option(help="A copy of the ledger, or a member's mirror. Default: in the home.")]
 Artifacts = Annotated[Path | None, typer.Option(help="A copy of the artifacts folder. Default: in the home.")]
@@ -58,12 +61,11 @@ def one_round(
 
 def _audit(home: Path, ledger: Path | None, artifacts: Path | None, policy: Path | None, only: str = "") -> "Audit":
     from ledger.policy import Policy as Trusted
-    from server.audit import ARTIFACTS, POLICY, audit_copies
-    from server.coordinator import LEDGER_FILE
+    from server.audit import ARTIFACTS, POLICY, audit_copies, ledger_in
 
     given = policy or (home / POLICY if (home / POLICY).exists() else None)
     trusted = None if given is None else Trusted.parse(given.read_text("utf-8"))
-    return audit_copies(ledger or home / LEDGER_FILE, artifacts or home / ARTIFACTS, trusted, only)
+    return audit_copies(ledger or ledger_in(home), artifacts or home / ARTIFACTS, trusted, only)
 
 
 def _show(audit: "Audit", rounds: "tuple[RoundAudit, ...]", as_json: bool) -> None:

@@ -71,7 +71,7 @@ def test_a_plain_run_without_a_ledger_keeps_nothing_but_the_release(tmp_path: Pa
         assert coordinator.log.size == 4  # the founding
     assert release.manifest["privacy"]["epsilon"] is None
     assert np.isfinite(release.descent.average).all()
-    assert not (built.member("firm-1") / "witness.sqlite").exists()
+    assert not (built.member("firm-1") / "mirror.db").exists()
 
 
 def test_the_model_is_the_one_that_the_sum_of_the_updates_gives(
