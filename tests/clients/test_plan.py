@@ -1,0 +1,219 @@
+"""Plans say exactly what they cost, and leave enough noise whoever drops out and whoever colludes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from consortium_world import a_plan
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from opacus.accountants import RDPAccountant
+
+from clients.masking.quantiser import Quantiser
+from clients.masking.threshold import threshold_for
+from clients.plan import GRID_STEPS, MICRO, TAIL_STDS, Plan, PlanInvalid
+from clients.privacy import NOTHING, PrivacyError, add, epsilon, noise_for
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("number", 0),
+        ("number", 4),
+        ("rounds", 0),
+        ("spec", b"short"),
+        ("aggregation", "encrypted"),
+        ("privacy", "central"),
+        ("noise_micro", -1),
+        ("noise_micro", 0),
+        ("noise_micro", 10**12 + 1),
+        ("clip_micro", 0),
+        ("box_micro", 0),
+        ("sampling_micro", 0),
+        ("sampling_micro", MICRO + 1),
+        ("delta_nano", 0),
+        ("delta_nano", 10**9),
+        ("colluders", -1),
+        ("epoch", -1),
+        ("epoch", 2**31 + 1),
+        ("threshold", 0),
+        ("ring_bits", 16),
+        ("ring_bits", 64),
+        ("units", 0),
+        ("rate_micro", 0),
+        ("momentum_micro", MICRO),
+        ("average_from", -1),
+        ("deadline_s", 0),
+    ],
+)
+def test_a_field_out_of_range_is_named(name: str, value: object) -> None:
+    with pytest.raises(PlanInvalid) as caught:
+        a_plan(**{name: value})
+    assert str(caught.value).startswith("plan: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_noise_and_privacy_agree() -> None:
+    with pytest.raises(PlanInvalid, match="none means no noise"):
+        a_plan(privacy="none")
+    assert a_plan(privacy="none", noise_micro=0).round_rdp() == NOTHING
+
+
+def test_a_plan_comes_back_from_its_record() -> None:
+    plan = a_plan(sampling_micro=123_456, number=2)
+    assert Plan.from_map(plan.to_map()) == plan
+    assert {type(value) for value in plan.to_map().values()} == {int, str, bytes}
+
+
+@given(st.data())
+def test_every_plan_comes_back_from_its_record(data: st.DataObject) -> None:
+    draw = data.draw
+    plan = a_plan(
+        noise_micro=draw(st.integers(1, 10**12)),
+        clip_micro=draw(st.integers(1, 10**12)),
+        sampling_micro=draw(st.integers(1, MICRO)),
+        colluders=draw(st.integers(0, 100_000)),
+        threshold=draw(st.integers(1, 100_000)),
+    )
+    assert Plan.from_map(plan.to_map()) == plan
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"colour": 1}, "'colour' is missing or unknown"),
+        ({"units": None}, "units must be int"),
+        ({"units": True}, "units must be int"),
+        ({"units": 1.0}, "units must be int"),
+        ({"spec": "a" * 32}, "spec must be bytes"),
+        ({"privacy": b"local"}, "privacy must be str"),
+    ],
+)
+def test_a_record_that_is_no_plan(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(PlanInvalid, match=says):
+        Plan.from_map({**a_plan().to_map(), **change})
+
+
+def test_a_record_that_lacks_a_field() -> None:
+    stored = a_plan().to_map()
+    del stored["units"]
+    with pytest.raises(PlanInvalid, match="'units' is missing or unknown"):
+        Plan.from_map(stored)
+
+
+# Noise.
+
+
+@given(st.integers(5, 500), st.data(), st.floats(0.1, 50), st.floats(0.01, 10))
+def test_noise_is_enough_whoever_drops_out_and_whoever_colludes(
+    n: int, data: st.DataObject, sigma: float, clip: float
+) -> None:
+    """Of any set that can be opened, the noise of those who do not collude has the plan's deviation at least."""
+    colluders = data.draw(st.integers(0, n // 2))
+    least = threshold_for(n, colluders=min(colluders, n - 2), smallest_group=2)
+    threshold = data.draw(st.integers(least, n))
+    assume(threshold > colluders)
+    micro = {"noise_micro": round(sigma * MICRO), "clip_micro": round(clip * MICRO)}
+    plan = a_plan(colluders=colluders, threshold=threshold, **micro)
+    share = plan.noise_std(n)
+    promised = plan.noise_multiplier * plan.clip
+    for contributions in range(threshold, n + 1):
+        honest = contributions - colluders
+        assert share * math.sqrt(honest) >= promised * (1 - 1e-12)
+    # All without drop-outs and the colluders missing: what the plan must stand at the very least.
+    assert share * math.sqrt(n - colluders) >= promised * (1 - 1e-12)
+
+
+def test_counting_on_all_but_the_colluders_would_fall_short_with_drop_outs() -> None:
+    """Attack: of 8 firms 2 are reported missing and 2 collude; shares for 8 - 2 firms leave four of six."""
+    plan = a_plan(colluders=2, threshold=6)
+    promised = plan.noise_multiplier * plan.clip
+    assert promised / math.sqrt(8 - 2) * math.sqrt(6 - 2) < 0.82 * promised
+    assert plan.noise_std(8) * math.sqrt(6 - 2) == pytest.approx(promised)
+
+
+def test_local_noise_is_whole_and_none_is_none() -> None:
+    assert a_plan(privacy="local", noise_micro=3 * MICRO, clip_micro=MICRO // 2).noise_std(6) == 1.5
+    assert a_plan(privacy="none", noise_micro=0).noise_std(6) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("colluders", "aggregation", "threshold"), [(5, "masked", 5), (6, "plain", 1), (9, "masked", 6)]
+)
+def test_colluders_leave_someone_honest(colluders: int, aggregation: str, threshold: int) -> None:
+    plan = a_plan(colluders=colluders, aggregation=aggregation, threshold=threshold)
+    with pytest.raises(PlanInvalid, match="leave no honest firm"):
+        plan.noise_std(6)
+
+
+def test_a_bound_holds_the_box_and_the_noise() -> None:
+    plan = a_plan()
+    assert plan.bound(6) == plan.box + TAIL_STDS * plan.noise_std(6)
+
+
+@given(st.integers(5, 200), st.integers(1, 10**9), st.integers(1, 10**8), st.sampled_from([24, 32]))
+def test_a_grid_that_passes_is_fine_enough(n: int, box: int, noise: int, bits: int) -> None:
+    plan = a_plan(box_micro=box, noise_micro=noise, ring_bits=bits, threshold=n)
+    step = Quantiser(plan.bound(n), n, bits).step
+    try:
+        plan.check_grid(n)
+    except PlanInvalid:
+        assert plan.noise_std(n) < GRID_STEPS * step
+    else:
+        assert plan.noise_std(n) >= GRID_STEPS * step
+
+
+def test_bare_sums_may_have_any_grid() -> None:
+    a_plan(privacy="none", noise_micro=0, box_micro=10**15).check_grid(6)
+
+
+def test_rounding_to_an_allowed_grid_costs_no_privacy() -> None:
+    """Rényi divergence of two firms' rounded noise at distance one clip, worked out, beside the Gaussian's."""
+    std = float(GRID_STEPS)  # in grid steps: the coarsest that is allowed
+    grid = np.arange(-400, 401)
+    from scipy.stats import norm
+
+    def rounded(mean: float) -> np.ndarray:
+        lower = norm.cdf((grid - 0.5 - mean) / std)
+        return np.asarray(norm.cdf((grid + 0.5 - mean) / std) - lower)
+
+    clip = 6.3  # in grid steps, between two of them
+    for offset in (0.0, 0.25, 0.49):
+        one = np.convolve(rounded(offset), rounded(0.3))
+        other = np.convolve(rounded(offset + clip), rounded(0.3))
+        keep = (one > 1e-200) & (other > 1e-200)
+        for order in (2, 8, 32):
+            logs = order * np.log(one[keep]) + (1 - order) * np.log(other[keep])
+            divergence = float(np.logaddexp.reduce(logs)) / (order - 1)
+            assert divergence <= order * clip**2 / (2 * 2 * std**2) * (1 + 1e-9)
+
+
+# Cost.
+
+
+@pytest.mark.parametrize(
+    ("rate", "rounds", "target"), [(1.0, 40, 1.0), (1.0, 20, 3.0), (0.1, 200, 2.0), (0.02, 50, 0.5)]
+)
+def test_the_rounds_of_a_plan_cost_the_epsilon_it_was_made_for(rate: float, rounds: int, target: float) -> None:
+    sigma = noise_for(target, 1e-5, rate, rounds)
+    plan = a_plan(noise_micro=math.ceil(sigma * MICRO), sampling_micro=round(rate * MICRO), rounds=rounds)
+    spent = add([plan.round_rdp()] * rounds)
+    assert target * 0.999 < epsilon(spent, plan.delta) <= target
+
+
+@pytest.mark.parametrize(("sigma", "rate", "rounds"), [(8.0, 1.0, 30), (1.5, 0.05, 400), (2.0, 0.3, 40)])
+def test_the_cost_agrees_with_opacus(sigma: float, rate: float, rounds: int) -> None:
+    accountant = RDPAccountant()
+    accountant.history = [(sigma, rate, rounds)]
+    plan = a_plan(noise_micro=round(sigma * MICRO), sampling_micro=round(rate * MICRO))
+    ours = epsilon(add([plan.round_rdp()] * rounds), plan.delta)
+    theirs = accountant.get_epsilon(plan.delta)
+    assert theirs * 0.98 < ours < theirs * 1.05  # the grids of orders differ
+
+
+def test_noise_that_is_no_noise_has_no_price() -> None:
+    with pytest.raises(PrivacyError):
+        a_plan(noise_micro=1).round_rdp()
