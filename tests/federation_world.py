@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from flwr.app import Context, Message
@@ -26,6 +26,7 @@ from server.releases import Release
 from server.rounds import Run
 from server.training_config import TrainingConfig
 
+T = TypeVar("T")
 TASK = "credit"
 SPEC = """
 name = "credit"
@@ -165,13 +166,27 @@ def train(
     seed: int = 0,
 ) -> Release:
     """One `Run` in this process; its progress goes to `lines`."""
-    out: list[Release] = []
     said = [] if lines is None else lines
+    return on_grid(
+        built, lambda grid: Run(grid, coordinator, task, progress=said.append).run(), app=app, firms=firms, seed=seed
+    )
+
+
+def on_grid(
+    built: Federation,
+    use: Callable[[Grid], T],
+    *,
+    app: Callable[[Message, Context], Message] = client_app,
+    firms: Sequence[str] | None = None,
+    seed: int = 0,
+) -> T:
+    """What `use` makes of a grid of these firms' nodes."""
+    out: list[T] = []
     server_app = ServerApp()
 
     @server_app.main()
     def main(grid: Grid, context: Context) -> None:
-        out.append(Run(grid, coordinator, task, progress=said.append).run())
+        out.append(use(grid))
 
     nodes = [{"home": str(built.member(name))} for name in (firms or built.firms)]
     run_in_process(server_app, app, nodes, {}, seed)  # type: ignore[arg-type]  # all it does is call it

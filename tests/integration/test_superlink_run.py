@@ -6,14 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-from federation_world import TASK, federation, training
+from federation_world import TASK, federation, spent, training
 
-from clients.wallet import Wallet
 from ledger.keys import SigningKey
 from ledger.log import Log
+from ledger.policy import Policy
+from server.audit import audit_copies
 from server.coordinator import LEDGER_FILE, SIGNING_KEY
 from server.engine import run_superlink
-from server.releases import current_release
+from server.releases import current_release, load_scorers
 
 pytestmark = pytest.mark.integration
 PROJECT = Path(__file__).resolve().parents[2]
@@ -26,18 +27,21 @@ def test_three_firms_train_publish_and_can_be_audited(tmp_path: Path) -> None:
     config = {"home": str(built.coordinator), "task": TASK}
     lines: list[str] = []
     run = run_superlink(PROJECT, nodes, config, work=tmp_path / "work", deadline_s=500, log=lines.append)
-    print(f"superlink run of two rounds: {run.wall_s:.1f} s")
     runs = json.loads((built.coordinator / "runs" / f"{TASK}.json").read_text())
-    print(f"rounds: {runs['round_s']}")
+    print(f"superlink run of two rounds: {run.wall_s:.1f} s; rounds: {runs['round_s']}")
     assert runs["refusals"] == []
     release = current_release(built.coordinator, TASK)
     assert release is not None
+    assert list(load_scorers(built.coordinator)) == [TASK]
     key = SigningKey.load(built.coordinator / SIGNING_KEY)
     with Log.open(built.coordinator / LEDGER_FILE, key) as log:
         assert log.final_size == log.size
         assert release.model in log.state.releases
         declared = {firm: log.state.spent.get((firm, TASK)) for firm in built.firms}
     for firm in built.firms:
-        with Wallet(built.member(firm) / "wallet.sqlite") as wallet:
-            assert wallet.spent("one row", f"data/{TASK}.csv") == declared[firm]
-            assert wallet.open_reservations() == ()
+        assert spent(built, firm) == declared[firm]
+        assert any(spent(built, firm))
+        policy = Policy.parse((built.member(firm) / "policy.txt").read_text())
+        mirror = audit_copies(built.member(firm) / "mirror.db", built.coordinator / "artifacts", policy)
+        assert mirror.ok, mirror
+        assert len(mirror.rounds) == 2

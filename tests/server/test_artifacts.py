@@ -27,7 +27,7 @@ def test_on_disk_it_outlives_the_store_and_leaves_no_temporary_file(tmp_path: Pa
 
 
 def test_a_missing_artifact_says_what_it_was_for(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactMissing, match="header of firm-1: .* no artifact 0000"):
+    with pytest.raises(ArtifactMissing, match=r"header of firm-1: .* no artifact 0000"):
         ArtifactStore(tmp_path).get(bytes(32), "header of firm-1")
 
 
@@ -35,7 +35,7 @@ def test_a_changed_artifact_is_never_handed_out_and_can_be_mended(tmp_path: Path
     store = ArtifactStore(tmp_path)
     name = store.put(b"content")
     store.path(name).write_bytes(b"Content")
-    with pytest.raises(ArtifactDamaged, match="model: .* has been changed"):
+    with pytest.raises(ArtifactDamaged, match=r"model: .* has been changed"):
         store.get(name, "model")
     assert store.put(b"content") == name
     assert store.get(name) == b"content"

@@ -66,7 +66,7 @@ def test_a_founding_that_was_cut_short_leaves_no_ledger_and_says_how_to_mend_it(
         patch.setattr(Log, "append", power_cut)
         with pytest.raises(KeyboardInterrupt):
             founded(tmp_path / "c")
-    with pytest.raises(AlreadyFounded, match="was not finished.*remove"):
+    with pytest.raises(AlreadyFounded, match=r"was not finished.*remove"):
         founded(tmp_path / "c")
 
 

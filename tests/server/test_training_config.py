@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from clients.masking.errors import PlanRefused
+from clients.plan import PlanInvalid
 from clients.privacy import PrivacyError, add, epsilon
 from server.training_config import TrainingConfig, TrainingConfigInvalid
 
@@ -47,15 +49,19 @@ def test_a_run_costs_no_more_than_it_says_and_hardly_less(
 def test_the_threshold_covers_masking_noise_and_policy(n: int, colluders: int, least: int) -> None:
     units = {f"firm-{k:02}": 10 for k in range(n)}
     parts = config(privacy={"mode": "distributed", "epsilon": 8.0, "colluders": colluders})
+    fits = least <= n and colluders < n
     try:
         plan = parts.plans(SPEC, units, 1, least)[0]
-    except (TrainingConfigInvalid, ValueError):
-        assert colluders >= n or least > n
-    except Exception as error:
-        assert "colluders" in str(error) or "ring bits" in str(error)
+    except TrainingConfigInvalid:
+        fits = not fits
+    except PlanInvalid as error:
+        fits = "ring bits" in str(error)
+    except PlanRefused as error:
+        fits = "colluders" in str(error)
     else:
         assert least <= plan.threshold <= n
         assert 2 * plan.threshold >= n + min(colluders, n - 2) + 2 or plan.threshold == n
+    assert fits
 
 
 def test_all_units_of_the_cohort_and_the_largest_firm_are_in_the_plan() -> None:

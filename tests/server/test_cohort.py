@@ -1,0 +1,161 @@
+"""Who is there: firms are who the ledger says they are, and whoever misbehaves is left out, not obeyed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from federation_world import TASK, Lost, Meddler, federation, on_grid, opened, training, with_fields
+from flwr.serverapp import Grid
+
+from clients.messages import HELLO, PAIR, WITNESS
+from server.cohort import Cohort, RunFailed
+from server.recording import Record
+from server.witnessing import bring_up_to_date
+
+
+def met(
+    built: Any,
+    coordinator: Any,
+    app: Any = None,
+    firms: Any = None,
+    *,
+    then: Callable[[Cohort, Record], None] = lambda cohort, record: None,
+) -> Cohort:
+    """A cohort that has met in a new epoch; `then` goes on with it while the nodes are there."""
+
+    def use(grid: Grid) -> Cohort:
+        record = Record(coordinator.log)
+        cohort = Cohort(grid, "test", TASK, 60)
+        cohort.meet(coordinator.next_epoch(), record.enrolled_key)
+        for member, size in cohort.mirrored.items():
+            record.has_mirrored(member, size)
+        then(cohort, record)
+        return cohort
+
+    return on_grid(built, use, app=app or Meddler(), firms=firms)
+
+
+def pair(cohort: Cohort, record: Record) -> None:
+    bring_up_to_date(cohort, record, 0)
+    cohort.pair(1)
+
+
+def saying(kind: str, firm: str, **fields: Any) -> Meddler:
+    """One firm's node answers one kind of message with other fields."""
+
+    def after(asked: str, member: str, message: Any, reply: Any) -> Any:
+        if (asked, member) != (kind, firm):
+            return None
+        return with_fields(kind, message, reply, lambda answer: answer.update(fields))
+
+    return Meddler(after=after)
+
+
+def test_firms_are_met_in_the_order_of_their_ids_with_what_they_declare(tmp_path: Path) -> None:
+    built = federation(tmp_path / "f", 4)
+    with opened(built) as coordinator:
+        cohort = met(built, coordinator, firms=("firm-3", "firm-1", "firm-2"))
+    assert cohort.members == cohort.witnesses == ["firm-1", "firm-2", "firm-3"]
+    assert cohort.units == dict.fromkeys(cohort.members, 60)
+    assert cohort.mirrored == dict.fromkeys(cohort.members, 0)
+    assert [entry.member for entry in cohort.roster] == cohort.members
+
+
+def test_a_node_that_says_it_is_another_firm_is_left_out_and_the_firm_stays(tmp_path: Path) -> None:
+    built = federation(tmp_path / "f", 4)
+    with opened(built) as coordinator:
+        cohort = met(built, coordinator, saying(HELLO, "firm-1", member="firm-2"))
+    assert cohort.members == ["firm-2", "firm-3", "firm-4"]
+    assert "epoch key of firm-2" in cohort.why(0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"member": "firm-9"}, "no active firm on the ledger"),
+        ({"units": -1}, "declares -1 units"),
+        ({"units": 10**30}, "declares 1000"),
+        ({"announcement": b"nothing"}, "epoch key"),
+    ],
+)
+def test_a_node_that_makes_no_sense_is_left_out(tmp_path: Path, fields: dict[str, Any], why: str) -> None:
+    built = federation(tmp_path / "f", 3)
+    with opened(built) as coordinator:
+        cohort = met(built, coordinator, saying(HELLO, "firm-1", **fields))
+    assert cohort.members == ["firm-2", "firm-3"]
+    assert why in cohort.why(0)
+
+
+def test_a_bank_is_no_firm_of_a_cohort(tmp_path: Path) -> None:
+    built = federation(tmp_path / "f", 3, banks=("bank-1",))
+    with opened(built) as coordinator:
+        cohort = met(built, coordinator, saying(HELLO, "firm-1", member="bank-1"))
+    assert cohort.members == ["firm-2", "firm-3"]
+
+
+def test_one_firm_on_two_nodes_stops_the_run(tmp_path: Path) -> None:
+    built = federation(tmp_path / "f", 3)
+    with opened(built) as coordinator, pytest.raises(RunFailed, match="two nodes say they are firm-1"):
+        met(built, coordinator, firms=("firm-1", "firm-1", "firm-2"))
+
+
+def test_nobody_is_an_error_that_says_who_said_what(tmp_path: Path) -> None:
+    def before(kind: str, member: str, message: Any) -> Any:
+        raise Lost
+
+    built = federation(tmp_path / "f", 3)
+    with opened(built) as coordinator, pytest.raises(RunFailed, match=r"credit: no firm takes part; node \d+: its"):
+        met(built, coordinator, Meddler(before))
+
+
+def test_silence_is_noted_with_its_name_and_time(tmp_path: Path) -> None:
+    class Silent:
+        def __init__(self, grid: Grid) -> None:
+            self.grid = grid
+            self.silent = False
+
+        def get_node_ids(self) -> Any:
+            return self.grid.get_node_ids()
+
+        def send_and_receive(self, messages: Any, *, timeout: float) -> Any:
+            return [] if self.silent else self.grid.send_and_receive(messages, timeout=timeout)
+
+    def use(grid: Grid) -> None:
+        wrapped = Silent(grid)
+        cohort = Cohort(wrapped, "test", TASK, 60)  # type: ignore[arg-type]
+        cohort.meet(1)
+        wrapped.silent = True
+        assert cohort.ask(WITNESS, {"firm-1": {}}, 7) == []
+        assert cohort.refusals == [(7, "firm-1", "no answer within 60 s")]
+
+    built = federation(tmp_path / "f", 3)
+    with opened(built):
+        on_grid(built, use)
+
+
+def test_a_firm_without_masking_keys_is_left_out_of_the_cohort_and_still_witnesses(tmp_path: Path) -> None:
+    def before(kind: str, member: str, message: Any) -> Any:
+        if (kind, member) == (PAIR, "firm-2"):
+            raise Lost
+        return None
+
+    built = federation(tmp_path / "f", 4, training())
+    with opened(built) as coordinator:
+        cohort = met(built, coordinator, Meddler(before), then=pair)
+    assert cohort.members == ["firm-1", "firm-3", "firm-4"]
+    assert cohort.witnesses == ["firm-1", "firm-2", "firm-3", "firm-4"]
+    assert [entry.member for entry in cohort.roster] == cohort.members
+
+
+def test_sealed_secrets_go_to_members_and_only_until_they_have_them(tmp_path: Path) -> None:
+    built = federation(tmp_path / "f", 3)
+    odd = {"nobody": b"x", "firm-2": "text", "firm-3": b"y"}
+    with opened(built) as coordinator:
+        cohort = met(built, coordinator, saying(PAIR, "firm-1", sealed=odd), then=pair)
+    assert cohort.sealed_for("firm-3").keys() == {"firm-1", "firm-2"}
+    assert cohort.sealed_for("firm-2") == {}
+    cohort.has_answered("firm-3")
+    assert cohort.sealed_for("firm-3") == {}
