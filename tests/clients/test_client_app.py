@@ -1,0 +1,131 @@
+"""The ClientApp as Flower calls it: messages in, answers or refusals out, and no secret in any of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from consortium_world import CID, Consortium, a_plan
+from flwr.app import Context, Message, RecordDict
+from flwr.serverapp import Grid, ServerApp
+
+from clients import participation
+from clients.app import app
+from clients.firm import close_firms, open_firm
+from clients.messages import HELLO, OPEN, PAIR, REPLIES, TRAIN, WITNESS, Refusal, pack, unpack
+from server.engine import run_in_process
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
+    made = Consortium(tmp_path_factory.mktemp("app") / "home", firms=5)
+    for firm in made.firms.values():
+        firm.close()
+    yield made
+    close_firms()
+    made.log.close()
+
+
+def send(home: Path | None, kind: str, content: RecordDict) -> RecordDict:
+    """Send one message to the ClientApp at a node; returns its reply's content."""
+    out: list[Message] = []
+    server_app = ServerApp()
+
+    @server_app.main()
+    def main(grid: Grid, context: Context) -> None:
+        (node,) = grid.get_node_ids()
+        out.extend(grid.send_and_receive([Message(content, node, kind)]))
+
+    run_in_process(server_app, app, [{} if home is None else {"home": str(home)}], {}, 0)
+    (reply,) = out
+    assert not reply.has_error()
+    return reply.content
+
+
+def ask(home: Path, kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return unpack(send(home, kind, pack(fields)), REPLIES[kind], kind)
+
+
+def refused(home: Path | None, kind: str, content: RecordDict) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        unpack(send(home, kind, content), REPLIES[kind], kind)
+    return caught.value
+
+
+GREETING = {"cid": CID, "task": "credit", "epoch": 0}
+
+
+def test_a_firm_says_who_it_is(world: Consortium) -> None:
+    answer = ask(world.built.member("firm-1"), HELLO, GREETING)
+    assert (answer["member"], answer["units"], answer["announcement"]) == ("firm-1", 40, b"")
+
+
+def test_a_firm_witnesses_and_contributes(world: Consortium) -> None:
+    home = world.built.member("firm-1")
+    firm = open_firm(home)
+    answer = ask(home, WITNESS, world.news(firm))
+    assert answer["mirrored"] == world.log.size
+    assert answer["cosignature"]
+    for name in world.names[1:]:
+        world.firms[name] = open_firm(world.built.member(name))
+    world.firms["firm-1"] = firm
+    statement = world.open_round(a_plan(threshold=4))
+    answer = ask(home, TRAIN, world.request("firm-1", statement))
+    assert answer["contribution"]
+    assert answer["statement"]
+    assert refused(home, TRAIN, pack(world.request("firm-1", statement))).code == "round"
+
+
+@pytest.mark.parametrize("kind", [HELLO, PAIR, WITNESS, TRAIN, OPEN])
+def test_malformed_messages_are_refused(world: Consortium, kind: str) -> None:
+    home = world.built.member("firm-1")
+    for content in (RecordDict(), pack({}), pack({"surprise": 1})):
+        assert refused(home, kind, content).code == "MalformedMessage"
+
+
+def test_a_refusal_says_why(world: Consortium) -> None:
+    said = refused(world.built.member("firm-1"), HELLO, pack({**GREETING, "cid": "other"}))
+    assert said.code == "consortium"
+    assert "belongs to 'test'" in said.detail
+
+
+def test_a_node_without_a_home_is_refused() -> None:
+    assert refused(None, HELLO, pack(GREETING)).code == "ClientError"
+
+
+def test_a_home_that_is_none_names_no_path(tmp_path: Path) -> None:
+    said = refused(tmp_path / "secret-folder", HELLO, pack(GREETING))
+    assert said.code == "FirmConfigInvalid"
+    assert "secret-folder" not in str(said)
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, KeyError, ValueError, OSError])
+def test_an_unforeseen_error_keeps_its_text_at_home(
+    world: Consortium, kind: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise kind("customer 4711 earns 54321")
+
+    monkeypatch.setattr(participation, "hello", fail)
+    home = world.built.member("firm-2")
+    with caplog.at_level(logging.CRITICAL, logger="artesian.firm"):
+        content = send(home, HELLO, pack(GREETING))
+    assert b"4711" not in repr(content).encode()
+    assert refused(home, HELLO, pack(GREETING)).code == "InternalError"
+
+
+def test_a_cell_of_the_table_stays_at_home(world: Consortium) -> None:
+    """A table that went wrong after joining: the coordinator learns that it is wrong, and no cell of it."""
+    home = world.built.member("firm-3")
+    close_firms()
+    path = home / "data" / "credit.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([*lines, lines[-1].replace(lines[-1].split(",")[3], "54321")]) + "\n", encoding="utf-8")
+    content = send(home, HELLO, pack(GREETING))
+    assert "54321" not in repr(content)
+    said = refused(home, HELLO, pack(GREETING))
+    assert said.code == "TableInvalid"
+    assert "credit.csv" not in said.detail
