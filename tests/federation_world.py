@@ -14,7 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 from clients.app import app as client_app
 from clients.data import Table
 from clients.firm import close_firms
-from clients.messages import REPLIES, pack, unpack
+from clients.messages import REPLIES, Refusal, pack, unpack
 from clients.tasks.spec import TaskSpec, parse_spec
 from clients.tasks.task import task_for
 from clients.wallet import Wallet
@@ -128,6 +128,8 @@ def federation(
     limits: Mapping[str, Any] | None = None,
     names: Sequence[str] = (TASK,),
     rows: int = 60,
+    min_cohort: int = 3,
+    text: str = SPEC,
 ) -> Federation:
     """Found a federation whose firms agree to what `config` asks."""
     config = config or training()
@@ -140,9 +142,9 @@ def federation(
     }
     tasks = []
     for name in names:
-        text = SPEC.replace('name = "credit"', f'name = "{name}"', 1)
-        tasks.append(FederatedTask(name, task_for(spec(text)), text, tables(firms, rows), config))
-    return build(home, tasks, Terms("test", 3, seed, ledger, in_memory, own, banks))
+        own_text = text.replace('name = "credit"', f'name = "{name}"', 1)
+        tasks.append(FederatedTask(name, task_for(spec(own_text)), own_text, tables(firms, rows), config))
+    return build(home, tasks, Terms("test", min_cohort, seed, ledger, in_memory, own, banks))
 
 
 @contextmanager
@@ -222,8 +224,11 @@ class Lost(Exception):
 
 
 def with_fields(kind: str, message: Message, reply: Message, change: Callable[[dict[str, Any]], None]) -> Message:
-    """The reply with its fields changed in place by `change`."""
-    fields = unpack(reply.content, REPLIES[kind], kind)
+    """The reply with its fields changed in place by `change`; a refusal stays one."""
+    try:
+        fields = unpack(reply.content, REPLIES[kind], kind)
+    except Refusal:
+        return reply
     del fields["v"]
     change(fields)
     return Message(pack(fields), reply_to=message)
