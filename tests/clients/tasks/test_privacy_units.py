@@ -195,6 +195,7 @@ def test_a_series_that_sells_nothing_spoils_nothing(value: float) -> None:
     total = clipped_gradient_sum(task.architecture, np.zeros(task.architecture.size), given, 0.2)
     assert np.isfinite(total).all()
     assert np.isfinite(given.inputs).all()
+    assert np.isfinite(given.targets).all()
 
 
 def test_an_unknown_value_is_no_sale_of_nothing() -> None:
