@@ -18,7 +18,7 @@ from clients.offer import Offer, session_of
 from clients.plan import MICRO, Plan
 from ledger.errors import LedgerError
 from ledger.statement import decode_statement
-from server.aggregation.evidence import AggregationError, ContributionRefused, RoundVoid
+from server.aggregation.evidence import AggregationError, ContributionRefused
 from server.aggregation.masked import Aggregator, OpenedSum
 from server.aggregation.plain import PlainAggregator
 from server.artifacts import ArtifactStore
@@ -173,7 +173,6 @@ class TrainingRound:
     def _open_sum(self, offer: Offer, aggregator: Aggregator | PlainAggregator) -> OpenedSum:
         """Second trip: firms see the recorded contributions, cosign, and send what opens exactly their sum."""
         headers = aggregator.close()
-        self._require_enough(len(headers))
         if isinstance(aggregator, PlainAggregator):
             return aggregator.open()
         requests = self._opening_requests(offer, aggregator, headers)
@@ -197,12 +196,6 @@ class TrainingRound:
             commits = {}  # firms take them from the ledger
         common = {"round": offer.round_id, "headers": dict(headers), "commits": commits}
         return {m: {**common, "inbound": aggregator.inbound_for(m), "news": news[m]} for m in headers}
-
-    def _require_enough(self, contributions: int) -> None:
-        """Open no sum of fewer firms than the policy allows to be recorded."""
-        least = 1 if self._record is None else self._record.ledger.state.terms.min_cohort
-        if contributions < least:
-            raise RoundVoid(f"round: {contributions} contributions, the policy asks for {least}")
 
     def _close(
         self,

@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,13 @@ from typer.testing import CliRunner
 
 from clients.masking.contribution import Header
 from ledger.errors import StoreError
+from ledger.keys import SigningKey
 from ledger.policy import Policy
+from ledger.statement import decode_statement, sign_statement
 from server.artifacts import ArtifactStore
 from server.audit import NoSuchRound, audit_all, audit_copies, audit_round
 from server.audit_commands import app
+from server.coordinator import Coordinator
 from server.descent import Descent
 from server.statements import Statements
 from server.training_round import TrainingRound
@@ -89,14 +93,14 @@ def test_a_members_mirror_serves_as_well_as_the_ledger(audited: Any, copy: Copy)
     assert len(audit.rounds) == 2
 
 
-def test_a_running_coordinator_is_not_disturbed(audited: Any) -> None:
-    with opened(audited) as coordinator:
+def test_a_running_coordinator_is_not_disturbed(audited: Any, tmp_path: Path) -> None:
+    home = Path(shutil.copytree(audited.coordinator, tmp_path / "coordinator"))
+    with Coordinator(home) as coordinator:
         size = coordinator.log.size
-        assert audit_all(audited.coordinator).ok
-        coordinator.log.append(
-            [Statements("test", lambda: coordinator.key, lambda: 1.0).make("task", "t", task="t", spec=bytes(32))]
-        )
-        assert coordinator.log.size == size + 1
+        assert audit_all(home).ok
+        make = Statements("test", lambda: coordinator.key, lambda: 1.0).make
+        coordinator.log.append([make("task", "other", task="other", spec=bytes(32))])
+        assert audit_all(home).entries == coordinator.log.size == size + 1
 
 
 @pytest.mark.parametrize("mode", ["none", "local"])
@@ -183,6 +187,40 @@ def test_a_ledger_of_other_people_is_not_this_one(copy: Copy, tmp_path: Path) ->
     assert not mine.ok
     with pytest.raises(StoreError, match="no ledger here"):
         audit_copies(tmp_path / "nothing.db", copy.artifacts, copy.policy)
+
+
+def resigned(copy: Copy, built: Any, kind: str, change: Callable[[dict[str, Any]], None]) -> list[bytes]:
+    """The entries with the last record of a kind changed and signed again by the coordinator."""
+    key = SigningKey.load(built.coordinator / "signing.pem")
+    entries = copy.entries
+    index = max(at for at, raw in enumerate(entries) if decode_statement(raw).payload["t"] == kind)
+    payload = deepcopy(dict(decode_statement(entries[index]).payload))
+    change(payload)
+    entries[index] = sign_statement(payload, issuer="coordinator", subject="s", key=key)
+    return entries
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "problem"),
+    [
+        ("aggregate", lambda record: record["inputs"].reverse(), "its inputs are not the round's contributions"),
+        ("aggregate", lambda record: record["inputs"].pop(), "its inputs are not the round's contributions"),
+        ("aggregate", lambda record: record.update(model=record["unmask"]), "model: "),
+        ("round", lambda record: record["plan"].update(threshold=5), "session: its threshold is not that of the round"),
+        ("round", lambda record: record["plan"].update(rate_micro=1), "model: the contributions give"),
+        ("round", lambda record: record["cohort"].pop(), "session: its roster is not that of the round"),
+        ("round", lambda record: record.update(parent_model=None), "no model to start from"),
+        ("publish", lambda record: record.update(model=bytes(32)), "is not the round's aggregate"),
+        ("task", lambda record: record.update(spec=bytes(32)), "another model, round or task spec"),
+    ],
+)
+def test_records_that_do_not_fit_the_artifacts_are_named(
+    audited: Any, copy: Copy, kind: str, change: Any, problem: str
+) -> None:
+    """Even where the coordinator has signed them and no rule was there to refuse them."""
+    round_id = copy.audit().rounds[1].round_id
+    found = audit_round(resigned(copy, audited, kind, change), ArtifactStore(copy.artifacts), round_id)
+    assert problem in str(found.problem)
 
 
 Lie = Callable[[Descent], Descent]

@@ -288,6 +288,21 @@ def test_firms_that_do_not_have_the_task_still_witness_it(tmp_path: Path) -> Non
     assert (WITNESS, "firm-4") in meddler.asked
 
 
+def test_a_firm_whose_witness_lags_is_not_asked_to_train_what_it_would_refuse(tmp_path: Path) -> None:
+    def before(kind: str, member: str, message: Any) -> Any:
+        if (kind, member) == (WITNESS, "firm-5"):
+            raise Lost
+        return None
+
+    meddler = Meddler(before)
+    built = federation(tmp_path / "f", 5, training(1))
+    with opened(built) as coordinator:
+        train(built, coordinator, app=meddler, firms=built.firms)
+        assert len(rounds(coordinator)[0].contributions) == 4
+    assert (TRAIN, "firm-5") not in meddler.asked
+    assert (TRAIN, "firm-4") in meddler.asked
+
+
 def test_a_federation_below_the_policys_size_is_told_so(tmp_path: Path) -> None:
     built = federation(tmp_path / "f", 3, training(1))
     with opened(built) as coordinator, pytest.raises(RunFailed, match="2 firms take part, the policy asks for 3"):

@@ -30,9 +30,7 @@ def config(**parts: Any) -> TrainingConfig:
     st.sampled_from([1.0, 0.5]),
     st.sampled_from(["local", "distributed"]),
 )
-def test_a_run_costs_no_more_than_it_says_and_hardly_less(
-    target: float, rounds: int, rate: float, mode: str
-) -> None:
+def test_a_run_costs_no_more_than_it_says_and_hardly_less(target: float, rounds: int, rate: float, mode: str) -> None:
     chosen = config(
         training={"rounds": rounds, "sampling_rate": rate},
         privacy={"mode": mode, "epsilon": target},
