@@ -136,9 +136,7 @@ def test_an_error_is_a_reply_and_leaves_no_trace_in_the_state() -> None:
     def main(grid: Grid, context: Context) -> None:
         for number in range(2):
             content = content_for(np.zeros(2))
-            replies = list(
-                grid.send_and_receive([Message(content, node, "train") for node in grid.get_node_ids()])
-            )
+            replies = list(grid.send_and_receive([Message(content, node, "train") for node in grid.get_node_ids()]))
             seen.append([reply.has_error() for reply in replies])
             error = replies[1].error
             assert (error.code, error.reason) == (2, "<class 'RuntimeError'>:<'node 1 is broken'>")
@@ -248,14 +246,10 @@ def test_after_the_timeout_no_further_node_is_called() -> None:
     assert called == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize(
-    ("message_type", "reason"), [("query.nothing", "TypeError"), ("query.missing", "ValueError")]
-)
+@pytest.mark.parametrize(("message_type", "reason"), [("query.nothing", "TypeError"), ("query.missing", "ValueError")])
 def test_what_is_no_answer_is_an_error_reply(message_type: str, reason: str) -> None:
     def main(grid: Grid, context: Context) -> None:
-        (reply,) = grid.send_and_receive(
-            [Message(RecordDict(), next(iter(grid.get_node_ids())), message_type)]
-        )
+        (reply,) = grid.send_and_receive([Message(RecordDict(), next(iter(grid.get_node_ids())), message_type)])
         assert reply.error.code == 2
         assert reason in reply.error.reason
 
@@ -288,9 +282,7 @@ def context_of(node_config: dict[str, str | int]) -> Context:
 
 def test_node_settings_come_from_the_firm_only(tmp_path: Path) -> None:
     path = tmp_path / "nodes.json"
-    path.write_text(
-        json.dumps([{"home": "/homes/a"}, {"home": "/homes/b", "table": "/b.csv", "partition-id": 9}])
-    )
+    path.write_text(json.dumps([{"home": "/homes/a"}, {"home": "/homes/b", "table": "/b.csv", "partition-id": 9}]))
     numbered = context_of({"partition-id": 1, "num-partitions": 2})
     given = context_of({"partition-id": 1, "num-partitions": 2, "home": "/mine"})
     environment = {"ARTESIAN_NODES": str(path)}
@@ -335,9 +327,7 @@ def test_ray_gives_the_bytes_of_the_in_process_engine_and_stops(monkeypatch: pyt
         server_app(grid, context)
         asked = [Message(RecordDict(), node, "query.worker") for node in grid.get_node_ids()]
         pids.update(reply.content["said"]["pid"] for reply in grid.send_and_receive(asked))  # type: ignore[index]
-        (reply,) = grid.send_and_receive(
-            [Message(RecordDict(), next(iter(grid.get_node_ids())), "query.crash")]
-        )
+        (reply,) = grid.send_and_receive([Message(RecordDict(), next(iter(grid.get_node_ids())), "query.crash")])
         assert reply.error.code == 0
         assert "worker failed" in reply.error.reason
 

@@ -152,9 +152,7 @@ def test_a_changed_contribution_is_refused_and_leaves_the_sum_alone(
     this.finish()
 
 
-def test_contributions_for_others_or_twice_are_refused(
-    cohort: Cohort, new_session: Callable[..., Session]
-) -> None:
+def test_contributions_for_others_or_twice_are_refused(cohort: Cohort, new_session: Callable[..., Session]) -> None:
     this, earlier = start(cohort, new_session()), start(cohort, new_session())
     mine, old = this.contributions["firm-1"], earlier.contributions["firm-1"]
     with pytest.raises(ContributionRefused, match="another session or member"):
@@ -168,9 +166,7 @@ def test_contributions_for_others_or_twice_are_refused(
         this.aggregator.add("firm-1", mine, mine.commit)
 
 
-def test_a_late_contribution_is_refused_after_closing(
-    cohort: Cohort, new_session: Callable[..., Session]
-) -> None:
+def test_a_late_contribution_is_refused_after_closing(cohort: Cohort, new_session: Callable[..., Session]) -> None:
     this = start(cohort, new_session())
     for member in tuple(this.values)[:-1]:
         this.aggregator.add(member, this.contributions[member], this.commits[member])
@@ -179,9 +175,7 @@ def test_a_late_contribution_is_refused_after_closing(
         this.aggregator.add("firm-5", this.contributions["firm-5"], this.commits["firm-5"])
 
 
-def test_firms_that_disagree_on_their_mask_are_named(
-    cohort: Cohort, new_session: Callable[..., Session]
-) -> None:
+def test_firms_that_disagree_on_their_mask_are_named(cohort: Cohort, new_session: Callable[..., Session]) -> None:
     this = start(cohort, new_session())
     contribution = this.contributions["firm-3"]
     hashes = _flip(contribution.pair_hashes, 70)  # its third peer: firm-4
@@ -205,9 +199,7 @@ def test_one_firm_that_sends_wrong_shares_does_not_stop_the_sum(
     assert np.array_equal(this.aggregator.open().total, this.true_sum)
 
 
-def test_wrong_seeds_void_the_round_and_name_the_firm(
-    cohort: Cohort, new_session: Callable[..., Session]
-) -> None:
+def test_wrong_seeds_void_the_round_and_name_the_firm(cohort: Cohort, new_session: Callable[..., Session]) -> None:
     this = start(cohort, new_session(), absent=("firm-2",))
     headers = this.close()
     for member in tuple(this.values):

@@ -126,9 +126,7 @@ def test_the_plain_sum_has_the_same_interface_and_the_same_total(
     assert np.array_equal(recompute(session, stored, commits), opened.total)
 
 
-def test_plain_and_masked_sessions_are_not_mixed_up(
-    cohort: Cohort, new_session: Callable[..., Session]
-) -> None:
+def test_plain_and_masked_sessions_are_not_mixed_up(cohort: Cohort, new_session: Callable[..., Session]) -> None:
     session = new_session()
     plain = replace(session, protection="plain")
     with pytest.raises(AggregationError, match="it is a plain one"):
