@@ -23,6 +23,7 @@ from federation_world import (
     with_fields,
 )
 
+from clients.firm import close_firms
 from clients.masking.contribution import protect
 from clients.messages import HELLO, OPEN, PAIR, TRAIN, WITNESS, Refusal, pack_refusal
 from clients.plan import Plan
@@ -289,18 +290,45 @@ def test_firms_that_do_not_have_the_task_still_witness_it(tmp_path: Path) -> Non
 
 
 def test_a_firm_whose_witness_lags_is_not_asked_to_train_what_it_would_refuse(tmp_path: Path) -> None:
+    heard = []
+
     def before(kind: str, member: str, message: Any) -> Any:
         if (kind, member) == (WITNESS, "firm-5"):
-            raise Lost
+            heard.append(kind)
+            if len(heard) > 1:
+                raise Lost
         return None
 
     meddler = Meddler(before)
     built = federation(tmp_path / "f", 5, training(1))
     with opened(built) as coordinator:
-        train(built, coordinator, app=meddler, firms=built.firms)
-        assert len(rounds(coordinator)[0].contributions) == 4
+        train(built, coordinator, app=meddler)
+        (one,) = rounds(coordinator)
+        assert (len(one.cohort), len(one.contributions)) == (5, 4)
     assert (TRAIN, "firm-5") not in meddler.asked
     assert (TRAIN, "firm-4") in meddler.asked
+
+
+def test_any_worker_can_handle_a_firms_next_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three workers that take turns, message by message, each with what it remembers of every firm."""
+    workers: list[dict[str, Any]] = [{}, {}, {}]
+    turn = {"at": 0}
+
+    def before(kind: str, member: str, message: Any) -> Any:
+        turn["at"] += 1
+        monkeypatch.setattr("clients.firm._open", workers[turn["at"] % 3])
+
+    built = federation(tmp_path / "f", 4, training(3))
+    try:
+        with opened(built) as coordinator:
+            train(built, coordinator, app=Meddler(before))
+            assert phases(coordinator) == ["aggregated", "aggregated", "published"]
+            assert {len(one.contributions) for one in rounds(coordinator)} == {4}
+    finally:
+        for worker in workers:
+            monkeypatch.setattr("clients.firm._open", worker)
+            close_firms()
+    assert json.loads((built.coordinator / "runs" / "credit.json").read_text())["refusals"] == []
 
 
 def test_a_federation_below_the_policys_size_is_told_so(tmp_path: Path) -> None:
