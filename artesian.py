@@ -44,6 +44,7 @@ PLACES: Mapping[str, Place] = {
     "bank": Place("clients.bank_commands", "Ask for credit scores, and check the answers offline."),
     "coordinator": Place("server.coordinator_commands", "Run a consortium: answer banks' questions."),
     "ledger": Place("ledger.commands", "Check receipts, audit a ledger, list its entries."),
+    "audit": Place("server.audit_commands", "Recompute recorded rounds from the ledger and the store, bit for bit."),
     "task": Place("clients.task_commands", "Draft a task spec from a table, or show one."),
     "demo": Place(_EXPERIMENTS, "The whole story on real data, on this machine.", "demo"),
     "simulate": Place(_EXPERIMENTS, "Simulate a federation on any table with a task spec.", "simulate"),

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from clients.errors import ClientError
 from clients.tasks.spec import Slug, describe_validation
 
+SIMULATION = "simulation"
+"""The id of consortia that exist on one machine, for research."""
+
 
 class FirmConfigInvalid(ClientError):
     """A `firm.toml` that cannot be used; the message names the file and the key."""
@@ -48,7 +51,10 @@ class Limits(_Part):
 
 
 class Experiment(_Part):
-    """For research on one machine only: noise from a seed, nothing kept on disk."""
+    """For research on one machine only: noise from a seed, and if wanted nothing kept on disk.
+
+    Whoever knows the seed can take the noise off, so a seed is accepted in the consortium `SIMULATION` and no other.
+    """
 
     seed: int
     in_memory: bool = False
@@ -63,6 +69,12 @@ class FirmConfig(_Part):
     task: tuple[TaskAtFirm, ...] = ()
     limits: Limits = Limits()
     experiment: Experiment | None = None
+
+    @model_validator(mode="after")
+    def _seeds_in_simulations_only(self) -> Self:
+        if self.experiment is not None and self.cid != SIMULATION:
+            raise ValueError(f"experiment: a seed makes noise predictable: for the consortium {SIMULATION!r} only")
+        return self
 
     @model_validator(mode="after")
     def _each_task_once(self) -> Self:

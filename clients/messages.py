@@ -42,14 +42,14 @@ REQUESTS: Mapping[str, Mapping[str, type]] = {
         "parameters": bytes,
         "digests": dict,  # {model file: SHA-256}
     },
-    OPEN: {"round": bytes, "headers": dict, "commits": dict, "inbound": dict, "news": bytes},
+    OPEN: {"round": bytes, "headers": dict, "commits": dict, "inbound": dict, "final": str},
 }
 REPLIES: Mapping[str, Mapping[str, type]] = {
     HELLO: {"member": str, "units": int, "announcement": bytes, "signing_key": bytes, "mirrored": int},
     PAIR: {"sealed": dict},
     WITNESS: {"cosignature": str, "mirrored": int},
     TRAIN: {"contribution": bytes, "statement": bytes},
-    OPEN: {"reply": bytes, "cosignature": str, "mirrored": int},
+    OPEN: {"reply": bytes},
 }
 
 

@@ -18,18 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.firm import Firm, NotTakingPart, PrivateTask
-from clients.masking import wire
 from clients.masking.contribution import Contribution, protect
 from clients.masking.epoch import announce, open_pair_secrets, read_announcement, seal_pair_secrets
 from clients.masking.errors import ValueOutOfBounds
 from clients.masking.plain import expose
 from clients.masking.session import RosterEntry, Session
 from clients.masking.unmasking import answer
-from clients.messages import REQUESTS, Refusal
+from clients.messages import Refusal
 from clients.model_files import model_digest, read_vector
 from clients.offer import Offer, check_plan, read_offer, session_of
 from clients.plan import MICRO
 from clients.training import Protection, private_gradient_sum
+from ledger.checkpoint import verify_final
 from ledger.genesis import record
 from ledger.rules import Phase
 from ledger.statement import sign_statement
@@ -224,18 +224,15 @@ def _statement(firm: Firm, offer: Offer, private: PrivateTask, contribution: Con
 
 
 def open_sum(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Help to open a round's sum, for the contributions that this firm sees on the ledger and no others."""
-    cosignature, mirrored = "", 0
+    """Help to open a round's sum, for the contributions that are final on the ledger and no others.
+
+    Raises:
+        Refusal, MaskingError, NotFinal: nothing was revealed.
+    """
     if firm.config.limits.without_ledger:
         commits = dict(request["commits"])
     else:
-        news = wire.decode(request["news"], REQUESTS["query.witness"], "news of the ledger")
-        cosigned = witness(firm, news)
-        cosignature, mirrored = cosigned["cosignature"], cosigned["mirrored"]
-        current = firm.witness.state.rounds.get(request["round"])
-        if current is None or current.phase is not Phase.OPEN:
-            raise Refusal("round", "the round to open is not open in this firm's mirror of the ledger")
-        commits = {member: logged.commit for member, logged in current.contributions.items()}
+        commits = _final_commits(firm, request["round"], request["final"])
     kept = firm.round_secrets.kept_round(request["round"])
     pairs = firm.round_secrets.pairs(kept.session.epoch)
     reply = answer(
@@ -248,4 +245,19 @@ def open_sum(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
         pairs,
         firm.answers,
     )
-    return {"reply": reply.to_bytes(), "cosignature": cosignature, "mirrored": mirrored}
+    return {"reply": reply.to_bytes()}
+
+
+def _final_commits(firm: Firm, round_id: bytes, note: str) -> dict[str, bytes]:
+    """What the contributions to a round are committed to, once a quorum has cosigned exactly what this firm mirrors.
+
+    Without the quorum a coordinator that forks the ledger could have firms answer for different sets, and open a sum
+    of fewer firms, with less noise, than the threshold says.
+    """
+    checkpoint, _ = verify_final(note, firm.policy)
+    if (checkpoint.size, checkpoint.root) != (firm.witness.size, firm.witness.root):
+        raise Refusal("final", f"the final checkpoint is not of the ledger that {firm.member} mirrors")
+    current = firm.witness.state.rounds.get(round_id)
+    if current is None or current.phase is not Phase.OPEN:
+        raise Refusal("round", "the round to open is not open in this firm's mirror of the ledger")
+    return {member: logged.commit for member, logged in current.contributions.items()}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from clients.data import Table, read_table
+from clients.firm_config import SIMULATION
 from clients.tasks.credit import CreditTask
 from clients.tasks.demand import DemandTask
 from clients.tasks.spec import load_spec
@@ -130,8 +131,7 @@ def _terms(config: SimulationConfig) -> Terms:
     if config.partition.firms < 3 and not masked:
         limits["min_cohort"] = 3
     in_memory = not config.ledger and config.engine == "in-process"
-    cid = "simulation"
-    return Terms(cid, min(3, config.partition.firms), config.seed, config.ledger, in_memory, limits)
+    return Terms(SIMULATION, min(3, config.partition.firms), config.seed, config.ledger, in_memory, limits)
 
 
 def compare(

@@ -69,9 +69,7 @@ def identity_of(certificate_pem: bytes) -> Identity:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound) as error:
         raise BadCertificate(f"certificate without a readable identity: {error}") from error
-    uris = [
-        u for u in names.get_values_for_type(x509.UniformResourceIdentifier) if u.startswith("artesian://")
-    ]
+    uris = [u for u in names.get_values_for_type(x509.UniformResourceIdentifier) if u.startswith("artesian://")]
     if len(uris) != 1:
         raise BadCertificate(f"certificate names {len(uris)} artesian:// identities; it must name one")
     cid, slash, member = uris[0].removeprefix("artesian://").partition("/")
@@ -111,9 +109,7 @@ class CertificateAuthority:
             _builder(name, name, key.public_key(), now, AUTHORITY_LIFETIME)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(authority=True), critical=True)
-            .add_extension(
-                x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity.uri)]), critical=False
-            )
+            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity.uri)]), critical=False)
             .sign(key, hashes.SHA256())
         )
         home.mkdir(parents=True, exist_ok=True)

@@ -86,15 +86,17 @@ class Record:
             return False
         return True
 
-    def require_final(self) -> None:
-        """Insist that everything so far is final.
+    def require_final(self) -> str:
+        """Insist that everything so far is final; returns the checkpoint with its cosignatures.
 
         Raises:
             NotWitnessed: naming how much is not.
         """
         size, final = self.ledger.size, self.ledger.final_size
-        if final < size:
+        note = self.ledger.final()
+        if note is None or final < size:
             raise NotWitnessed(
                 f"ledger: {size - final} of {size} entries are not final: too few firms cosigned; "
                 "see that their clients run, then start again"
             )
+        return note

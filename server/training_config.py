@@ -38,8 +38,8 @@ class Steps(_Part):
 class PrivacyTarget(_Part):
     """Epsilon of the whole run for every unit of every firm, at `delta`.
 
-    With distributed noise the claim holds against the coordinator and any `colluders` firms together, whoever drops out;
-    None takes an eighth of the cohort, at least one.
+    With distributed noise the claim holds against the coordinator and any `colluders` firms together, whoever drops
+    out; None takes an eighth of the cohort, at least one.
     """
 
     mode: Literal["none", "local", "distributed"] = "distributed"

@@ -10,7 +10,6 @@ from typing import Any
 import cbor2
 
 from clients.errors import ClientError
-from clients.masking import wire
 from clients.masking.contribution import Contribution
 from clients.masking.session import Session
 from clients.messages import OPEN, TRAIN
@@ -171,15 +170,12 @@ class TrainingRound:
                 raise ContributionRefused(f"contribution of {member}: its statement has another {name!r} than agreed")
 
     def _open_sum(self, offer: Offer, aggregator: Aggregator | PlainAggregator) -> OpenedSum:
-        """Second trip: firms see the recorded contributions, cosign, and send what opens exactly their sum."""
+        """Second trip: the contributions become final, then firms send what opens exactly their sum."""
         headers = aggregator.close()
         if isinstance(aggregator, PlainAggregator):
             return aggregator.open()
         requests = self._opening_requests(offer, aggregator, headers)
-        replies = self._cohort.ask(OPEN, requests, self._plan.number)
-        if self._record is not None:
-            self._record.take(replies)
-        for member, reply in replies:
+        for member, reply in self._cohort.ask(OPEN, requests, self._plan.number):
             try:
                 aggregator.accept(member, reply["reply"])
             except AggregationError as error:
@@ -189,13 +185,14 @@ class TrainingRound:
     def _opening_requests(
         self, offer: Offer, aggregator: Aggregator, headers: Mapping[str, bytes]
     ) -> dict[str, dict[str, Any]]:
-        news: dict[str, bytes] = dict.fromkeys(headers, b"")
+        final = ""
         commits = {member: hashlib.sha256(raw).digest() for member, raw in headers.items()}
         if self._record is not None:
-            news = {member: wire.encode(one) for member, one in self._record.news_for(list(headers)).items()}
+            bring_up_to_date(self._cohort, self._record, self._plan.number)
+            final = self._record.require_final()
             commits = {}  # firms take them from the ledger
-        common = {"round": offer.round_id, "headers": dict(headers), "commits": commits}
-        return {m: {**common, "inbound": aggregator.inbound_for(m), "news": news[m]} for m in headers}
+        common = {"round": offer.round_id, "headers": dict(headers), "commits": commits, "final": final}
+        return {member: {**common, "inbound": aggregator.inbound_for(member)} for member in headers}
 
     def _close(
         self,

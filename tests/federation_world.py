@@ -144,7 +144,7 @@ def federation(
     for name in names:
         own_text = text.replace('name = "credit"', f'name = "{name}"', 1)
         tasks.append(FederatedTask(name, task_for(spec(own_text)), own_text, tables(firms, rows), config))
-    return build(home, tasks, Terms("test", min_cohort, seed, ledger, in_memory, own, banks))
+    return build(home, tasks, Terms("simulation", min_cohort, seed, ledger, in_memory, own, banks))
 
 
 @contextmanager

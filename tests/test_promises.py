@@ -55,13 +55,13 @@ from server.training_round import TrainingRound
 
 
 def statements(coordinator: Coordinator) -> Statements:
-    return Statements("test", lambda: coordinator.key, lambda: 1_800_000_000.0)
+    return Statements("simulation", lambda: coordinator.key, lambda: 1_800_000_000.0)
 
 
 def witness_of(built: Federation, coordinator: Coordinator, firm: str) -> Witness:
     """A firm's witness with an empty mirror in memory."""
     key = SigningKey.load(built.member(firm) / "signing.pem")
-    return Witness(None, key, firm, coordinator.log.vkey, "test")
+    return Witness(None, key, firm, coordinator.log.vkey, "simulation")
 
 
 class TestTheCoordinatorReadsNoOneFirmsUpdate:
@@ -285,7 +285,7 @@ class TestNobodyUsesAnothersName:
         with opened(built) as coordinator:
             train(built, coordinator)
             key = SigningKey.load(built.member("firm-1") / "signing.pem")
-            mine = Statements("test", lambda: key, lambda: 1.0)
+            mine = Statements("simulation", lambda: key, lambda: 1.0)
             payload = mine.payload("attest", subject="pallets", artifact=bytes(32))
             with pytest.raises(Refused) as caught:
                 coordinator.log.append([sign_statement(payload, issuer="firm-2", subject="s", key=key)])

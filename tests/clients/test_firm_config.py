@@ -56,6 +56,7 @@ def test_what_is_not_said_protects(tmp_path: Path) -> None:
         (GOOD + "[limits]\ndelta = 1.0\n", "limits.delta: "),
         (GOOD + "[limits]\nepsillon = 1.0\n", "limits.epsillon: unknown key"),
         (GOOD + "[experiment]\nin_memory = true\n", "experiment.seed: Field required"),
+        (GOOD + "[experiment]\nseed = 1\n", "experiment: a seed makes noise predictable"),
     ],
 )
 def test_what_is_wrong_is_one_line_with_file_and_key(tmp_path: Path, text: str, says: str) -> None:

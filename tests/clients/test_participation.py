@@ -15,7 +15,6 @@ from clients import participation
 from clients.accounts import OverCap
 from clients.errors import ClientError
 from clients.firm import CountedOtherwise, Firm, NotTakingPart
-from clients.masking import wire
 from clients.masking.contribution import Contribution
 from clients.masking.errors import KeySetupRefused, MaskingError, SessionReused
 from clients.messages import Refusal
@@ -411,6 +410,12 @@ def test_six_firms_open_their_sum_without_one(world: Consortium, opened: Callabl
         world.log.append([reply["statement"]])
         aggregator.add(name, contribution, contribution.commit)
     headers = dict(aggregator.close())
+    early = {"round": first.round_id, "headers": headers, "commits": {}, "inbound": {}, "final": world.log.final()}
+    world.witness(["firm-1"])  # it has seen the contributions, but no quorum has
+    with pytest.raises(Refusal, match="final checkpoint is not of the ledger"):
+        participation.open_sum(world.firms["firm-1"], early)
+    world.witness()
+    final = world.log.final()
     for name in answering:
         firm = world.firms[name]
         request = {
@@ -418,13 +423,12 @@ def test_six_firms_open_their_sum_without_one(world: Consortium, opened: Callabl
             "headers": headers,
             "commits": {},
             "inbound": aggregator.inbound_for(name),
-            "news": wire.encode(world.news(firm)),
+            "final": final,
         }
         if name == "firm-1":
             fewer = {member: raw for member, raw in headers.items() if member != "firm-2"}
             with pytest.raises(MaskingError, match="firm-2"):
-                participation.open_sum(firm, {**request, "headers": fewer, "news": wire.encode(world.news(firm))})
-            request["news"] = wire.encode(world.news(firm))
+                participation.open_sum(firm, {**request, "headers": fewer})
         aggregator.accept(name, participation.open_sum(firm, request)["reply"])
     world.witness()
     total = session.quantiser.dequantise(aggregator.open().total)
@@ -444,12 +448,12 @@ def test_nothing_is_opened_for_a_round_that_is_not_open(world: Consortium, opene
         "headers": {},
         "commits": {},
         "inbound": {},
-        "news": wire.encode(world.news(firm)),
+        "final": world.log.final(),
     }
     with pytest.raises(Refusal, match="is not open in this firm's mirror"):
         participation.open_sum(firm, request)
     with pytest.raises(Refusal, match="is not open in this firm's mirror"):
-        participation.open_sum(firm, {**request, "round": bytes(16), "news": wire.encode(world.news(firm))})
+        participation.open_sum(firm, {**request, "round": bytes(16)})
 
 
 def test_examples_are_read_once_and_are_those_of_the_table(world: Consortium) -> None:

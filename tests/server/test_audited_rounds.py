@@ -98,7 +98,7 @@ def test_a_running_coordinator_is_not_disturbed(audited: Any, tmp_path: Path) ->
     with Coordinator(home) as coordinator:
         size = coordinator.log.size
         assert audit_all(home).ok
-        make = Statements("test", lambda: coordinator.key, lambda: 1.0).make
+        make = Statements("simulation", lambda: coordinator.key, lambda: 1.0).make
         coordinator.log.append([make("task", "other", task="other", spec=bytes(32))])
         assert audit_all(home).entries == coordinator.log.size == size + 1
 

@@ -27,9 +27,7 @@ def authority(tmp_path: Path) -> CertificateAuthority:
     return CertificateAuthority.create(tmp_path / "coordinator", "timber", NOW)
 
 
-def test_a_member_gets_a_certificate_for_the_key_it_kept(
-    authority: CertificateAuthority, tmp_path: Path
-) -> None:
+def test_a_member_gets_a_certificate_for_the_key_it_kept(authority: CertificateAuthority, tmp_path: Path) -> None:
     home = tmp_path / "bank-1"
     request = request_certificate(home, "bank-1")
     certificate = authority.issue_member(request, "bank-1", NOW)
@@ -47,9 +45,7 @@ def test_files_are_for_their_owner_only(authority: CertificateAuthority, tmp_pat
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
-def test_the_authority_decides_the_name_not_the_request(
-    authority: CertificateAuthority, tmp_path: Path
-) -> None:
+def test_the_authority_decides_the_name_not_the_request(authority: CertificateAuthority, tmp_path: Path) -> None:
     request = request_certificate(tmp_path / "x", "coordinator")
     assert identity_of(authority.issue_member(request, "firm-1", NOW)).member == "firm-1"
 
@@ -68,9 +64,7 @@ def test_a_certificate_serves_one_side_only(authority: CertificateAuthority, tmp
         assert names.get_values_for_type(x509.DNSName) == hosts
 
 
-def test_a_reopened_authority_signs_for_the_same_consortium(
-    authority: CertificateAuthority, tmp_path: Path
-) -> None:
+def test_a_reopened_authority_signs_for_the_same_consortium(authority: CertificateAuthority, tmp_path: Path) -> None:
     again = CertificateAuthority.open(tmp_path / "coordinator")
     assert again.cid == "timber"
     assert again.certificate_pem == authority.certificate_pem

@@ -28,7 +28,7 @@ def met(
 
     def use(grid: Grid) -> Cohort:
         record = Record(coordinator.log)
-        cohort = Cohort(grid, "test", TASK, 60)
+        cohort = Cohort(grid, "simulation", TASK, 60)
         cohort.meet(coordinator.next_epoch(), record.enrolled_key)
         for member, size in cohort.mirrored.items():
             record.has_mirrored(member, size)
@@ -125,7 +125,7 @@ def test_silence_is_noted_with_its_name_and_time(tmp_path: Path) -> None:
 
     def use(grid: Grid) -> None:
         wrapped = Silent(grid)
-        cohort = Cohort(wrapped, "test", TASK, 60)  # type: ignore[arg-type]
+        cohort = Cohort(wrapped, "simulation", TASK, 60)  # type: ignore[arg-type]
         cohort.meet(1)
         wrapped.silent = True
         assert cohort.ask(WITNESS, {"firm-1": {}}, 7) == []

@@ -10,14 +10,12 @@ from typing import Any
 import pytest
 from federation_world import Lost, Meddler, federation, on_grid, opened, train, training, with_fields
 
-from clients.messages import OPEN, WITNESS
+from clients.messages import WITNESS
 from clients.witness import Witness
 from ledger.keys import SigningKey
 from server.recording import NotWitnessed, Record
 from server.statements import Statements
 from server.witnessing import witness
-
-COSIGNED = (WITNESS, OPEN)
 
 
 class Ledger:
@@ -25,11 +23,11 @@ class Ledger:
 
     def __init__(self, built: Any, coordinator: Any) -> None:
         self.record = Record(coordinator.log)
-        self.statements = Statements("test", lambda: coordinator.key, lambda: 1_800_000_000.0)
+        self.statements = Statements("simulation", lambda: coordinator.key, lambda: 1_800_000_000.0)
         self.witnesses = {}
         for firm in built.firms:
             key = SigningKey.load(built.member(firm) / "signing.pem")
-            self.witnesses[firm] = Witness(None, key, firm, coordinator.log.vkey, "test")
+            self.witnesses[firm] = Witness(None, key, firm, coordinator.log.vkey, "simulation")
         self.number = 0
 
     def append(self) -> None:
@@ -96,7 +94,7 @@ def test_a_wrong_cosignature_is_dropped_and_said_and_the_others_count(
 
 def test_too_few_cosignatures_stop_the_run_before_anybody_trains(tmp_path: Path) -> None:
     def before(kind: str, member: str, message: Any) -> Any:
-        if kind in COSIGNED and member in ("firm-1", "firm-2"):
+        if kind == WITNESS and member in ("firm-1", "firm-2"):
             raise Lost
         return None
 
@@ -109,7 +107,7 @@ def test_too_few_cosignatures_stop_the_run_before_anybody_trains(tmp_path: Path)
 
 def test_a_firm_that_cosigns_wrongly_does_not_stop_the_others(tmp_path: Path) -> None:
     def after(kind: str, member: str, message: Any, reply: Any) -> Any:
-        if kind in COSIGNED and member == "firm-4":
+        if kind == WITNESS and member == "firm-4":
             wrong = {"cosignature": "\u2014 artesian/test/firm-4 AAAA\n"}
             return with_fields(kind, message, reply, lambda fields: fields.update(wrong))
         return None

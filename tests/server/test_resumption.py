@@ -63,7 +63,7 @@ def cost_of(coordinator: Coordinator, count: int) -> tuple[int, ...]:
 
 def test_killed_between_rounds_it_goes_on_after_the_last_one(tmp_path: Path) -> None:
     built, lines = federation(tmp_path / "f", 3, training(4)), list[str]()
-    stop(built, killed_at(WITNESS, 3 + 3 + 3 + 1))  # the beginning, two rounds; the third was not opened yet
+    stop(built, killed_at(WITNESS, 3 + 6 + 6 + 1))  # the beginning, two rounds; the third was not opened yet
     with opened(built) as coordinator:
         first = [one.model for one in rounds(coordinator) if one.model]
         train(built, coordinator, lines=lines)
@@ -115,7 +115,7 @@ def test_killed_before_the_publication_it_only_publishes(tmp_path: Path, monkeyp
 
 
 def test_a_publication_that_was_not_witnessed_is_completed_and_not_repeated(tmp_path: Path) -> None:
-    gone = {"at": 3 * (1 + 2)}  # the last witnessing, of the publication
+    gone = {"at": 3 * (1 + 2 * 2)}  # the last witnessing, of the publication
 
     def before(kind: str, member: str, message: Any) -> Any:
         if kind == WITNESS:
@@ -162,7 +162,7 @@ def test_a_run_after_a_revocation_starts_from_what_is_left(tmp_path: Path) -> No
     with opened(built) as coordinator:
         first = train(built, coordinator)
         second = train(built, coordinator)
-        statements = Statements("test", lambda: coordinator.key, lambda: 1_800_000_000.0)
+        statements = Statements("simulation", lambda: coordinator.key, lambda: 1_800_000_000.0)
         coordinator.log.append([statements.make("revoke", second.model.hex(), model=second.model, reason="drift")])
         third = train(built, coordinator)
         assert rounds(coordinator)[-1].parent_model == first.model
@@ -178,7 +178,7 @@ def test_a_revoked_model_is_not_published_again(tmp_path: Path) -> None:
     with opened(built) as coordinator:
         first = train(built, coordinator)
         second = train(built, coordinator)
-        statements = Statements("test", lambda: coordinator.key, lambda: 1_800_000_000.0)
+        statements = Statements("simulation", lambda: coordinator.key, lambda: 1_800_000_000.0)
         coordinator.log.append([statements.make("revoke", "m", model=second.model, reason="drift")])
         with pytest.raises(ReleaseRefused, match="was published before"):
             train(built, coordinator)
@@ -187,7 +187,7 @@ def test_a_revoked_model_is_not_published_again(tmp_path: Path) -> None:
 
 def test_other_terms_are_another_run_on_the_model_so_far(tmp_path: Path) -> None:
     built = federation(tmp_path / "f", 3, training(4))
-    stop(built, killed_at(WITNESS, 3 + 3 + 3 + 1))
+    stop(built, killed_at(WITNESS, 3 + 6 + 6 + 1))
     path = built.coordinator / "coordinator.toml"
     path.write_text(path.read_text().replace("rate = 2.0", "rate = 1.0"))
     with opened(built) as coordinator:
@@ -210,7 +210,7 @@ def test_a_task_whose_spec_has_changed_needs_a_new_name(tmp_path: Path) -> None:
     built = federation(tmp_path / "f", 3, training(1))
     with opened(built) as coordinator:
         other = {"task": TASK, "spec": bytes(32)}
-        payload = Statements("test", lambda: coordinator.key, lambda: 1.0).payload("task", **other)
+        payload = Statements("simulation", lambda: coordinator.key, lambda: 1.0).payload("task", **other)
         coordinator.log.append([sign_statement(payload, issuer=COORDINATOR, subject=TASK, key=coordinator.key)])
         with pytest.raises(Exception, match="another spec under this name"):
             train(built, coordinator)
