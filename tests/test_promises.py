@@ -1,6 +1,7 @@
 """One test for each promise: a whole federation, an attack on the promise, and how it ends.
 
-The tests named in docs/threat-model.md hold the parts; these hold the promises as people read them.
+The tests named in docs/threat-model.md hold the parts; these hold the promises as people read them. What is promised
+to banks is in `test_promises_to_banks.py`.
 """
 
 from __future__ import annotations
@@ -27,12 +28,10 @@ from federation_world import (
     with_fields,
 )
 
-from clients.bank import BankClient, ServiceUnreachable, TurnedAway, new_query
 from clients.masking.contribution import Contribution, protect
 from clients.messages import OPEN, TRAIN
 from clients.plan import Plan
 from clients.privacy import epsilon
-from clients.scoring.proof import AnswerVerifier, UnprovenAnswer
 from clients.training import private_gradient_sum
 from clients.witness import Misbehaviour, Witness
 from experiments.federation import Federation
@@ -45,10 +44,7 @@ from ledger.statement import decode_statement, sign_statement
 from server.audit import audit_all
 from server.cohort import RunFailed
 from server.coordinator import Coordinator
-from server.coordinator_commands import open_desk
 from server.descent import Descent
-from server.founding import certify_member
-from server.scoring.service import Tls, serving
 from server.statements import Statements
 from server.training_config import TrainingConfig
 from server.training_round import TrainingRound
@@ -118,7 +114,7 @@ class TestTheCoordinatorReadsNoOneFirmsUpdate:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         honest = TrainingConfig.plans
-        monkeypatch.setattr(TrainingConfig, "plans", lambda self, *rest, least: honest(self, *rest, least=1))
+        monkeypatch.setattr(TrainingConfig, "plans", lambda self, *rest, least: honest(self, *rest))  # of one firm, too
         built = federation(tmp_path / "f", 6, training(1), min_cohort=6)
         with opened(built) as coordinator, pytest.raises(RunFailed, match="this firm asks for 6"):
             train(built, coordinator)
@@ -306,52 +302,3 @@ class TestNobodyUsesAnothersName:
         with opened(built) as coordinator:
             train(built, coordinator, app=Meddler(after=after))
             assert sorted(rounds(coordinator)[0].contributions) == ["firm-1", "firm-3", "firm-4", "firm-5"]
-
-    def test_a_question_in_a_banks_name(self, tmp_path: Path) -> None:
-        built = federation(tmp_path / "f", 3, training(1), banks=("bank-1",))
-        with opened(built) as coordinator:
-            train(built, coordinator)
-        stranger = tmp_path / "bank-2"
-        stranger.mkdir()
-        certify_member(built.coordinator, stranger, "bank-2")  # a certificate is not an enrolment
-        elsewhere = federation(tmp_path / "elsewhere", 3, banks=("bank-1",))
-        with open_desk(built.coordinator, 1e3, 100) as desk, serving(desk, Tls.from_home(built.coordinator)) as address:
-            verifier = AnswerVerifier.from_home(built.member("bank-1"))
-            with BankClient(built.member("bank-1"), address, verifier) as bank:
-                assert verifier.verify(bank.score(question())).answer.bank == "bank-1"
-            for home in (stranger, built.member("firm-1")):
-                with BankClient(home, address) as bank, pytest.raises(TurnedAway):
-                    bank.score(question())
-            # The certificate of another consortium's bank-1, shown by one who knows whom to trust here.
-            home = elsewhere.member("bank-1")
-            shutil.copy(built.member("bank-1") / "ca.crt", home / "ca.crt")
-            with BankClient(home, address, timeout_s=5) as bank, pytest.raises((TurnedAway, ServiceUnreachable)):
-                bank.score(question())
-        with opened(built) as coordinator:
-            assert dict(coordinator.log.state.queries.items()) == {"bank-1": 1}
-
-
-class TestAnAnswerCannotBeDeniedOrChanged:
-    """A bank's proof holds offline, and no other answer passes for it."""
-
-    def test_the_proof_holds_and_a_flipped_bit_does_not(self, tmp_path: Path) -> None:
-        built = federation(tmp_path / "f", 3, training(1), banks=("bank-1",))
-        with opened(built) as coordinator:
-            train(built, coordinator)
-        verifier = AnswerVerifier.from_home(built.member("bank-1"))
-        with (
-            open_desk(built.coordinator, 1e3, 100) as desk,
-            serving(desk, Tls.from_home(built.coordinator)) as address,
-            BankClient(built.member("bank-1"), address, verifier) as bank,
-        ):
-            scored = bank.score(question())
-        assert verifier.verify(scored)
-        changed = replace(scored, signed=scored.signed[:-1] + bytes([scored.signed[-1] ^ 1]))
-        with pytest.raises(UnprovenAnswer):
-            verifier.verify(changed)
-        with opened(built) as coordinator:
-            assert coordinator.log.state.queries.get("bank-1") == 1
-
-
-def question() -> Any:
-    return new_query(TASK, {"income": 30.0, "sector": "trade"}, "loan-application", bytes(32))
