@@ -137,8 +137,7 @@ class Accounts:
         new, old = Cap(row["epsilon"], row["delta"]), self.account(row["unit"], row["dataset"]).cap
         if not (math.isfinite(new.epsilon) and new.epsilon > 0 and 0 < new.delta < 1):
             raise WalletRefused(
-                "wallet: a cap needs epsilon above 0 and delta between 0 and 1, "
-                f"not {new.epsilon} and {new.delta}"
+                f"wallet: a cap needs epsilon above 0 and delta between 0 and 1, not {new.epsilon} and {new.delta}"
             )
         if old is not None and (new.epsilon > old.epsilon or new.delta > old.delta):
             raise WalletRefused(
@@ -166,6 +165,4 @@ class Accounts:
 
 def _check_name(what: str, value: str) -> None:
     if not (isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and value.isprintable()):
-        raise WalletRefused(
-            f"wallet: {what} must be 1 to {_LONGEST_NAME} printable characters, not {value!r}"
-        )
+        raise WalletRefused(f"wallet: {what} must be 1 to {_LONGEST_NAME} printable characters, not {value!r}")

@@ -182,13 +182,9 @@ class BankClient:
         finally:
             stream.cancel()
         if sent:
-            raise ServiceUnreachable(
-                f"the score service ended with {len(sent)} questions unanswered; ask again"
-            )
+            raise ServiceUnreachable(f"the score service ended with {len(sent)} questions unanswered; ask again")
 
-    def _accept(
-        self, query: Query, message: pb.ScoreAnswer, release: pb.Release, latency_ms: float
-    ) -> ScoredAnswer:
+    def _accept(self, query: Query, message: pb.ScoreAnswer, release: pb.Release, latency_ms: float) -> ScoredAnswer:
         """What is said in the clear must be what is signed, and about this question."""
         signed = message.signed_answer
         scored = ScoredAnswer(query, signed, release.receipt, release.publish_statement, latency_ms)

@@ -46,9 +46,7 @@ def node_settings(context: Context, environment: Mapping[str, str] = os.environ)
     try:
         nodes = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise NodeUnknown(
-            f"{NODES_VARIABLE}={path}: cannot be read as a JSON list of nodes: {error}"
-        ) from error
+        raise NodeUnknown(f"{NODES_VARIABLE}={path}: cannot be read as a JSON list of nodes: {error}") from error
     number = given.get(_NUMBER)
     if not isinstance(nodes, list) or not isinstance(number, int) or not 0 <= number < len(nodes):
         raise NodeUnknown(f"{NODES_VARIABLE}={path}: is no JSON list with an entry for node {number}")

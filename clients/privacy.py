@@ -152,9 +152,7 @@ def noise_for(epsilon_target: float, delta: float, sampling_rate: float, steps: 
     if not (math.isfinite(epsilon_target) and epsilon_target > 0):
         raise PrivacyError(f"epsilon must be a positive number, not {epsilon_target}")
     if sampling_rate == 0 or steps == 0:
-        raise PrivacyError(
-            "a plan without samples or steps needs no noise: give a sampling rate and steps above 0"
-        )
+        raise PrivacyError("a plan without samples or steps needs no noise: give a sampling rate and steps above 0")
 
     def enough(sigma: float) -> bool:
         return epsilon(gaussian_rdp(sigma, sampling_rate, steps), delta) <= epsilon_target

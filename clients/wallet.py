@@ -172,9 +172,7 @@ class Wallet:
     def __enter__(self) -> Wallet:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
     @contextmanager
@@ -211,9 +209,7 @@ class Wallet:
         return seq
 
     def _catch_up(self) -> None:
-        for seq, body, digest in self._db.execute(
-            "SELECT * FROM rows WHERE seq > ? ORDER BY seq", (self._seq,)
-        ):
+        for seq, body, digest in self._db.execute("SELECT * FROM rows WHERE seq > ? ORDER BY seq", (self._seq,)):
             self._take_in(seq, body, digest)
 
     def _take_in(self, seq: int, body: str, digest: bytes) -> None:

@@ -80,11 +80,7 @@ def test_every_package_is_read() -> None:
 
 @pytest.mark.parametrize("rule", [wrong_way, flower_out_of_place], ids=lambda rule: str(rule.__name__))
 def test_every_file_keeps_to(rule: Callable[[str, str], list[str]]) -> None:
-    faults = [
-        fault
-        for path in SOURCES
-        for fault in rule(path.relative_to(ROOT).as_posix(), path.read_text("utf-8"))
-    ]
+    faults = [fault for path in SOURCES for fault in rule(path.relative_to(ROOT).as_posix(), path.read_text("utf-8"))]
     assert not faults, "\n".join(faults)
 
 

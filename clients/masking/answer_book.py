@@ -50,9 +50,7 @@ class AnswerBook:
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute(_SCHEMA)
         except sqlite3.DatabaseError as error:
-            raise MaskingError(
-                f"{path}: not an answer book ({error}); restore it, do not start a new one"
-            ) from None
+            raise MaskingError(f"{path}: not an answer book ({error}); restore it, do not start a new one") from None
 
     def close(self) -> None:
         """Closes the file."""
@@ -93,9 +91,7 @@ class AnswerBook:
                 )
                 return reply
             if row[0] != closed_set:
-                raise AlreadyAnswered(
-                    f"session {sid.hex()}: already answered for another set of contributions"
-                )
+                raise AlreadyAnswered(f"session {sid.hex()}: already answered for another set of contributions")
             kept: bytes = row[1]
             return kept
 

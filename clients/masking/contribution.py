@@ -196,13 +196,10 @@ def protect(
     peers = session.peers(me)
     seeds = [secrets.mask_seed(session, peer) for peer in peers]
     masked = _mask(session, me, values, self_seed, seeds)
-    pair_hashes = b"".join(
-        commit_pair_seed(session, me, peer, seed) for peer, seed in zip(peers, seeds, strict=True)
-    )
+    pair_hashes = b"".join(commit_pair_seed(session, me, peer, seed) for peer, seed in zip(peers, seeds, strict=True))
     pieces = split(self_seed, len(session.roster), session.threshold, random_bytes)
     shares = {
-        peer: _seal_share(session, me, peer, pieces[session.position(peer)], secrets, random_bytes)
-        for peer in peers
+        peer: _seal_share(session, me, peer, pieces[session.position(peer)], secrets, random_bytes) for peer in peers
     }
     header = Header(
         sid=session.sid,

@@ -97,13 +97,9 @@ def read_announcement(raw: bytes, cid: str, epoch: int, member: str, signing_key
     """
     fields = wire.decode(raw, _ANNOUNCEMENT, "epoch key")
     if (fields["cid"], fields["epoch"], fields["member"]) != (cid, epoch, member):
-        raise KeySetupRefused(
-            f"epoch key of {member}: it was announced for another consortium, epoch or member"
-        )
+        raise KeySetupRefused(f"epoch key of {member}: it was announced for another consortium, epoch or member")
     if len(fields["key"]) != EPOCH_KEY_BYTES:
-        raise KeySetupRefused(
-            f"epoch key of {member}: {len(fields['key'])} bytes, expected {EPOCH_KEY_BYTES}"
-        )
+        raise KeySetupRefused(f"epoch key of {member}: {len(fields['key'])} bytes, expected {EPOCH_KEY_BYTES}")
     signed = _announced(cid, epoch, member, fields["key"])
     _require_signature(signing_key, fields["signature"], signed, f"epoch key of {member}")
     return RosterEntry(member, signing_key, fields["key"])
@@ -173,9 +169,7 @@ def open_pair_secrets(
         try:
             secret = keys.open(fields["sealed"], transcript)
         except Exception as error:  # a bad tag, a short message or a bad KEM share: all mean the same
-            raise KeySetupRefused(
-                f"{what}: it does not open ({type(error).__name__}); ask for a new one"
-            ) from None
+            raise KeySetupRefused(f"{what}: it does not open ({type(error).__name__}); ask for a new one") from None
         secrets.add(entries[sender], secret)
 
 

@@ -50,14 +50,10 @@ class PairSecrets:
             KeySetupRefused: it is not 32 bytes, or this pair already has another secret.
         """
         if len(secret) != KEY_BYTES:
-            raise KeySetupRefused(
-                f"pair secret with {peer.member}: {len(secret)} bytes, expected {KEY_BYTES}"
-            )
+            raise KeySetupRefused(f"pair secret with {peer.member}: {len(secret)} bytes, expected {KEY_BYTES}")
         held = self._peers.get(peer.member)
         if held is not None and (held[0], bytes(held[1])) != (peer, secret):
-            raise KeySetupRefused(
-                f"pair secret with {peer.member}: this epoch already has another; start a new epoch"
-            )
+            raise KeySetupRefused(f"pair secret with {peer.member}: this epoch already has another; start a new epoch")
         self._peers[peer.member] = (peer, bytearray(secret))
 
     def require_roster(self, session: Session) -> None:
@@ -67,17 +63,13 @@ class PairSecrets:
             KeySetupRefused: another consortium or epoch, or a member's keys are missing or others.
         """
         if (session.cid, session.epoch) != (self.cid, self.epoch):
-            raise KeySetupRefused(
-                f"session: for epoch {session.epoch} of {session.cid}, keys are of {self.epoch}"
-            )
+            raise KeySetupRefused(f"session: for epoch {session.epoch} of {session.cid}, keys are of {self.epoch}")
         for entry in session.roster:
             held = self.me if entry.member == self.me.member else self._peers.get(entry.member, (None,))[0]
             if held is None:
                 raise KeySetupRefused(f"session: no pair secret with {entry.member}; set the epoch up again")
             if entry != held:
-                raise KeySetupRefused(
-                    f"session: the roster has other keys for {entry.member} than it announced"
-                )
+                raise KeySetupRefused(f"session: the roster has other keys for {entry.member} than it announced")
 
     def mask_seed(self, session: Session, peer: str) -> bytes:
         """The 32-byte seed of the mask with `peer`: for this session only, the same at both ends."""

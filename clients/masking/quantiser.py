@@ -99,7 +99,5 @@ class Quantiser:
         """
         limit = self.largest * self.cohort_size
         if len(total) and int(np.max(np.abs(total))) > limit:
-            raise ValueOutOfBounds(
-                f"sum: a value exceeds {limit}, more than {self.cohort_size} firms can send"
-            )
+            raise ValueOutOfBounds(f"sum: a value exceeds {limit}, more than {self.cohort_size} firms can send")
         return total.astype(np.float64) * self.step

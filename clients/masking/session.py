@@ -204,7 +204,5 @@ class Session:
             return
         for field in self.__dataclass_fields__:
             if getattr(self, field) != getattr(other, field):
-                raise SessionMismatch(
-                    f"session: {field} is not the one this firm took part in; start a new round"
-                )
+                raise SessionMismatch(f"session: {field} is not the one this firm took part in; start a new round")
         raise SessionMismatch("session: another session id")

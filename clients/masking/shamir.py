@@ -57,13 +57,9 @@ def split(secret: bytes, shares: int, threshold: int, random_bytes: RandomBytes)
         PlanRefused: not 1 <= threshold <= shares <= 255.
     """
     if not 1 <= threshold <= shares <= MAX_SHARES:
-        raise PlanRefused(
-            f"sharing: threshold {threshold} of {shares} shares, need 1 <= t <= n <= {MAX_SHARES}"
-        )
+        raise PlanRefused(f"sharing: threshold {threshold} of {shares} shares, need 1 <= t <= n <= {MAX_SHARES}")
     random_part = np.frombuffer(random_bytes(len(secret) * (threshold - 1)), dtype=np.uint8)
-    coefficients = np.vstack(
-        [random_part.reshape(threshold - 1, len(secret)), np.frombuffer(secret, dtype=np.uint8)]
-    )
+    coefficients = np.vstack([random_part.reshape(threshold - 1, len(secret)), np.frombuffer(secret, dtype=np.uint8)])
     points = np.arange(1, shares + 1, dtype=np.uint8)[:, None]
     values = np.zeros((shares, len(secret)), dtype=np.uint8)
     for coefficient in coefficients:  # Horner's rule over all points and all bytes at once

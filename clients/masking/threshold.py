@@ -36,8 +36,7 @@ def threshold_for(cohort_size: int, *, colluders: int, smallest_group: int) -> i
         raise PlanRefused(f"cohort: {cohort_size} firms, masking needs at least {FEWEST_FIRMS}")
     if colluders < 0 or smallest_group < SMALLEST_GROUP:
         raise PlanRefused(
-            f"policy: colluders {colluders} and smallest_group {smallest_group}, "
-            f"need at least 0 and {SMALLEST_GROUP}"
+            f"policy: colluders {colluders} and smallest_group {smallest_group}, need at least 0 and {SMALLEST_GROUP}"
         )
     if colluders + smallest_group > cohort_size:
         raise PlanRefused(
@@ -81,6 +80,4 @@ class GroupPolicy:
         """
         needed = self.threshold(cohort_size)
         if threshold < needed:
-            raise PlanRefused(
-                f"threshold: {threshold} of {cohort_size} firms, this firm's policy asks for {needed}"
-            )
+            raise PlanRefused(f"threshold: {threshold} of {cohort_size} firms, this firm's policy asks for {needed}")

@@ -112,9 +112,7 @@ def answer(
     """
     kept.session.require_same(session)
     if me != kept.me or me != secrets.me.member:
-        raise SessionMismatch(
-            f"session: it was entered as {kept.me} with keys of {secrets.me.member}, not as {me}"
-        )
+        raise SessionMismatch(f"session: it was entered as {kept.me} with keys of {secrets.me.member}, not as {me}")
     secrets.require_roster(session)
     _check_closed_set(session, me, headers, commits, kept)
     shares = {me: kept.own_share}
@@ -142,9 +140,7 @@ def _check_closed_set(
         odd = sorted(headers.keys() ^ commits.keys())
         raise HeaderMismatch(f"closed set: it and the ledger disagree on whether {odd[0]} contributed")
     if len(headers) < session.threshold:
-        raise TooFewContributions(
-            f"closed set: {len(headers)} contributions, the threshold is {session.threshold}"
-        )
+        raise TooFewContributions(f"closed set: {len(headers)} contributions, the threshold is {session.threshold}")
     for member, raw in headers.items():
         if hashlib.sha256(raw).digest() != commits[member]:
             raise HeaderMismatch(f"closed set: the header of {member} is not the one recorded on the ledger")
@@ -153,17 +149,13 @@ def _check_closed_set(
             raise HeaderMismatch(f"closed set: the header of {member} speaks for another session or member")
 
 
-def _open_share(
-    session: Session, me: str, sender: str, inbound: Mapping[str, bytes], secrets: PairSecrets
-) -> bytes:
+def _open_share(session: Session, me: str, sender: str, inbound: Mapping[str, bytes], secrets: PairSecrets) -> bytes:
     sealed = inbound.get(sender)
     if sealed is None:
         raise ShareRefused(f"share from {sender}: it is missing")
     key = secrets.share_key(session, sender, me)
     try:
-        share = AESGCM(key).decrypt(
-            sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], share_binding(session, sender, me)
-        )
+        share = AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], share_binding(session, sender, me))
     except (InvalidTag, ValueError):
         raise ShareRefused(
             f"share from {sender}: it does not open for {me}; it was changed or made for someone else"

@@ -98,9 +98,7 @@ def answer_query(query: Query, score: Score, release: Release, *, cid: str, bank
         raise BadAnswer(f"the scorer of {query.task} gave {score.pd} as a probability")
     pd_ppm = round(score.pd * PPM)
     hashes = release._asdict()
-    return Answer(
-        cid, bank, query.task, query.id, query.digest(), score.score, pd_ppm, score.reasons, ts=ts, **hashes
-    )
+    return Answer(cid, bank, query.task, query.id, query.digest(), score.score, pd_ppm, score.reasons, ts=ts, **hashes)
 
 
 def sign_answer(answer: Answer, issuer: str, key: SigningKey) -> bytes:

@@ -156,9 +156,7 @@ class AnswerVerifier:
         except ValueError as error:
             raise AnswerFileError(f"{path} or {key_path}: not text of the form expected ({error})") from error
         if key is None and len(trusted.logs) != 1:
-            raise AnswerFileError(
-                f"{path} names {len(trusted.logs)} logs; put the scorer's key into {key_path}"
-            )
+            raise AnswerFileError(f"{path} names {len(trusted.logs)} logs; put the scorer's key into {key_path}")
         return cls(trusted, PublicKey(key) if key is not None else trusted.logs[0].key)
 
     def verify(self, scored: ScoredAnswer) -> VerifiedAnswer:
@@ -188,9 +186,7 @@ class AnswerVerifier:
             raise UnprovenAnswer("the release proof beside the answer is not the one that the answer names")
         if hashes not in self._releases:
             try:
-                self._releases[hashes] = verify_receipt(
-                    scored.receipt, scored.publish_statement, self._policy
-                )
+                self._releases[hashes] = verify_receipt(scored.receipt, scored.publish_statement, self._policy)
             except LedgerError as error:
                 raise UnprovenAnswer(f"the release proof does not hold: {error}") from error
         verified = self._releases[hashes]

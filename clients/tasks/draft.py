@@ -194,7 +194,8 @@ def _edges(values: NDArray[np.float64]) -> list[float]:
             wanted = wanted[1:]  # nothing piles up at the smallest value: it needs no bin of its own
     gaps = np.diff([distinct[0], *wanted, distinct[-1]])
     near = np.minimum(gaps[:-1], np.where(gaps[1:] > 0, gaps[1:], gaps[:-1]))
-    rounded = {_round(edge, _step(gap), distinct[-1]) for edge, gap in zip(wanted, near, strict=True)}
+    seen = near > 1e-12 * max(abs(distinct[0]), abs(distinct[-1]), 1e-12)  # closer values are no different figures
+    rounded = {_round(edge, _step(gap), distinct[-1]) for edge, gap in zip(wanted[seen], near[seen], strict=True)}
     return sorted(edge for edge in rounded if edge > distinct[0])
 
 

@@ -73,10 +73,7 @@ def answer(client_app: ClientAppCallable, message: Message, context: Context) ->
     before = private_records(context.state)
     try:
         reply = client_app(message, context)
-        if (
-            not isinstance(reply, Message)
-            or reply.metadata.reply_to_message_id != message.metadata.message_id
-        ):
+        if not isinstance(reply, Message) or reply.metadata.reply_to_message_id != message.metadata.message_id:
             raise TypeError("a ClientApp must return Message(..., reply_to=message)")
     except Exception as error:
         context.state = before

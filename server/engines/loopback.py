@@ -115,9 +115,7 @@ class Loopback:
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
         )
-        public = key.public_key().public_bytes(
-            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-        )
+        public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
         _write_secret(self.node_key(number), private)
         self.node_key(number).with_suffix(".pub").write_bytes(public + b"\n")
 
@@ -133,9 +131,7 @@ def free_ports(count: int) -> list[int]:
 
 def toml(values: Mapping[str, bool | int | float | str]) -> str:
     """`values` as the lines of one TOML table."""
-    return "".join(
-        f"{json.dumps(key)} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items()
-    )
+    return "".join(f"{json.dumps(key)} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
 
 
 def node_config_text(values: Mapping[str, bool | int | float | str]) -> str:

@@ -52,9 +52,7 @@ class Processes:
     def __enter__(self) -> Processes:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.stop()
 
     def serve(self, name: str, command: Sequence[str | Path], **environment: str) -> None:
@@ -93,9 +91,7 @@ class Processes:
                 if child.process.poll() is not None:
                     raise EngineUnreachable(f"engine: {child.name} ended: {_last_words(child.log)}")
             if self._clock() > self._deadline_s:
-                raise EngineUnreachable(
-                    f"engine: the deadline passed while waiting for {what}: see {self._logs}"
-                )
+                raise EngineUnreachable(f"engine: the deadline passed while waiting for {what}: see {self._logs}")
             time.sleep(_POLL_S)
 
     def stop(self) -> None:

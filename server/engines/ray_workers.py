@@ -85,9 +85,7 @@ def _backend(client_app: ClientApp, workers: int | None) -> Iterator[Any]:
     except ImportError as error:
         raise EngineError("engine: Ray is not installed: pip install 'flwr[simulation]'") from error
     if ray.is_initialized():
-        raise EngineError(
-            "engine: Ray already runs in this process and would be stopped at the end: shut it down"
-        )
+        raise EngineError("engine: Ray already runs in this process and would be stopped at the end: shut it down")
     init_args: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
     folder = None
     if "RAY_ADDRESS" not in os.environ:

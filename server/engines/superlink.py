@@ -168,9 +168,7 @@ def _start_nodes(files: Loopback, processes: Processes, configs: Sequence[str]) 
 
 
 def _online(processes: Processes) -> int:
-    answer = _json(
-        processes.call("nodes", [_command("flwr"), "supernode", "ls", CONNECTION, "--format", "json"])
-    )
+    answer = _json(processes.call("nodes", [_command("flwr"), "supernode", "ls", CONNECTION, "--format", "json"]))
     return sum(node.get("status") == "online" for node in answer.get("nodes", []))
 
 
@@ -182,9 +180,7 @@ def _submit(files: Loopback, processes: Processes, project: Path, run_config: Ru
         command += ["-c", overrides]
     answer = _json(processes.call("submit", command))
     if not answer.get("success"):
-        raise EngineUnreachable(
-            f"engine: the SuperLink refused the run: {answer.get('error-message', answer)}"
-        )
+        raise EngineUnreachable(f"engine: the SuperLink refused the run: {answer.get('error-message', answer)}")
     return int(answer["run-id"])
 
 
@@ -211,9 +207,7 @@ def _require_completed(processes: Processes, run_id: int) -> None:
     command = [_command("flwr"), "ls", CONNECTION, "--run-id", str(run_id), "--format", "json"]
     (run,) = _json(processes.call("status", command)).get("runs", [{}])
     if run.get("status") != _COMPLETED:
-        raise RunFailed(
-            f"engine: run {run_id} is {run.get('status')}, not completed: {run.get('status-details', '')}"
-        )
+        raise RunFailed(f"engine: run {run_id} is {run.get('status')}, not completed: {run.get('status-details', '')}")
 
 
 def _answers(port: int) -> bool:
@@ -229,9 +223,7 @@ def _json(text: str) -> dict[str, Any]:
     try:
         answer = json.loads(text[text.index("{") :])
     except ValueError as error:
-        raise EngineUnreachable(
-            f"engine: Flower's command line answered without JSON: {text[:200]!r}"
-        ) from error
+        raise EngineUnreachable(f"engine: Flower's command line answered without JSON: {text[:200]!r}") from error
     if not isinstance(answer, dict):
         raise EngineUnreachable(f"engine: Flower's command line answered with something else: {text[:200]!r}")
     return answer

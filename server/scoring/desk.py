@@ -122,16 +122,12 @@ class Desk:
             published = self.scorers.get(query.task)
             if published is None:
                 known = ", ".join(sorted(self.scorers)) or "none"
-                raise Refused(
-                    grpc.StatusCode.NOT_FOUND, f"no released model for {query.task} (released: {known})"
-                )
+                raise Refused(grpc.StatusCode.NOT_FOUND, f"no released model for {query.task} (released: {known})")
             score = published.scorer.score(query.features)
             answer = answer_query(query, score, published.release, cid=self.cid, bank=bank, ts=self.now_ms())
             signed = sign_answer(answer, self.issuer, self.key)
             digest = hashlib.sha256(signed).digest()
-            await self.record(
-                QueryRecord(bank, query.purpose, query.subject_commitment, digest, published.model_hash)
-            )
+            await self.record(QueryRecord(bank, query.purpose, query.subject_commitment, digest, published.model_hash))
         except BadAnswer as error:  # the scorer is at fault, not the bank
             raise _failed(message.task) from error
         except ClientError as error:

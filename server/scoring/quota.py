@@ -30,9 +30,7 @@ class Quota:
     def __post_init__(self) -> None:
         """Raises ValueError when no question could ever pass."""
         if self.rate_per_s <= 0 or self.burst < 1:
-            raise ValueError(
-                f"a quota of {self.rate_per_s} a second with a burst of {self.burst} admits nobody"
-            )
+            raise ValueError(f"a quota of {self.rate_per_s} a second with a burst of {self.burst} admits nobody")
 
     def take(self, bank: str) -> None:
         """Count one question of `bank`.
@@ -46,7 +44,5 @@ class Quota:
         if tokens < 1:
             # The bucket stays as it is: knocking at a closed door does not keep it closed for longer.
             wait_s = (1 - tokens) / self.rate_per_s
-            raise OverQuota(
-                f"{bank} is over its {self.rate_per_s:g} questions a second; ask again in {wait_s:.2f} s"
-            )
+            raise OverQuota(f"{bank} is over its {self.rate_per_s:g} questions a second; ask again in {wait_s:.2f} s")
         self._buckets[bank] = (tokens - 1, now)

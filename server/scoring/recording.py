@@ -81,9 +81,7 @@ class GroupRecorder:
             try:
                 await asyncio.to_thread(self._write, [record for record, _ in group])
             except Exception as error:
-                problem = NotRecorded(
-                    f"the question could not be put on record ({error}); no answer is given"
-                )
+                problem = NotRecorded(f"the question could not be put on record ({error}); no answer is given")
                 problem.__cause__ = error
             for _, done in group:
                 if not done.done():  # its caller may have gone away

@@ -60,9 +60,7 @@ class Tls:
             try:
                 parts.append((home / name).read_bytes())
             except OSError as error:
-                raise CannotServe(
-                    f"{home / name}: {error.strerror}; have a certificate issued first"
-                ) from error
+                raise CannotServe(f"{home / name}: {error.strerror}; have a certificate issued first") from error
         return cls(*parts)
 
 
@@ -159,9 +157,7 @@ class ScoreServer:
         try:
             self.port: int = self._server.add_secure_port(f"{host}:{port}", credentials)
         except RuntimeError as error:
-            message = (
-                f"cannot serve on {host}:{port}: the address is taken, or tls.key and tls.crt do not fit"
-            )
+            message = f"cannot serve on {host}:{port}: the address is taken, or tls.key and tls.crt do not fit"
             raise CannotServe(message) from error
 
     async def start(self) -> None:

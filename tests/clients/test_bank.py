@@ -69,9 +69,7 @@ def test_many_come_in_order_and_a_bad_one_does_not_stop_the_rest(world: World, a
         results = list(bank.score_many(iter(asked)))
     assert [r.query for r in results] == asked
     declined = [r for r in results if isinstance(r, Declined)]
-    assert ["must be a number" in str(d.error) or "no released model" in str(d.error) for d in declined] == [
-        True
-    ] * 2
+    assert ["must be a number" in str(d.error) or "no released model" in str(d.error) for d in declined] == [True] * 2
     last = results[-1]
     assert isinstance(last, ScoredAnswer)
     assert last.receipt == world.published.receipt  # sent once, kept with every answer
@@ -111,9 +109,7 @@ def test_a_bank_suspended_on_an_open_connection_is_turned_away(world: World, add
             world.kinds["bank-1"] = "bank"
 
 
-def test_a_certificate_of_another_authority_is_turned_away(
-    world: World, address: str, tmp_path: Path
-) -> None:
+def test_a_certificate_of_another_authority_is_turned_away(world: World, address: str, tmp_path: Path) -> None:
     now = dt.datetime.now(dt.UTC)
     other = CertificateAuthority.create(tmp_path / "authority", CID, now)
     home = tmp_path / "bank-1"
@@ -192,9 +188,7 @@ def test_nobody_there_is_unreachable(world: World) -> None:
         ({"debt": 0.1, "shoe": 44.0}, "feature 'shoe' is not of task credit"),
     ],
 )
-def test_a_bad_feature_is_told_in_one_line(
-    world: World, address: str, features: dict[str, float], words: str
-) -> None:
+def test_a_bad_feature_is_told_in_one_line(world: World, address: str, features: dict[str, float], words: str) -> None:
     with BankClient(world.home("bank-1"), address) as bank, pytest.raises(BadQuestion, match=words) as error:
         bank.score(query(**features))
     assert error.value.exit_code == 2
@@ -211,9 +205,6 @@ def test_what_cannot_be_asked_is_said_before_asking(world: World, tmp_path: Path
 
 
 def test_the_bank_needs_nothing_of_what_serves() -> None:
-    code = (
-        "import json, sys, clients.bank;"
-        "print(json.dumps([m for m in sys.modules if m.split('.')[0] == 'server']))"
-    )
+    code = "import json, sys, clients.bank;print(json.dumps([m for m in sys.modules if m.split('.')[0] == 'server']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []

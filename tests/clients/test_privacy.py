@@ -68,9 +68,7 @@ def test_agrees_with_the_published_figure() -> None:
 
 @settings(deadline=None)
 @given(sigma=st.floats(0.3, 500), steps=st.integers(1, 200), delta=st.floats(1e-12, 0.1))
-def test_epsilon_is_opacus_conversion_and_above_the_second_opinion(
-    sigma: float, steps: int, delta: float
-) -> None:
+def test_epsilon_is_opacus_conversion_and_above_the_second_opinion(sigma: float, steps: int, delta: float) -> None:
     ours = epsilon(gaussian_rdp(sigma, 1.0, steps), delta)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -91,16 +89,12 @@ def test_paid_round_by_round_is_the_plan_to_the_digit(sigma: float, first: int, 
 
 
 @given(first=accounts, second=accounts, delta=st.floats(1e-10, 0.5))
-def test_more_spent_is_never_less_epsilon(
-    first: tuple[int, ...], second: tuple[int, ...], delta: float
-) -> None:
+def test_more_spent_is_never_less_epsilon(first: tuple[int, ...], second: tuple[int, ...], delta: float) -> None:
     assert epsilon(add([first, second]), delta) >= epsilon(first, delta)
 
 
 @given(target=st.floats(0.05, 20), delta=st.sampled_from([1e-7, 1e-5, 1e-3]), steps=st.integers(1, 100))
-def test_noise_keeps_the_plan_within_epsilon_and_not_much_less(
-    target: float, delta: float, steps: int
-) -> None:
+def test_noise_keeps_the_plan_within_epsilon_and_not_much_less(target: float, delta: float, steps: int) -> None:
     sigma = noise_for(target, delta, 1.0, steps)
     assert epsilon(gaussian_rdp(sigma, 1.0, steps), delta) <= target
     assert epsilon(gaussian_rdp(sigma * (1 - 1e-5), 1.0, steps), delta) > target

@@ -21,9 +21,7 @@ def _opened_groups(size: int, colluders: int, threshold: int, shown: list[frozen
     """
     honest = range(size - colluders)
     answers = {firm: shown[firm] for firm in honest if firm in shown[firm] and len(shown[firm]) >= threshold}
-    own_mask_off = {
-        firm for firm in honest if colluders + sum(firm in seen for seen in answers.values()) >= threshold
-    }
+    own_mask_off = {firm for firm in honest if colluders + sum(firm in seen for seen in answers.values()) >= threshold}
     neighbours: dict[int, set[int]] = {firm: set() for firm in honest}
     for one, other in combinations(honest, 2):
         opened = any(a in answers and b not in answers[a] for a, b in ((one, other), (other, one)))

@@ -184,9 +184,7 @@ def test_a_header_replayed_from_another_session_or_member(cohort: Cohort, asked:
         (asked.headers["firm-5"], asked.commits["firm-5"]),
     ):
         asked.headers["firm-4"], asked.commits["firm-4"] = raw, commit
-        with pytest.raises(
-            MaskingError, match=r"another session or member|not the one this firm took part in"
-        ):
+        with pytest.raises(MaskingError, match=r"another session or member|not the one this firm took part in"):
             answer(
                 asked.session,
                 ME,

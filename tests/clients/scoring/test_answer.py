@@ -28,9 +28,7 @@ queries = st.builds(
     st.binary(min_size=32, max_size=32),
 )
 reasons = st.builds(Reason, texts, texts, st.integers(-1000, 1000))
-scores = st.builds(
-    Score, st.integers(-(2**31), 2**31), st.floats(0, 1), st.lists(reasons, max_size=4).map(tuple)
-)
+scores = st.builds(Score, st.integers(-(2**31), 2**31), st.floats(0, 1), st.lists(reasons, max_size=4).map(tuple))
 
 
 @given(queries, scores)
@@ -88,9 +86,7 @@ def test_a_question_out_of_its_limits_is_not_made(change: dict[str, object], wor
 
 def _signed(pd: float = 0.25) -> bytes:
     score = Score(600, pd, (Reason("debt", "Debt", -10),))
-    return sign_answer(
-        answer_query(QUERY, score, RELEASE, cid="timber", bank="bank-1", ts=1), "coordinator", KEY
-    )
+    return sign_answer(answer_query(QUERY, score, RELEASE, cid="timber", bank="bank-1", ts=1), "coordinator", KEY)
 
 
 @pytest.mark.parametrize("pd", [-0.01, 1.01, float("nan"), float("inf")])

@@ -44,9 +44,7 @@ def test_an_answer_kept_in_a_file_verifies_later(world: World, scored: ScoredAns
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
 @given(place=st.integers(0, 2**20), bit=st.integers(0, 7))
-def test_any_flipped_bit_of_a_kept_answer_is_found(
-    world: World, scored: ScoredAnswer, place: int, bit: int
-) -> None:
+def test_any_flipped_bit_of_a_kept_answer_is_found(world: World, scored: ScoredAnswer, place: int, bit: int) -> None:
     raw = bytearray(scored.to_bytes())
     raw[place % len(raw)] ^= 1 << bit
     with pytest.raises(UnprovenAnswer) as error:
@@ -76,9 +74,7 @@ def _answered(world: World, statement: bytes, receipt: bytes, model: bytes = MOD
     """An honestly signed answer over any release proof: what a dishonest service can make."""
     asked = query()
     release = Release(model, hashlib.sha256(receipt).digest(), hashlib.sha256(statement).digest())
-    answer = answer_query(
-        asked, world.published.scorer.score(asked.features), release, cid=CID, bank="bank-1", ts=1
-    )
+    answer = answer_query(asked, world.published.scorer.score(asked.features), release, cid=CID, bank="bank-1", ts=1)
     signed = sign_answer(answer, "coordinator", world.coordinator)
     return ScoredAnswer(asked, signed, receipt, statement)
 

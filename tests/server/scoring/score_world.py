@@ -58,17 +58,13 @@ def publish(coordinator: SigningKey, **changes: object) -> bytes:
     return sign_statement(payload, issuer="coordinator", subject="credit", key=coordinator)
 
 
-def proof_of(
-    statement: bytes, log_key: SigningKey, witnesses: Mapping[str, SigningKey], cosigners: int = 4
-) -> bytes:
+def proof_of(statement: bytes, log_key: SigningKey, witnesses: Mapping[str, SigningKey], cosigners: int = 4) -> bytes:
     """A receipt for `statement` as entry 1 of two, cosigned by the first `cosigners` witnesses."""
     first = leaf_hash(b"genesis")
     checkpoint = Checkpoint(ORIGIN, 2, node_hash(first, leaf_hash(statement)))
     signed = SignedCheckpoint.parse(sign_checkpoint(checkpoint, log_key))
     lines = [
-        SignatureLine.parse(
-            cosign(signed.body, name=witness_name(ORIGIN, m), key=key, timestamp_s=1_700_000_000)
-        )
+        SignatureLine.parse(cosign(signed.body, name=witness_name(ORIGIN, m), key=key, timestamp_s=1_700_000_000))
         for m, key in list(witnesses.items())[:cosigners]
     ]
     return make_receipt(1, [first], signed.with_lines(lines), log_key)
@@ -93,9 +89,7 @@ class World:
         for member in ("coordinator", "bank-1", "bank-2", "firm-1"):
             request = request_certificate(self.home(member), member)
             issue = self.authority.issue_server if member == "coordinator" else self.authority.issue_member
-            install_certificate(
-                self.home(member), issue(request, member, now), self.authority.certificate_pem
-            )
+            install_certificate(self.home(member), issue(request, member, now), self.authority.certificate_pem)
         statement = publish(self.coordinator)
         receipt = proof_of(statement, self.coordinator, self.witnesses)
         self.published = PublishedScorer(ToyScorer(), MODEL, receipt, statement)

@@ -120,9 +120,7 @@ def test_a_scorer_that_fails_gives_no_score_and_no_details(world: World, score: 
     assert not world.records
 
 
-def test_a_service_that_shows_other_than_it_signed_is_caught(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_service_that_shows_other_than_it_signed_is_caught(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = Desk.answer
 
     async def lying(self: Desk, context: Any, message: pb.ScoreRequest) -> pb.ScoreAnswer:
