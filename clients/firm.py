@@ -190,13 +190,16 @@ _open: dict[str, Firm] = {}
 
 def open_firm(home: str | os.PathLike[str], make: Callable[[Path], Firm] = Firm) -> Firm:
     """The firm at `home`, opened once per process: to read its tables for every message costs more than training."""
-    key = os.path.realpath(home)
-    if key not in _open:
-        _open[key] = make(Path(key))
-    return _open[key]
+    asked = os.fspath(home)
+    if asked not in _open:
+        real = os.path.realpath(asked)
+        _open[asked] = _open[real] if real in _open else make(Path(real))
+        _open[real] = _open[asked]
+    return _open[asked]
 
 
 def close_firms() -> None:
     """Close every firm that this process has opened."""
-    while _open:
-        _open.popitem()[1].close()
+    for firm in set(_open.values()):
+        firm.close()
+    _open.clear()

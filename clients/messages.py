@@ -8,6 +8,7 @@ a firm, and that only where it speaks of the protocol and not of the firm's own 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from flwr.app import ConfigRecord, RecordDict
@@ -108,7 +109,13 @@ def unpack(content: RecordDict, schema: Mapping[str, type], what: str) -> dict[s
     if _REFUSED in record:
         fields = wire.decode(_as_bytes(record[_REFUSED]), {"code": str, "detail": str}, what)
         raise Refusal(fields["code"][:64], " ".join(fields["detail"].split())[:500])
-    return wire.decode(_as_bytes(record.get(_FIELD)), schema, what)
+    return dict(_decoded(_as_bytes(record.get(_FIELD)), tuple(schema.items()), what))
+
+
+@lru_cache(maxsize=2)
+def _decoded(raw: bytes, schema: tuple[tuple[str, type], ...], what: str) -> dict[str, Any]:
+    """A message's fields, to be copied; many simulated firms of one process are sent the same bytes."""
+    return wire.decode(raw, dict(schema), what)
 
 
 def _as_bytes(value: object) -> bytes:

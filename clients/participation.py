@@ -137,16 +137,31 @@ def _require_first(firm: Firm, offer: Offer) -> None:
 
 def _parent(offer: Offer, private: PrivateTask, request: Mapping[str, Any]) -> NDArray[np.float64]:
     """The model to train from, checked against the hash that the round names."""
-    digests = dict(request["digests"])
+    digests = request["digests"]
     # The digest of a model does not bind its files' names: with others, its average could pass for its parameters.
     if digests.keys() != _BESIDE or any(type(one) is not bytes or len(one) != 32 for one in digests.values()):
         raise Refusal("model", f"the files beside {_PARAMETERS} must be {' and '.join(sorted(_BESIDE))}")
-    digests[_PARAMETERS] = hashlib.sha256(request["parameters"]).digest()
-    if model_digest(digests) != offer.payload["parent_model"]:
+    if _hash_of(request["parameters"], tuple(sorted(digests.items()))) != offer.payload["parent_model"]:
         raise Refusal("model", "the model sent is not the round's parent model")
-    parameters = read_vector(request["parameters"], "model")
+    parameters = _read_parameters(request["parameters"])
     if parameters.shape != (private.task.architecture.size,) or not np.isfinite(parameters).all():
         raise Refusal("model", "the model sent does not fit the task")
+    return parameters
+
+
+# Many simulated firms of one process are sent the same bytes: these two are then done once.
+
+
+@lru_cache(maxsize=2)
+def _hash_of(raw: bytes, beside: tuple[tuple[str, bytes], ...]) -> bytes:
+    """The hash of the model whose parameters these are, beside files of these digests."""
+    return model_digest({**dict(beside), _PARAMETERS: hashlib.sha256(raw).digest()})
+
+
+@lru_cache(maxsize=2)
+def _read_parameters(raw: bytes) -> NDArray[np.float64]:
+    parameters = read_vector(raw, "model")
+    parameters.setflags(write=False)
     return parameters
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from clients.errors import ClientError
@@ -123,6 +124,7 @@ class Plan:
         """Largest coordinate of a firm's protected update: the box and the tail of its noise."""
         return self.box + TAIL_STDS * self.noise_std(cohort_size)
 
+    @lru_cache(maxsize=8)  # noqa: B019  # plans are small, and few are in use at a time
     def check_grid(self, cohort_size: int) -> None:
         """Refuse a grid too coarse for the noise.
 

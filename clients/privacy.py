@@ -14,6 +14,9 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from clients.errors import ClientError
 
 ORDERS: tuple[int, ...] = (*range(2, 65), 80, 96, 128, 192, 256, 512)
@@ -125,12 +128,17 @@ def epsilon(nano_rdp: NanoRdp, delta: float) -> float:
     _check_delta(delta)
     if not any(check_nano_rdp(nano_rdp)):
         return 0.0
-    log_delta = math.log(delta)
-    best = min(
-        nano / NANO - (log_delta + math.log(order)) / (order - 1) + math.log1p(-1 / order)
-        for nano, order in zip(nano_rdp, ORDERS, strict=True)
-    )
+    costs = np.array(nano_rdp, dtype=np.float64) / NANO
+    best = float((costs + _conversion(delta)).min())
     return max(best, 0.0)
+
+
+@lru_cache(maxsize=64)
+def _conversion(delta: float) -> NDArray[np.float64]:
+    """float64[orders]: what turns RDP at each order into epsilon at `delta`."""
+    orders = np.array(ORDERS, dtype=np.float64)
+    terms: NDArray[np.float64] = np.log1p(-1.0 / orders) - (math.log(delta) + np.log(orders)) / (orders - 1.0)
+    return terms
 
 
 def noise_for(epsilon_target: float, delta: float, sampling_rate: float, steps: int) -> float:

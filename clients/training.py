@@ -112,7 +112,7 @@ def _closed_form(
     if examples.one_each:
         norms = np.sqrt((slope**2).sum(axis=1)) * examples.row_norms
         weighted = slope * _factors(norms, clip)[:, None]
-        return np.asarray(examples.inputs.T @ weighted).T.ravel()
+        return np.asarray(examples.transposed @ weighted).T.ravel()
     averaging = average_within_units(examples.unit, examples.units)
     # [units, inputs] for each output; sparse where the inputs are, or many entities would fill the memory.
     means = [averaging @ sparse.diags_array(slope[:, k]).tocsr() @ examples.inputs for k in range(architecture.outputs)]

@@ -185,7 +185,9 @@ class Cohort:
     ) -> list[tuple[int, dict[str, Any]]]:
         names = {firm.node: member for member, firm in self._present.items()}
         silent = {node: names.get(node, f"node {node}") for node in requests}
-        messages = [Message(pack(request), node, kind, group_id=str(number)) for node, request in requests.items()]
+        packed = {id(request): request for request in requests.values()}  # most firms are sent the same
+        contents = {key: pack(request) for key, request in packed.items()}
+        messages = [Message(contents[id(one)], node, kind, group_id=str(number)) for node, one in requests.items()]
         out = []
         for reply in self._grid.send_and_receive(messages, timeout=float(self._timeout_s)):
             node = reply.metadata.src_node_id

@@ -119,10 +119,14 @@ class TrainingRound:
             "receipt": self._receipt(statement),
             "parameters": files[PARAMETERS],
             "digests": {name: hashlib.sha256(raw).digest() for name, raw in files.items() if name != PARAMETERS},
+            "sealed": {},
         }
         # A firm whose witness has not seen the round would refuse it, so it is not asked and not waited for.
         asked = [m for m in offer.cohort if self._record is None or self._record.follows(m)]
-        requests = {member: {**request, "sealed": self._cohort.sealed_for(member)} for member in asked}
+        requests = {}
+        for member in asked:
+            sealed = self._cohort.sealed_for(member)
+            requests[member] = {**request, "sealed": sealed} if sealed else request
         kept: dict[str, Contribution] = {}
         for member, reply in self._cohort.ask(TRAIN, requests, self._plan.number):
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -91,7 +92,7 @@ class Architecture:
     def linear(self) -> bool:
         return not self.hidden
 
-    @property
+    @cached_property
     def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
         """Name and shape of every tensor, in the order of the flat vector."""
         if self.linear:
@@ -102,7 +103,7 @@ class Architecture:
             out += [(f"layer{k}.weight", (fan_out, fan_in)), (f"layer{k}.bias", (fan_out,))]
         return tuple(out)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Length of the flat parameter vector."""
         return sum(int(np.prod(shape)) for _, shape in self.shapes)

@@ -45,6 +45,11 @@ class Examples:
         squares = self.inputs.multiply(self.inputs) if sparse.issparse(self.inputs) else self.inputs**2
         return np.sqrt(np.asarray(squares.sum(axis=1), dtype=np.float64).ravel())
 
+    @cached_property
+    def transposed(self) -> Any:
+        """float64[d, n], the inputs' columns as rows: a gradient is a product with it."""
+        return self.inputs.T.tocsr() if sparse.issparse(self.inputs) else self.inputs.T
+
     @property
     def one_each(self) -> bool:
         """Whether every unit has exactly one example."""
