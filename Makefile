@@ -29,7 +29,7 @@ demo: install
 	$(BIN)/artesian demo --out artesian-demo
 
 test: install-dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: install-dev
 	$(BIN)/ruff check .

@@ -109,6 +109,7 @@ class Consortium:
 
     def set_up_keys(self, epoch: int, names: Sequence[str] | None = None) -> None:
         names = names or self.names
+        self.epoch = epoch
         request = {"cid": CID, "task": "credit", "epoch": epoch}
         answers = {name: participation.hello(self.firms[name], request) for name in names}
         announced = {name: one["announcement"] for name, one in answers.items()}

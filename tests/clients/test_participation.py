@@ -20,7 +20,7 @@ from clients.masking.errors import KeySetupRefused, MaskingError, SessionReused
 from clients.messages import Refusal
 from clients.noise import RandomStream
 from clients.offer import read_offer
-from clients.plan import MICRO, PlanInvalid
+from clients.plan import MICRO, Plan, PlanInvalid
 from clients.privacy import NOTHING, ORDERS, PrivacyError, add, epsilon
 from clients.tasks.examples import Examples
 from clients.training import clipped_gradient_sum
@@ -47,8 +47,10 @@ def opened(world: Consortium) -> Iterator[Callable[..., bytes]]:
     """Opens rounds; they are given up when the test is over, so that the next test can open its own."""
     statements: list[bytes] = []
 
-    def open_one(*args: Any, **kwargs: Any) -> bytes:
-        statements.append(world.open_round(*args, **kwargs))
+    def open_one(plan: Plan, *args: Any, **kwargs: Any) -> bytes:
+        if plan.epoch == EPOCH + 2 and world.epoch < plan.epoch:
+            world.set_up_keys(plan.epoch)
+        statements.append(world.open_round(plan, *args, **kwargs))
         return statements[-1]
 
     yield open_one
@@ -210,14 +212,14 @@ def test_keys_of_fewer_firms_than_the_cohort(world: Consortium, opened: Callable
         world.set_up_keys(EPOCH + 2)
 
 
-# From here on the masking keys are those of the third epoch.
-
-
 def good_plan(**changes: Any) -> Any:
+    """A plan with the masking keys of the third epoch, which begins with the first such round."""
     return a_plan(**{"epoch": EPOCH + 2, **changes})
 
 
 def test_an_ended_epoch_stays_ended(world: Consortium, opened: Callable[..., bytes]) -> None:
+    if world.epoch == EPOCH:
+        world.set_up_keys(EPOCH + 2)
     statement = opened(a_plan(epoch=EPOCH))
     refuses(world.firms[LAST], world.request(LAST, statement), KeySetupRefused)
     with pytest.raises(KeySetupRefused, match="it has ended"):
