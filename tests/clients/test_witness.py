@@ -108,6 +108,18 @@ def test_a_longer_fork_is_refused_and_kept(made: Consortium) -> None:
     assert [kind for kind, _, _ in witness.evidence()] == ["fork"]
 
 
+def test_news_for_a_mirror_of_another_size_is_a_slip_and_no_fork(made: Consortium) -> None:
+    witness = made.witness("firm-0")
+    attest(made)
+    witness.follow(made.log)
+    attest(made)
+    size = made.log.size
+    with pytest.raises(WitnessRefusal, match="send exactly those"):
+        witness.advance(made.log.entries(0, size), made.log.checkpoint(), made.log.consistency(1, size))
+    assert witness.evidence() == []
+    witness.follow(made.log)
+
+
 def test_a_signed_entry_that_breaks_the_rules_is_evidence(made: Consortium) -> None:
     """A log that only appends is not enough: the witness replays the rules."""
     witness = made.witness("firm-0")
