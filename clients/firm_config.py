@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from clients.errors import ClientError
-from clients.tasks.spec import Slug, describe_validation
+from clients.tasks.spec import Slug
+from clients.toml_files import load_toml
 
 SIMULATION = "simulation"
 """The id of consortia that exist on one machine, for research."""
@@ -91,11 +91,4 @@ def load_firm_config(path: Path) -> FirmConfig:
     Raises:
         FirmConfigInvalid: missing, not TOML, or against the rules; one line says where.
     """
-    try:
-        return FirmConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise FirmConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FirmConfigInvalid(f"{path}: not valid TOML: {error}") from error
-    except ValidationError as error:
-        raise FirmConfigInvalid(f"{path}: {describe_validation(error)}") from error
+    return load_toml(path, FirmConfig, FirmConfigInvalid)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from clients.tasks.spec import describe_validation
+from clients.toml_files import load_toml
 from experiments.errors import ExperimentError
 from experiments.partition import Kind
 from server.training_config import TrainingConfig
@@ -67,11 +66,4 @@ def load_simulation_config(path: Path) -> SimulationConfig:
     Raises:
         SimulationConfigInvalid: missing, not TOML, or against the rules; one line says where.
     """
-    try:
-        return SimulationConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise SimulationConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SimulationConfigInvalid(f"{path}: not valid TOML: {error}") from error
-    except ValidationError as error:
-        raise SimulationConfigInvalid(f"{path}: {describe_validation(error)}") from error
+    return load_toml(path, SimulationConfig, SimulationConfigInvalid)

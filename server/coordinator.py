@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from clients.tasks.spec import Slug, TaskSpec, describe_validation, load_spec
+from clients.tasks.spec import Slug, TaskSpec, load_spec
+from clients.toml_files import load_toml
 from ledger.keys import SigningKey
 from ledger.log import Log
 from server.artifacts import ArtifactStore
@@ -53,14 +53,7 @@ def load_coordinator_config(path: Path) -> CoordinatorConfig:
     Raises:
         CoordinatorConfigInvalid: missing, not TOML, or against the rules; one line says where.
     """
-    try:
-        return CoordinatorConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise CoordinatorConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CoordinatorConfigInvalid(f"{path}: not valid TOML: {error}") from error
-    except ValidationError as error:
-        raise CoordinatorConfigInvalid(f"{path}: {describe_validation(error)}") from error
+    return load_toml(path, CoordinatorConfig, CoordinatorConfigInvalid)
 
 
 class Coordinator:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from clients.errors import ClientError
 from clients.tasks.spec_rules import check_spec
+from clients.toml_files import load_toml, validated
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
@@ -208,29 +208,9 @@ def load_spec(path: Path) -> TaskSpec:
     Raises:
         TaskSpecInvalid: the file is missing, is not TOML, or breaks a rule; one line says where.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TaskSpecInvalid(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TaskSpecInvalid(f"{path}: not valid TOML: {error}") from error
-    return parse_spec(document, str(path))
+    return load_toml(path, TaskSpec, TaskSpecInvalid)
 
 
 def parse_spec(document: dict[str, object], where: str) -> TaskSpec:
     """Build a task spec from parsed TOML; `where` names it in errors."""
-    try:
-        return TaskSpec.model_validate(document)
-    except ValidationError as error:
-        raise TaskSpecInvalid(f"{where}: {describe_validation(error)}") from error
-
-
-def describe_validation(error: ValidationError) -> str:
-    """The first violation of a pydantic model, in one line, with the key it is about."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "unknown key"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return " ".join(f"{key + ': ' if key else ''}{message}{more}".split())
+    return validated(document, TaskSpec, TaskSpecInvalid, where)

@@ -1,0 +1,45 @@
+"""TOML files read into pydantic models: whatever is wrong is one line that names the file and the key."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def load_toml(path: Path, model: type[M], refusal: type[Exception]) -> M:
+    """Read a TOML file as a `model`.
+
+    Raises:
+        refusal: the file is missing, is not TOML, or breaks a rule of the model; one line says where.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise refusal(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise refusal(f"{path}: not valid TOML: {error}") from error
+    return validated(document, model, refusal, str(path))
+
+
+def validated(document: Mapping[str, Any], model: type[M], refusal: type[Exception], where: str) -> M:
+    """A parsed document as a `model`; `where` names it in the `refusal`."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise refusal(f"{where}: {_first_violation(error)}") from error
+
+
+def _first_violation(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown key"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return " ".join(f"{key + ': ' if key else ''}{message}{more}".split())
