@@ -182,12 +182,14 @@ def ask_scores(
 ) -> list[dict[str, Any]]:
     """Start the score service, ask as the bank over gRPC, keep the answers, check the kept files offline."""
     from clients.bank import AnswerVerifier, BankClient, ScoredAnswer, commit_to_subject, new_query
+    from server.coordinator import write_json
     from server.coordinator_commands import open_desk
     from server.scoring.service import Tls, serving
 
     home = federation.member(_BANK)
     verifier = AnswerVerifier.from_home(home)
     (home / "answers").mkdir(exist_ok=True)
+    write_json(home / "applicant.json", applicants[0])  # for whoever goes on from here by hand
     kept = []
     with (
         open_desk(federation.coordinator, 500.0, 5000) as desk,

@@ -131,8 +131,8 @@ def _furnish(home: Path, firm: str, position: int, tasks: Sequence[FederatedTask
 
 
 def round_figure(count: int) -> int:
-    """A number of units as an operator would declare it: two leading digits, never under the true count by more."""
-    step = 10 ** max(len(str(count)) - 2, 0)
+    """A number of units as an operator would declare it: two leading digits, one under 100."""
+    step = max(10 ** (len(str(count)) - 2), 10 if count >= 10 else 5)
     return int(max(round(count / step) * step, 1))
 
 

@@ -77,6 +77,7 @@ def show_summary(summary: Mapping[str, Any], written: Sequence[str] = ()) -> Non
 _CREDIT = (
     ("federated", "auc_federated"),
     ("each firm alone, mean", "auc_local_mean"),
+    ("the same, tuned at each firm", "auc_local_tuned_mean"),
     ("each firm alone, worst", "auc_local_worst"),
     ("all data in one place", "auc_central"),
 )

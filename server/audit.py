@@ -40,6 +40,10 @@ class AuditMismatch(ServerError):
     exit_code = 1
 
 
+class NoArtifacts(ServerError):
+    """There is no store to recompute from; that says nothing about the rounds."""
+
+
 class NoSuchRound(ServerError):
     """The ledger has no such round."""
 

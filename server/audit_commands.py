@@ -27,7 +27,7 @@ Policy = Annotated[Path | None, typer.Option(help="The consortium's policy file.
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-@app.command("all", epilog="Example: artesian audit all --ledger mirror.sqlite --artifacts copy --policy policy.txt")
+@app.command("all", epilog="Example: artesian audit all --ledger mirror.db --artifacts copy --policy policy.txt")
 def every_round(
     home: Home = Path(),
     ledger: Ledger = None,
@@ -61,11 +61,14 @@ def one_round(
 
 def _audit(home: Path, ledger: Path | None, artifacts: Path | None, policy: Path | None, only: str = "") -> "Audit":
     from ledger.policy import Policy as Trusted
-    from server.audit import ARTIFACTS, POLICY, audit_copies, ledger_in
+    from server.audit import ARTIFACTS, POLICY, NoArtifacts, audit_copies, ledger_in
 
+    store = artifacts or home / ARTIFACTS
+    if not store.is_dir():
+        raise NoArtifacts(f"{store}: no such folder; give --artifacts with a copy of the coordinator's artifacts")
     given = policy or (home / POLICY if (home / POLICY).exists() else None)
     trusted = None if given is None else Trusted.parse(given.read_text("utf-8"))
-    return audit_copies(ledger or ledger_in(home), artifacts or home / ARTIFACTS, trusted, only)
+    return audit_copies(ledger or ledger_in(home), store, trusted, only)
 
 
 def _show(audit: "Audit", rounds: "tuple[RoundAudit, ...]", as_json: bool) -> None:

@@ -127,4 +127,8 @@ class TrainingConfig(_Part):
             return 1
         least = threshold_for(n, colluders=min(colluders, n - 2), smallest_group=self.aggregation.smallest_group)
         drop_outs = self.aggregation.drop_outs
+        if drop_outs is not None and drop_outs > n - least:
+            raise TrainingConfigInvalid(
+                f"aggregation.drop_outs: {drop_outs} of {n} firms; at most {n - least} may be missing"
+            )
         return max(least, n - (max(1, n // 8) if drop_outs is None else drop_outs))
