@@ -107,7 +107,7 @@ class Log:
             StoreError: no log there, or another sequencer is running on it.
             Damaged: names what is not as it was written.
         """
-        store = Store(location)
+        store = Store(location, existing=True)
         try:
             store.lock()
             meta = store.meta()

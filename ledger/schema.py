@@ -1,7 +1,7 @@
 """The tables of a stored log, and how a database of them is opened."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -51,18 +51,21 @@ EVIDENCE = sa.Table(
 )
 
 
-def open_engine(text: str, path: Path | None, *, read_only: bool) -> sa.Engine:
+Mode: TypeAlias = Literal["ro", "rw", "rwc"]
+"""Of a file: read only, also write, also create."""
+
+
+def open_engine(text: str, path: Path | None, mode: Mode) -> sa.Engine:
     """The database at `path` (SQLite), at the URL `text`, or in memory when both are empty."""
     if text and path is None:
         return sa.create_engine(text)
     if path is None:
         engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
     else:
-        mode = "ro" if read_only else "rwc"
         file = quote(path.absolute().as_posix())
         url = f"sqlite:///file:{file}?mode={mode}&uri=true"
         engine = sa.create_engine(url, connect_args={"timeout": 10})
-    sa.event.listen(engine, "connect", _on_connect_read_only if read_only else _on_connect)
+    sa.event.listen(engine, "connect", _on_connect_read_only if mode == "ro" else _on_connect)
     sa.event.listen(engine, "begin", _on_begin)
     return engine
 

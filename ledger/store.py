@@ -70,11 +70,14 @@ class Transaction:
 class Store:
     """The tables of one log, or of one witness's mirror of it."""
 
-    def __init__(self, location: str | os.PathLike[str] | None, *, read_only: bool = False) -> None:
+    def __init__(
+        self, location: str | os.PathLike[str] | None, *, existing: bool = False, read_only: bool = False
+    ) -> None:
         """Open the database.
 
         Args:
             location: a path (SQLite), an SQLAlchemy URL, or None for memory.
+            existing: refuse a path where there is no file, and make none.
             read_only: open an existing SQLite file without the right to change it.
 
         Raises:
@@ -85,9 +88,10 @@ class Store:
         self.name = text or "memory"
         self._lock_file: IO[str] | None = None
         self._lock_connection: sa.Connection | None = None
-        if read_only and self.path is not None and not self.path.is_file():
+        existing = existing or read_only
+        if existing and self.path is not None and not self.path.is_file():
             raise StoreError(f"{self.path}: there is no ledger here; give the path of its database")
-        self._engine = open_engine(text, self.path, read_only=read_only)
+        self._engine = open_engine(text, self.path, "ro" if read_only else "rw" if existing else "rwc")
 
     def create(self, meta: Mapping[str, str]) -> None:
         """Make the tables of a new log.

@@ -182,8 +182,18 @@ def test_create_and_open_say_what_is_wrong(path: Path, tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("this is no database " * 100)
     with pytest.raises(LedgerError, match=r"text\.db"):
         Log.open(tmp_path / "text.db", made.keys["coordinator"])
+    (tmp_path / "empty.db").touch()
     with pytest.raises(StoreError, match="not a ledger"):
-        Log.open(tmp_path / "none.db", made.keys["coordinator"])
+        Log.open(tmp_path / "empty.db", made.keys["coordinator"])
+
+
+def test_opening_what_is_not_there_leaves_nothing_behind(path: Path) -> None:
+    for missing in (path, path.parent / "no directory" / "ledger.db"):
+        with pytest.raises(StoreError, match="no ledger here") as refused:
+            Log.open(missing, key_of("coordinator"))
+        assert refused.value.exit_code == 2
+        assert len(str(refused.value).splitlines()) == 1
+        assert list(path.parent.iterdir()) == []
 
 
 def test_an_old_copy_is_refused(path: Path) -> None:
