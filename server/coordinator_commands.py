@@ -21,7 +21,7 @@ SIGNING_KEY = "signing.pem"
 
 @app.callback()
 def main() -> None:
-    """Found a consortium, run rounds, publish models, answer banks."""
+    """Answer banks' score questions."""
 
 
 @app.command(epilog="Example: artesian coordinator scores --home coordinator --host 0.0.0.0 --port 8443")
