@@ -19,6 +19,7 @@ from clients.tasks.scorecard import Reason, Score
 from clients.tasks.spec import TaskSpec
 
 SHOWN_REASONS = 6
+SHOWN_COLUMNS = 8
 _SHARE = 0.8  # of all points lost: principal reasons are never cut before they explain so much
 
 
@@ -62,7 +63,9 @@ class CreditScorer:
     def _encode(self, features: Mapping[str, Any]) -> NDArray[np.int32]:
         unknown = sorted(features.keys() - self._inputs.keys())
         if unknown:
-            raise FeaturesInvalid(f"features: {unknown[0]!r} is not a column of the task {self._spec.name!r}")
+            known = ", ".join([*self._inputs][:SHOWN_COLUMNS]) + (", …" if len(self._inputs) > SHOWN_COLUMNS else "")
+            what = f"features: {unknown[0]!r} is not a column of the task {self._spec.name!r}"
+            raise FeaturesInvalid(f"{what} (known: {known})")
         absent = [n for n, column in self._inputs.items() if n not in features and column.missing == "refused"]
         if absent:
             raise FeaturesInvalid(f"features: {absent[0]!r} is missing")
