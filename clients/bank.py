@@ -5,6 +5,7 @@ question, of a signed answer, and of its proof. None of what serves is imported 
 """
 
 import hashlib
+import math
 import os
 import socket
 import ssl
@@ -25,6 +26,7 @@ from clients.scoring.proof import AnswerVerifier as AnswerVerifier
 from clients.scoring.proof import ScoredAnswer as ScoredAnswer
 from clients.scoring.proof import UnprovenAnswer as UnprovenAnswer
 from clients.scoring.proof import VerifiedAnswer as VerifiedAnswer
+from clients.scoring.proof import check_can_keep as check_can_keep
 from clients.scoring.proof import verify_answer as verify_answer
 from clients.scoring.query import ID_BYTES, Query
 from clients.scoring.scores_pb2_grpc import ScoresStub
@@ -97,12 +99,12 @@ class BankClient:
         """Open a channel to `address` (HOST:PORT). It connects with the first question.
 
         Raises:
-            BadQuestion: the address or a file of `home` cannot be used.
+            BadQuestion: the address, the timeout or a file of `home` cannot be used.
         """
-        host, colon, port = address.rpartition(":")
-        if not colon or not port.isdecimal() or not host:
-            raise BadQuestion(f"address {address!r}: write it as HOST:PORT")
-        self._host, self._port, self._home = host.strip("[]"), int(port), home
+        if not 0 < timeout_s < math.inf:  # NaN is not, either
+            raise BadQuestion(f"a timeout of {timeout_s} s; give a number of seconds above 0")
+        self._host, self._port = _host_and_port(address)
+        self._home = home
         self._verifier = verifier
         self._timeout_s = timeout_s
         key, certificate, authority = (_read(home / name) for name in ("tls.key", "tls.crt", "ca.crt"))
@@ -245,6 +247,16 @@ def _error(code: grpc.StatusCode, message: str) -> ClientError:
 
 def _refusal(refusal: pb.Refusal) -> ClientError:
     return _error(_CODES.get(refusal.code, grpc.StatusCode.UNKNOWN), refusal.message)
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not host.strip("[]") or (":" in host and not bracketed) or not (port.isascii() and port.isdecimal()):
+        raise BadQuestion(f"address {address!r}: write it as HOST:PORT")
+    if len(port) > len("65535") or not 1 <= int(port) <= 65535:
+        raise BadQuestion(f"address {address!r}: the port must be from 1 to 65535")
+    return host.strip("[]"), int(port)
 
 
 def _read(path: Path) -> bytes:

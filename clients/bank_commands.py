@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from clients.bank import VerifiedAnswer
+    from clients.bank import AnswerFileError, ScoredAnswer, VerifiedAnswer
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +18,12 @@ app = typer.Typer(
 
 Home = Annotated[Path, typer.Option(envvar="ARTESIAN_HOME", help="The bank's home directory.")]
 Policy = Annotated[Path | None, typer.Option(help="The consortium's policy file. Default: policy.txt in the home.")]
+FEATURES_HELP = "JSON file: column names of the task spec (without the label) and their values, null for missing."
+SUBJECT_HELP = (
+    "Who is asked about. Only a salted hash leaves. The salt is shown, and must be kept with the file of --out: "
+    "without it nobody can show whom the answer is about."
+)
+OUT_HELP = "Keep the answer and its proof in this file, which must not exist yet. The salt of --subject is not in it."
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -27,29 +33,35 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 def score(
     home: Home,
     address: Annotated[str, typer.Option(help="The score service, HOST:PORT.")],
-    features: Annotated[Path, typer.Option(help="JSON file: feature names and their values, null for missing.")],
+    features: Annotated[Path, typer.Option(help=FEATURES_HELP)],
     task: Annotated[str, typer.Option(help="What is asked.")] = "credit",
     purpose: Annotated[str, typer.Option(help="Why, as a short slug. It goes on the ledger.")] = "loan-application",
-    subject: Annotated[
-        str, typer.Option(help="Who is asked about. Only a salted hash leaves; the salt is shown.")
-    ] = "",
-    out: Annotated[Path | None, typer.Option(help="Keep the answer and its proof in this file.")] = None,
+    subject: Annotated[str, typer.Option(help=SUBJECT_HELP)] = "",
+    out: Annotated[Path | None, typer.Option(help=OUT_HELP)] = None,
     policy: Policy = None,
-    timeout_s: Annotated[float, typer.Option(help="Longest wait for the answer, seconds.")] = 10.0,
+    timeout_s: Annotated[float, typer.Option(help="Longest wait for the answer, seconds.", min=0.001)] = 10.0,
     as_json: Json = False,
 ) -> None:
     """Ask for one score. The answer is checked in full before it is shown."""
-    from clients.bank import SALT_BYTES, AnswerVerifier, BankClient, commit_to_subject, new_query
+    from clients.bank import SALT_BYTES, AnswerVerifier, BankClient, check_can_keep, commit_to_subject, new_query
 
+    if out is not None:
+        check_can_keep(out)  # what is asked goes on the ledger and counts: not for an answer that would be lost
     salt = os.urandom(SALT_BYTES)
     query = new_query(task, _features(features), purpose, commit_to_subject(subject, salt))
     verifier = AnswerVerifier.from_home(home, policy)
     with BankClient(home, address, verifier, timeout_s) as bank:
         scored = bank.score(query)
-    if out is not None:
-        scored.save(out)
-    document = _document(verifier.verify(scored))
-    _show(document | {"latency_ms": scored.latency_ms, "subject_salt": salt.hex()}, as_json)
+    document = _document(verifier.verify(scored)) | {"latency_ms": scored.latency_ms, "subject_salt": salt.hex()}
+    unkept = None if out is None else _keep(scored, out)
+    if unkept is None:
+        _show(document, as_json)
+    elif as_json:
+        _show(document | {"ok": False, "problem": str(unkept)}, as_json)
+        raise typer.Exit(unkept.exit_code)
+    else:
+        _show(document, as_json)
+        raise unkept
 
 
 @app.command(epilog="Example: artesian bank verify answer.cbor --policy policy.txt")
@@ -66,6 +78,17 @@ def verify(
 
     verifier = AnswerVerifier.from_home(home, policy)
     _show(_document(verifier.verify(ScoredAnswer.load(answer))), as_json)
+
+
+def _keep(scored: "ScoredAnswer", out: Path) -> "AnswerFileError | None":
+    """Save an answer; an error is given back, so that the answer, once asked for, is shown all the same."""
+    from clients.bank import AnswerFileError
+
+    try:
+        scored.save(out)
+    except AnswerFileError as error:
+        return error
+    return None
 
 
 def _features(path: Path) -> dict[str, float | str | None]:

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +35,37 @@ class AnswerFileError(ClientError):
     """A file that checking needs cannot be read, or an answer cannot be kept."""
 
     exit_code = 2
+
+
+def check_can_keep(path: Path) -> None:
+    """Check before asking that an answer could be kept in `path`; leaves nothing behind.
+
+    Raises:
+        AnswerFileError: the file exists, or nothing can be written into its folder.
+    """
+    if os.path.lexists(path):
+        raise AnswerFileError(f"{path}: exists already, and a kept answer is never overwritten; name another file")
+    try:
+        with _beside(path):
+            pass
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[tuple[int, str]]:
+    """A new temporary file (descriptor, name; mode 0600) in the folder of `path`; gone afterwards unless renamed."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        yield descriptor, name
+    finally:
+        os.close(descriptor)
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def _cannot_write(path: Path, error: OSError) -> AnswerFileError:
+    return AnswerFileError(f"{path}: cannot write the answer: {error.strerror}")
 
 
 @dataclass(frozen=True)
@@ -95,20 +128,22 @@ class ScoredAnswer:
         raise UnprovenAnswer("not a saved answer: version, query, signed, receipt and statement are expected")
 
     def save(self, path: Path) -> None:
-        """Write to `path` with mode 0600: it holds an applicant's features.
+        """Write to `path` with mode 0600: it holds an applicant's features. What is there is never overwritten.
 
         Raises:
-            AnswerFileError: the file cannot be written.
+            AnswerFileError: the file exists or cannot be written.
         """
         try:
-            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(self.to_bytes())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
+            with _beside(path) as (descriptor, name):
+                with os.fdopen(descriptor, "wb", closefd=False) as file:
+                    file.write(self.to_bytes())
+                    file.flush()
+                    os.fsync(descriptor)
+                # Taking the name first, and only if it is free, keeps the rename from replacing another's file.
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+                os.replace(name, path)
         except OSError as error:
-            raise AnswerFileError(f"{path}: cannot write the answer: {error.strerror}") from error
+            raise _cannot_write(path, error) from error
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -188,7 +189,7 @@ def test_nobody_there_is_unreachable(world: World) -> None:
         ({"debt": 0.1, "shoe": 44.0}, "feature 'shoe' is not of task credit"),
     ],
 )
-def test_a_bad_feature_is_told_in_one_line(world: World, address: str, features: dict[str, float], words: str) -> None:
+def test_a_bad_feature_is_told_in_one_line(world: World, address: str, features: dict[str, Any], words: str) -> None:
     with BankClient(world.home("bank-1"), address) as bank, pytest.raises(BadQuestion, match=words) as error:
         bank.score(query(**features))
     assert error.value.exit_code == 2
@@ -196,8 +197,17 @@ def test_a_bad_feature_is_told_in_one_line(world: World, address: str, features:
 
 
 def test_what_cannot_be_asked_is_said_before_asking(world: World, tmp_path: Path) -> None:
-    with pytest.raises(BadQuestion, match="HOST:PORT"):
-        BankClient(world.home("bank-1"), "localhost")
+    for address in ("localhost", "localhost:", ":8443", "[::1]", "::1", "[]:8443", "localhost:http", "localhost:-1"):
+        with pytest.raises(BadQuestion, match="HOST:PORT"):
+            BankClient(world.home("bank-1"), address)
+    for port in ("0", "65536", "9" * 5000):
+        with pytest.raises(BadQuestion, match="from 1 to 65535"):
+            BankClient(world.home("bank-1"), f"localhost:{port}")
+    for address in ("localhost:1", "localhost:65535", "[::1]:8443"):
+        BankClient(world.home("bank-1"), address).close()
+    for timeout_s in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(BadQuestion, match="above 0"):
+            BankClient(world.home("bank-1"), "localhost:1", timeout_s=timeout_s)
     with pytest.raises(BadQuestion, match=r"tls\.key: No such file"):
         BankClient(tmp_path, "localhost:1")
     with pytest.raises(BadQuestion, match="random"):

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "server" / "scoring"))
 
 from score_world import CID, MODEL, World, proof_of, publish, query
 
-from clients.bank import AnswerFileError, AnswerVerifier, BankClient, ScoredAnswer, UnprovenAnswer
+from clients.bank import AnswerFileError, AnswerVerifier, BankClient, ScoredAnswer, UnprovenAnswer, check_can_keep
 from clients.scoring.answer import Release, answer_query, sign_answer
 from ledger.keys import SigningKey
 
@@ -40,6 +40,21 @@ def test_an_answer_kept_in_a_file_verifies_later(world: World, scored: ScoredAns
     with pytest.raises(AnswerFileError, match="No such file") as error:
         ScoredAnswer.load(tmp_path / "nowhere.cbor")
     assert error.value.exit_code == 2
+
+
+def test_a_kept_answer_is_never_overwritten_and_no_scraps_stay(scored: ScoredAnswer, tmp_path: Path) -> None:
+    path = tmp_path / "answer.cbor"
+    check_can_keep(path)
+    assert list(tmp_path.iterdir()) == []
+    path.write_bytes(b"a proof of last year")
+    with pytest.raises(AnswerFileError, match="never overwritten"):
+        check_can_keep(path)
+    with pytest.raises(AnswerFileError, match="File exists"):
+        scored.save(path)
+    assert path.read_bytes() == b"a proof of last year"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(AnswerFileError, match="No such file"):
+        check_can_keep(tmp_path / "nowhere" / "answer.cbor")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)

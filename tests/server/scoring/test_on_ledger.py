@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from score_world import MODEL, ORIGIN, World, query
 
 from artesian import app
-from clients.bank import AnswerVerifier, BankClient, ServiceUnreachable
+from clients.bank import AnswerFileError, AnswerVerifier, BankClient, ScoredAnswer, ServiceUnreachable
 from ledger.checkpoint import SignedCheckpoint, cosign, witness_name
 from ledger.genesis import Founder, genesis_statements, record
 from ledger.keys import SigningKey
@@ -139,6 +139,43 @@ def test_a_bank_asks_and_verifies_on_the_command_line(world: World, tmp_path: Pa
     changed = run("verify", kept, "--policy", home / "policy.txt")
     assert (changed.exit_code, changed.stderr.count("\n")) == (1, 1)
     assert run("verify", kept, "--home", tmp_path).exit_code == 2  # no policy there
+
+
+def test_nothing_is_asked_for_an_answer_that_could_not_be_kept(world: World, tmp_path: Path, monkeypatch: Any) -> None:
+    home, features, kept = world.home("bank-1"), tmp_path / "f.json", tmp_path / "answer.cbor"
+    features.write_text('{"debt": 0.25}')
+    kept.write_bytes(b"an older proof")
+    with world.service() as address:
+        ask = ["score", "--home", home, "--features", features, "--address", address]
+        for out, words in ((kept, "never overwritten"), (tmp_path / "nowhere" / "a.cbor", "No such file")):
+            refused = run(*ask, "--out", out)
+            assert (refused.exit_code, refused.stdout, words in refused.stderr) == (2, "", True), refused.stderr
+            assert refused.stderr.count("\n") == 1
+        assert (world.records, kept.read_bytes()) == ([], b"an older proof")
+
+        def full(*_: object) -> None:
+            raise AnswerFileError("the disk is full")
+
+        monkeypatch.setattr(ScoredAnswer, "save", full)
+        shown = run(*ask, "--out", tmp_path / "new.cbor")
+        assert (shown.exit_code, "credit score 550" in shown.stdout, shown.stderr) == (2, True, "the disk is full\n")
+        as_json = run(*ask, "--out", tmp_path / "new.cbor", "--json")
+        document = json.loads(as_json.stdout)
+        assert (as_json.exit_code, document["ok"], document["score"]) == (2, False, 550)
+        assert document["problem"] == "the disk is full"
+        assert len(bytes.fromhex(document["subject_salt"])) == 32
+        assert len(world.records) == 2
+
+
+def test_wrong_options_are_one_line(world: World, tmp_path: Path) -> None:
+    features = tmp_path / "f.json"
+    features.write_text('{"debt": 0.25}')
+    ask = ["score", "--home", world.home("bank-1"), "--features", features]
+    for address, timeout_s in (
+        ("localhost", 1), ("localhost:0", 1), ("localhost:65536", 1), ("localhost:1", 0), ("localhost:1", "nan"),
+    ):  # fmt: skip
+        wrong = run(*ask, "--address", address, "--timeout-s", timeout_s)
+        assert (wrong.exit_code, wrong.stdout, wrong.stderr.count("\n")) == (2, "", 1), wrong.stderr
 
 
 PROGRAM = """
