@@ -15,6 +15,7 @@ from ledger.encoding import EncodingError, Value, decode, decode_item, encode
 from ledger.errors import LedgerError
 from ledger.keys import BadSignature, PublicKey, SigningKey
 from ledger.merkle import HASH_BYTES, leaf_hash, verify_inclusion
+from ledger.note import Vkey
 from ledger.policy import Policy
 from ledger.statement import ALG_EDDSA, COSE_SIGN1_TAG, Statement, decode_statement
 
@@ -124,6 +125,7 @@ def verify_receipt(receipt: bytes, statement: bytes, policy: Policy) -> Verified
     log = policy.log_named(checkpoint.origin)
     if log is None:
         raise ReceiptError(f"the policy does not know the log {checkpoint.origin!r}")
+    _refuse_strangers(bundle.checkpoint, log, policy)
     size, index, path = _verify_cose(bundle.cose, checkpoint.root, log.key)
     if size != checkpoint.size or index != bundle.index:
         raise ReceiptError(
@@ -132,6 +134,17 @@ def verify_receipt(receipt: bytes, statement: bytes, policy: Policy) -> Verified
     verify_inclusion(leaf_hash(statement), index, size, path, checkpoint.root)
     words = _in_words(decoded, checkpoint, index, cosigners, len(policy.witnesses))
     return VerifiedReceipt(index, size, checkpoint.root, checkpoint.origin, tuple(cosigners), decoded, words)
+
+
+def _refuse_strangers(note: str, log: Vkey, policy: Policy) -> None:
+    """A signed note may carry signatures by unknown keys (C2SP); nothing vouches for those, so a receipt may not."""
+    known = [log, *policy.witnesses.values()]
+    for line in SignedCheckpoint.parse(note).lines:
+        if not any(line.is_by(vkey) for vkey in known):
+            raise ReceiptError(
+                f"the receipt's checkpoint has a signature by an unknown key, {line.name!r} with id "
+                f"{line.key_id.hex()}; use the policy of the receipt's time or ask for a new receipt"
+            )
 
 
 def _verify_cose(cose: bytes, root: bytes, key: PublicKey) -> tuple[int, int, list[bytes]]:
