@@ -17,7 +17,11 @@ LEDGER_FILE = "ledger.db"
 MIRROR_FILE = "mirror.db"
 POLICY_FILE = "policy.txt"
 
-app = typer.Typer(no_args_is_help=True, help="Check receipts, audit a ledger, list its entries.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Check receipts, audit a ledger, list its entries.",
+    epilog="Example: artesian ledger audit --home coordinator",
+)
 
 Home = Annotated[
     Path | None,
@@ -36,7 +40,7 @@ class UsageError(LedgerError):
     exit_code = 2
 
 
-@app.command()
+@app.command(epilog="Example: artesian ledger verify receipt.cbor --statement statement.cbor --policy policy.txt")
 def verify(
     receipt: Annotated[Path, typer.Argument(help="The receipt's file.")],
     statement: Annotated[Path, typer.Option("--statement", help="The signed statement's file.")],
@@ -60,7 +64,7 @@ def verify(
         _print(facts, ["The receipt holds.", *proved.words], as_json)
 
 
-@app.command()
+@app.command(epilog="Example: artesian ledger audit --db firm-1/mirror.db --policy policy.txt")
 def audit(home: Home = None, db: Database = None, policy: PolicyFile = None, as_json: AsJson = False) -> None:
     """Re-check a whole ledger: hashes, signatures, rules, checkpoints, quorum."""
     from ledger.audit import audit as run_audit
@@ -79,7 +83,7 @@ def audit(home: Home = None, db: Database = None, policy: PolicyFile = None, as_
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog="Example: artesian ledger show --home coordinator --last 10")
 def show(
     home: Home = None,
     db: Database = None,
@@ -114,7 +118,7 @@ def show(
         _print(facts, words, as_json)
 
 
-@app.command()
+@app.command(epilog="Example: artesian ledger policy --home coordinator")
 def policy(home: Home = None, db: Database = None) -> None:
     """Print the trust policy of the present members, for those who verify offline.
 

@@ -111,6 +111,13 @@ def test_usage(tmp_path: Path) -> None:
         assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", [[], ["verify"], ["audit"], ["show"], ["policy"]])
+def test_every_help_ends_with_an_example(command: list[str]) -> None:
+    code, out, _ = run(*command, "--help")
+    assert code == 0
+    assert " ".join(["Example: artesian ledger", *command]) in out
+
+
 def test_text_of_others_is_shown_not_obeyed(tmp_path: Path) -> None:
     made = Consortium(firms=3, location=tmp_path / "ledger.db")
     payload = made.payload("attest", subject="s", artifact=made.hash())
