@@ -1,10 +1,15 @@
 """The tables of a stored log, and how a database of them is opened."""
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
 
 import sqlalchemy as sa
+
+from ledger.errors import StoreError
 
 metadata = sa.MetaData()
 META = sa.Table(
@@ -61,13 +66,46 @@ def open_engine(text: str, path: Path | None, mode: Mode) -> sa.Engine:
         return sa.create_engine(text)
     if path is None:
         engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
+    elif mode == "ro":
+        engine = sa.create_engine("sqlite://", creator=lambda: _connect_reader(path), poolclass=sa.pool.NullPool)
     else:
-        file = quote(path.absolute().as_posix())
-        url = f"sqlite:///file:{file}?mode={mode}&uri=true"
+        url = f"sqlite:///file:{quote(path.absolute().as_posix())}?mode={mode}&uri=true"
         engine = sa.create_engine(url, connect_args={"timeout": 10})
     sa.event.listen(engine, "connect", _on_connect_read_only if mode == "ro" else _on_connect)
     sa.event.listen(engine, "begin", _on_begin)
     return engine
+
+
+@contextmanager
+def undisturbed(path: Path | None) -> Iterator[None]:
+    """A span in which `path`, read without locks when no process had it open, must not be written.
+
+    Raises:
+        StoreError: it was, so that what was read may be half old and half new.
+    """
+    before = path and _unopened_since(path)
+    try:
+        yield
+    finally:
+        if path and before is not None and path.stat().st_mtime_ns != before:
+            raise StoreError(f"{path}: another process wrote to it meanwhile; read it again") from None
+
+
+def _unopened_since(path: Path) -> int | None:
+    """When an SQLite file was last written, in ns since the epoch, if no process has it open for writing, else None.
+
+    In WAL mode there is a `-wal` file beside the database from its first opening to its last closing.
+    """
+    file = path.resolve()
+    return None if file.with_name(file.name + "-wal").exists() else file.stat().st_mtime_ns
+
+
+def _connect_reader(path: Path) -> sqlite3.Connection:
+    # `immutable` keeps SQLite from making files of its own beside the database, which may be in a place that
+    # cannot be written to. It also skips all locks, so it is only for a file that nobody is writing.
+    immutable = "" if _unopened_since(path) is None else "&immutable=1"
+    url = f"file:{quote(path.resolve().as_posix())}?mode=ro{immutable}"
+    return sqlite3.connect(url, uri=True, timeout=10, check_same_thread=False)
 
 
 def _on_connect_read_only(connection: Any, _record: Any) -> None:

@@ -16,7 +16,17 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 from ledger.errors import Conflict, Damaged, StoreError
 from ledger.merkle import Node
-from ledger.schema import CHECKPOINTS, COSIGNATURES, ENTRIES, EVIDENCE, META, NODES, metadata, open_engine
+from ledger.schema import (
+    CHECKPOINTS,
+    COSIGNATURES,
+    ENTRIES,
+    EVIDENCE,
+    META,
+    NODES,
+    metadata,
+    open_engine,
+    undisturbed,
+)
 
 SCHEMA_VERSION = "1"
 _ADVISORY_LOCK = 0x41525445
@@ -88,7 +98,7 @@ class Store:
         self.name = text or "memory"
         self._lock_file: IO[str] | None = None
         self._lock_connection: sa.Connection | None = None
-        existing = existing or read_only
+        self._unlocked, existing = self.path if read_only else None, existing or read_only
         if existing and self.path is not None and not self.path.is_file():
             raise StoreError(f"{self.path}: there is no ledger here; give the path of its database")
         self._engine = open_engine(text, self.path, "ro" if read_only else "rw" if existing else "rwc")
@@ -138,7 +148,7 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A consistent view."""
-        with self._errors(), self._engine.connect() as connection:
+        with undisturbed(self._unlocked), self._errors(), self._engine.connect() as connection:
             yield connection
 
     def lock(self) -> None:
