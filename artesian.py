@@ -42,7 +42,7 @@ _EXPERIMENTS = "experiments.commands"
 PLACES: Mapping[str, Place] = {
     "firm": Place("clients.firm_commands", "Check a table, see what privacy is spent, see where the firm stands."),
     "bank": Place("clients.bank_commands", "Ask for credit scores, and check the answers offline."),
-    "coordinator": Place("server.coordinator_commands", "Run a consortium: answer banks' questions."),
+    "coordinator": Place("server.coordinator_commands", "Answer banks' score questions."),
     "ledger": Place("ledger.commands", "Check receipts, audit a ledger, list its entries."),
     "audit": Place("server.audit_commands", "Recompute recorded rounds from the ledger and the store, bit for bit."),
     "task": Place("clients.task_commands", "Draft a task spec from a table, or show one."),
