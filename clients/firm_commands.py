@@ -35,7 +35,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check a table against a task spec, before anything is spent: every violation by column and row."""
-    from clients.data import TableInvalid, read_table
+    from clients.data import TableInvalid, Violation, read_table
     from clients.tasks.spec import load_spec
     from clients.tasks.task import task_for
 
@@ -45,13 +45,19 @@ def check(
     except TableInvalid as error:
         _show_violations(error, as_json)
         raise typer.Exit(error.exit_code) from None
+    units = task.examples(table).units
+    if not units and task.spec.series is not None:
+        days = task.spec.privacy.block_days
+        problem = f"no series has {days} days in a row that make up one block; give a longer history"
+        _show_violations(TableInvalid(str(data), (Violation(task.spec.series.date, None, problem),), 1), as_json)
+        raise typer.Exit(TableInvalid.exit_code)
     facts = {
         "ok": True,
         "task": task.spec.name,
         "spec_sha256": task.spec.hash.hex(),
         "rows": table.rows,
         "privacy_unit": task.spec.privacy.words(task.spec.series),
-        "units": task.examples(table).units,
+        "units": units,
         **_outcomes(task, table),
     }
     if as_json:

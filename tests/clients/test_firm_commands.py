@@ -29,6 +29,16 @@ def snapshot(directory: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
+def test_series_too_short_for_one_unit_do_not_fit(tmp_path: Path) -> None:
+    lines = gzip.decompress((ROOT / "datasets/stores.csv.gz").read_bytes()).decode().splitlines()
+    short = tmp_path / "short.csv"
+    short.write_text("\n".join(lines[:10]) + "\n")
+    result = run("check", "--spec", ROOT / "configs/tasks/stores.toml", "--data", short)
+    assert result.exit_code == 2
+    assert "no series has 56 days" in result.stderr
+    assert result.stdout == ""
+
+
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     path = tmp_path / "loans.csv"
