@@ -117,7 +117,6 @@ def _units(prepared: Prepared) -> dict[str, int]:
 
 def _terms(config: SimulationConfig) -> Terms:
     """Simulated firms agree to what the simulation asks: that is its purpose; deployed firms have their own limits."""
-    masked = config.aggregation.kind == "masked"
     limits = {
         "min_cohort": 3,
         "colluders": min(1, config.privacy.colluders if config.privacy.colluders is not None else 1),
@@ -128,8 +127,6 @@ def _terms(config: SimulationConfig) -> Terms:
         "epsilon": config.privacy.epsilon or 1.0,
         "delta": config.privacy.delta,
     }
-    if config.partition.firms < 3 and not masked:
-        limits["min_cohort"] = 3
     in_memory = not config.ledger and config.engine == "in-process"
     return Terms(SIMULATION, min(3, config.partition.firms), config.seed, config.ledger, in_memory, limits)
 

@@ -12,7 +12,7 @@ from experiments.simulation_config import SimulationConfig, load_simulation_conf
 
 COMMAND = "ARTESIAN_DATA=FOLDER artesian bench credit"
 TABLES = {"uci-credit-card.toml": "uci_credit_card.csv.gz", "loans.toml": "loans.csv.gz"}
-# (what, mode, epsilon, rounds), chosen on validation parts (`evaluate = "validation"`), never on these test records.
+# (what, mode, epsilon, rounds), settled on validation parts; docs/figures.md says what was looked at before.
 _CASES: dict[str, tuple[tuple[str, str, float | None, int], ...]] = {
     "uci-credit-card.toml": (
         ("without privacy", "none", None, 40),
