@@ -22,9 +22,9 @@ from clients.tasks.examples import Examples
 from clients.tasks.spec import load_spec
 from clients.tasks.task import Task, task_for
 from clients.wallet import Wallet
-from clients.witness import Witness
 from ledger.keys import SigningKey
 from ledger.policy import Policy
+from ledger.witness import Witness
 
 
 class NotTakingPart(ClientError):

@@ -191,9 +191,9 @@ def mirrored_ledger(firm: Firm) -> dict[str, Any] | None:
         ClientError: the mirror is of another member or consortium.
         Damaged: the mirror is not what was written.
     """
-    from clients.witness import WitnessRefusal
     from ledger.replay import replay
     from ledger.store import Store
+    from ledger.witness import WitnessRefusal
 
     path = firm.home / "mirror.db"
     if not path.exists():

@@ -21,8 +21,8 @@ from clients.masking.errors import MaskingError, ValueOutOfBounds
 from clients.model_files import ModelFileInvalid
 from clients.plan import PlanInvalid
 from clients.privacy import PrivacyError
-from clients.witness import WitnessRefusal
 from ledger.errors import LedgerError
+from ledger.witness import WitnessRefusal
 
 HELLO = "query.hello"
 PAIR = "query.pair"

@@ -227,9 +227,9 @@ def _policy(federation: Federation) -> Policy:
 
 def _bank_follows(federation: Federation) -> None:
     """The bank is a member too: its own witness mirrors the ledger, replays it, and cosigns."""
-    from clients.witness import Witness
     from ledger.keys import SigningKey
     from ledger.log import Log
+    from ledger.witness import Witness
     from server.coordinator import LEDGER_FILE, SIGNING_KEY
 
     home = federation.member(_BANK)

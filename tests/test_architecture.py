@@ -87,7 +87,7 @@ def test_every_file_keeps_to(rule: Callable[[str, str], list[str]]) -> None:
 @pytest.mark.parametrize(
     ("file", "source", "faults"),
     [
-        ("ledger/log.py", "from clients.witness import Witness", 1),
+        ("ledger/log.py", "from clients.firm import Firm", 1),
         ("ledger/log.py", "def late():\n    import server.engine as engine, json", 1),
         ("ledger/rules/state.py", "from ..keys import PublicKey", 0),
         ("ledger/keys.py", "from servers import x\nimport clientside", 0),

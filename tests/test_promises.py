@@ -33,7 +33,6 @@ from clients.messages import OPEN, TRAIN
 from clients.plan import Plan
 from clients.privacy import epsilon
 from clients.training import private_gradient_sum
-from clients.witness import Misbehaviour, Witness
 from experiments.federation import Federation
 from ledger.keys import SigningKey
 from ledger.log import Log
@@ -41,6 +40,7 @@ from ledger.merkle import leaf_hash
 from ledger.replay import Replayed
 from ledger.rules import Refused
 from ledger.statement import decode_statement, sign_statement
+from ledger.witness import Misbehaviour, Witness
 from server.audit import audit_all
 from server.cohort import RunFailed
 from server.coordinator import Coordinator

@@ -3,13 +3,13 @@
 import hashlib
 from typing import Any
 
-from clients.witness import Witness
 from ledger.genesis import Founder, genesis_statements, record
 from ledger.keys import SigningKey
 from ledger.log import Log
 from ledger.note import Vkey
 from ledger.rules import COORDINATOR
 from ledger.statement import decode_statement, sign_statement
+from ledger.witness import Witness
 
 CID = "c-1"
 ORIGIN = "artesian.example/c-1"

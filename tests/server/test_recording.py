@@ -11,8 +11,8 @@ import pytest
 from federation_world import Lost, Meddler, federation, on_grid, opened, train, training, with_fields
 
 from clients.messages import WITNESS
-from clients.witness import Witness
 from ledger.keys import SigningKey
+from ledger.witness import Witness
 from server.recording import NotWitnessed, Record
 from server.statements import Statements
 from server.witnessing import witness

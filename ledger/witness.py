@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn, Protocol, Self
 
-from clients.errors import ClientError
 from ledger.checkpoint import SignedCheckpoint, cosign, witness_name
 from ledger.errors import LedgerError
 from ledger.finality import witness_vkey
@@ -25,7 +24,7 @@ from ledger.statement import StatementError, decode_statement
 from ledger.store import Store
 
 
-class WitnessRefusal(ClientError):
+class WitnessRefusal(LedgerError):
     """The witness will not cosign; nothing in its mirror has changed."""
 
     exit_code = 1

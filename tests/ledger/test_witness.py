@@ -12,12 +12,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "ledger"))
 
 from consortium_simulator import CID, ORIGIN, Consortium, key_of
 
-from clients.witness import Misbehaviour, Witness, WitnessRefusal
 from ledger.checkpoint import Checkpoint, SignedCheckpoint, is_final, sign_checkpoint, verify_cosignature
 from ledger.errors import Damaged, StoreError
 from ledger.finality import witness_vkey
 from ledger.merkle import leaf_hash, root_of
 from ledger.note import SignatureLine, Vkey
+from ledger.witness import Misbehaviour, Witness, WitnessRefusal
 
 
 def attest(made: Consortium, member: str = "firm-0") -> bytes:
