@@ -7,7 +7,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: install install-dev demo test check bench format clean
+.PHONY: install install-dev postgresql demo test check bench format clean
 
 install: $(INSTALLED)
 
@@ -28,7 +28,11 @@ $(INSTALLED_DEV): $(INSTALLED)
 demo: install
 	$(BIN)/artesian demo --out artesian-demo
 
-test: install-dev
+# The server that some tests start; without it they are skipped.
+postgresql:
+	.ci/postgresql
+
+test: install-dev postgresql
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: install-dev

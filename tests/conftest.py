@@ -1,1 +1,24 @@
-"""Makes the modules that lie beside this file (`federation_world`) importable from every test, whichever is run."""
+"""Makes the modules that lie beside this file (`federation_world`) importable from every test, whichever is run.
+
+A test that needs a program from the operating system carries a marker with that program's name and is skipped
+where it is missing. `ARTESIAN_REQUIRE`, marker names between commas, turns such a skip into a failure: continuous
+integration sets it, so that nothing is left out there unseen.
+"""
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+REQUIRED = [name for name in os.environ.get("ARTESIAN_REQUIRE", "").split(",") if name]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    demanded = [name for name in REQUIRED if item.get_closest_marker(name)]
+    if demanded and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} must not be skipped, ARTESIAN_REQUIRE names {demanded[0]!r}: {reason}"
+    return report
