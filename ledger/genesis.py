@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.keys import PublicKey, SigningKey
-from ledger.rules.state import COORDINATOR
+from ledger.rules.state import CLASSICAL, COORDINATOR
 from ledger.statement import PAYLOAD_VERSION, sign_statement
 
 
@@ -50,6 +50,9 @@ def genesis_payloads(
     ts: int,
     entropy: Callable[[int], bytes],
     config: bytes | None = None,
+    log: PublicKey | None = None,
+    next_log: bytes | None = None,
+    signatures: str = CLASSICAL,
 ) -> list[dict[str, Any]]:
     """The `policy` and `enrol` records that found a consortium, in ledger order.
 
@@ -58,6 +61,9 @@ def genesis_payloads(
         ts: seconds since the epoch, advisory.
         entropy: returns so many random bytes, for the records' ids; `os.urandom`.
         config: SHA-256 of the consortium's configuration file.
+        log: the Ed25519 key of the log; by default the coordinator's.
+        next_log: SHA-256 of the log's next key, committed in advance; `ledger.rules.commitment`.
+        signatures: `ledger.rules.CLASSICAL` or `HYBRID`.
     """
     policy = record(
         "policy",
@@ -67,6 +73,9 @@ def genesis_payloads(
         coordinator=coordinator.raw,
         min_cohort=min_cohort,
         config=config,
+        signatures=signatures,
+        log=None if log is None else log.raw,
+        next_log=next_log,
         approvals=[],
     )
     return [policy, *(enrol_payload(cid, founder, ts=ts, entropy=entropy) for founder in founders)]
@@ -103,10 +112,22 @@ def genesis_statements(
     ts: int,
     entropy: Callable[[int], bytes],
     config: bytes | None = None,
+    log: PublicKey | None = None,
+    next_log: bytes | None = None,
+    signatures: str = CLASSICAL,
 ) -> list[bytes]:
     """`genesis_payloads`, signed by the coordinator: the first entries of the ledger."""
     payloads = genesis_payloads(
-        cid, coordinator.public, founders, min_cohort=min_cohort, ts=ts, entropy=entropy, config=config
+        cid,
+        coordinator.public,
+        founders,
+        min_cohort=min_cohort,
+        ts=ts,
+        entropy=entropy,
+        config=config,
+        log=log,
+        next_log=next_log,
+        signatures=signatures,
     )
     subjects = [cid, *(founder.member for founder in founders)]
     return [

@@ -3,12 +3,17 @@
 No clock, no float, no randomness: every witness that replays the same entries reaches the same state.
 """
 
-from ledger.rules.membership import approval_bytes, approve
+from ledger.rules.approvals import approval_bytes, approve
 from ledger.rules.reducer import admit, apply, initial, signing_key
+from ledger.rules.sequencing import commitment
 from ledger.rules.state import (
+    CLASSICAL,
     COORDINATOR,
+    HYBRID,
+    LOG,
     Cap,
     Contribution,
+    LogKey,
     Member,
     Phase,
     Refused,
@@ -20,9 +25,13 @@ from ledger.rules.state import (
 )
 
 __all__ = [
+    "CLASSICAL",
     "COORDINATOR",
+    "HYBRID",
+    "LOG",
     "Cap",
     "Contribution",
+    "LogKey",
     "Member",
     "Phase",
     "Refused",
@@ -35,6 +44,7 @@ __all__ = [
     "apply",
     "approval_bytes",
     "approve",
+    "commitment",
     "initial",
     "signing_key",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from ledger.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
+from ledger.rules.state import CLASSICAL, HYBRID
 
 Check: TypeAlias = Callable[[Any], bool]
 Field: TypeAlias = tuple[Check, str]
@@ -58,6 +59,7 @@ def _is_approval(value: Any) -> bool:
 _HASH = _bytes(32)
 _ROUND_ID = _bytes(16)
 _KEY = _bytes(PUBLIC_KEY_BYTES)
+_LOG_KEY = _bytes(32)
 _SLUG_FIELD: Field = (is_slug, "a short name of lower-case letters, digits and hyphens")
 _UINT: Field = (_is_uint, "a non-negative integer")
 _POSITIVE: Field = (lambda value: _is_uint(value) and value > 0, "a positive integer")
@@ -84,11 +86,16 @@ OPTIONAL: Mapping[str, Field] = {
     "acl": _one_of("public", "members", "parties"),
     "body_sha256": _HASH,
 }
+OWN_OPTIONAL: Mapping[str, Mapping[str, Field]] = {"rotate": {"next_log": _optional(_HASH)}}
+"""Fields that only some records of a type have."""
 FIELDS: Mapping[str, Mapping[str, Field]] = {
     "policy": {
         "coordinator": _KEY,
         "min_cohort": _POSITIVE,
         "config": _optional(_HASH),
+        "signatures": _one_of(CLASSICAL, HYBRID),
+        "log": _optional(_LOG_KEY),
+        "next_log": _optional(_HASH),
         "approvals": _APPROVALS,
     },
     "enrol": {
@@ -100,6 +107,13 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
     },
     "rotate": {"member": _SLUG_FIELD, "key": _KEY, "approvals": _APPROVALS},
     "suspend": {"member": _SLUG_FIELD, "reason": _TEXT, "approvals": _APPROVALS},
+    "handover": {
+        "log": _LOG_KEY,
+        "next_log": _optional(_HASH),
+        "size": _UINT,
+        "root": _HASH,
+        "approvals": _APPROVALS,
+    },
     "task": {"task": _SLUG_FIELD, "spec": _HASH},
     "round": {
         "task": _SLUG_FIELD,
@@ -135,17 +149,18 @@ def problem_with(payload: Mapping[str, Any]) -> str | None:
     """What is wrong with the shape of a record, or None. Names the field."""
     kind = payload.get("t")
     own = FIELDS.get(kind) if isinstance(kind, str) else None
-    if own is None:
+    if not isinstance(kind, str) or own is None:
         return f"the record type {kind!r} is unknown; known are {', '.join(sorted(FIELDS))}"
     required = {**COMMON, **own}
-    for name in sorted(payload.keys() - required.keys() - OPTIONAL.keys()):
+    optional = {**OPTIONAL, **OWN_OPTIONAL.get(kind, {})}
+    for name in sorted(payload.keys() - required.keys() - optional.keys()):
         return f"a {kind} record has no field {name!r}; leave it out"
     for name, (check, words) in required.items():
         if name not in payload:
             return f"the {kind} record lacks the field {name!r} ({words})"
         if not check(payload[name]):
             return f"the field {name!r} of the {kind} record must be {words}"
-    for name, (check, words) in OPTIONAL.items():
+    for name, (check, words) in optional.items():
         if name in payload and not check(payload[name]):
             return f"the field {name!r} of the {kind} record must be {words}"
     return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from ledger.keys import BadSignature, KeyFileError, PublicKey
-from ledger.rules import membership, privacy, training, usage
+from ledger.rules import membership, privacy, sequencing, training, usage
 from ledger.rules.records import problem_with
 from ledger.rules.state import COORDINATOR, Refused, State
 from ledger.statement import Statement
@@ -126,6 +126,7 @@ _KINDS: Mapping[str, _Kind] = {
     "enrol": _Kind(_anyone, membership.apply_enrol),
     "rotate": _Kind(_anyone, membership.apply_rotate),
     "suspend": _Kind(_anyone, membership.apply_suspend),
+    "handover": _Kind(_anyone, sequencing.apply_handover),
     "task": _Kind(_coordinator, training.apply_task),
     "round": _Kind(_coordinator, training.apply_round),
     "contribution": _Kind(_firm, training.apply_contribution),

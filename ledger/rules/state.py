@@ -10,6 +10,10 @@ from ledger.rules.persistent import Map
 
 COORDINATOR = "coordinator"
 """The id of the coordinator. It is no member and has no vote."""
+LOG = "log"
+"""Whose key a `rotate` record of this id changes: the log's own. No member may bear it."""
+CLASSICAL, HYBRID = "ed25519", "ed25519+ml-dsa-65"
+"""The two choices of a policy: which signatures statements and approvals carry."""
 
 
 class Refused(LedgerError):
@@ -65,10 +69,27 @@ class Terms:
     Attributes:
         min_cohort: fewest firms in a cohort, and fewest contributions in an aggregate.
         config: SHA-256 of the consortium's configuration file, or None.
+        signatures: `CLASSICAL`, or `HYBRID`: then every key in use is a hybrid one.
     """
 
     min_cohort: int
     config: bytes | None
+    signatures: str = CLASSICAL
+
+
+@dataclass(frozen=True)
+class LogKey:
+    """The key that signs the log's checkpoints and receipts.
+
+    Attributes:
+        key: an Ed25519 key.
+        next: SHA-256 of the next key's bytes, committed in advance; or None.
+        since: entry that named the key; it signs checkpoints over that entry and later ones.
+    """
+
+    key: PublicKey
+    next: bytes | None
+    since: int
 
 
 @dataclass(frozen=True)
@@ -181,11 +202,12 @@ class State:
         size: number of entries applied.
         founding: True until the first record after the founding members' enrolment.
         coordinator: the coordinator's signing key, once entry 0 has named it.
+        log: the key of the log's checkpoints, once entry 0 has named it.
         terms: what the policy fixes.
         members: by id, suspended ones too.
         voters: number of active members.
         ids: record id to entry.
-        keys: every member key ever enrolled, to the member whose it is or was.
+        keys: every key ever named, to the member whose it is or was, to `COORDINATOR` or to `LOG`.
         tasks, rounds, releases: by name, by id, by model hash.
         caps, spent: by (firm, task); nano-RDP an order.
         consents: (firm, bank, purpose) to the time, in seconds since the epoch, until which it holds.
@@ -196,6 +218,7 @@ class State:
     size: int = 0
     founding: bool = True
     coordinator: PublicKey | None = None
+    log: LogKey | None = None
     terms: Terms = field(default_factory=lambda: Terms(1, None))
     members: Map[str, Member] = field(default_factory=Map)
     voters: int = 0

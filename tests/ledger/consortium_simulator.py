@@ -7,7 +7,7 @@ from ledger.genesis import Founder, genesis_statements, record
 from ledger.keys import SigningKey
 from ledger.log import Log
 from ledger.note import Vkey
-from ledger.rules import COORDINATOR
+from ledger.rules import COORDINATOR, approve
 from ledger.statement import decode_statement, sign_statement
 from ledger.witness import Witness
 
@@ -37,7 +37,9 @@ class Consortium:
         min_cohort: int = 2,
         seed: str = "s",
         founded: bool = True,
+        **policy: Any,
     ) -> None:
+        """`policy`: what `ledger.genesis.genesis_statements` takes besides."""
         self.seed = seed
         self.clock = Clock()
         self.firms = [f"firm-{number}" for number in range(firms)]
@@ -46,7 +48,7 @@ class Consortium:
         self.log = Log.create(location, ORIGIN, self.keys[COORDINATOR], self.clock, cid=CID)
         self._count = 0
         if founded:
-            self.log.append(self.genesis(min_cohort))
+            self.log.append(self.genesis(min_cohort, **policy))
         self.witnesses: dict[str, Witness] = {}
 
     def entropy(self, length: int) -> bytes:
@@ -56,13 +58,13 @@ class Consortium:
     def hash(self) -> bytes:
         return self.entropy(32)
 
-    def genesis(self, min_cohort: int = 2) -> list[bytes]:
+    def genesis(self, min_cohort: int = 2, **policy: Any) -> list[bytes]:
         founders = [
             Founder(name, "bank" if name.startswith("bank") else "firm", self.keys[name].public, name.title())
             for name in self.members
         ]
         return genesis_statements(
-            CID, self.keys[COORDINATOR], founders, min_cohort=min_cohort, ts=START_S, entropy=self.entropy
+            CID, self.keys[COORDINATOR], founders, min_cohort=min_cohort, ts=START_S, entropy=self.entropy, **policy
         )
 
     def payload(self, t: str, **fields: Any) -> dict[str, Any]:
@@ -74,6 +76,12 @@ class Consortium:
 
     def statement(self, t: str, issuer: str = COORDINATOR, **fields: Any) -> bytes:
         return self.sign(self.payload(t, **fields), issuer)
+
+    def approved(self, names: list[str], t: str, issuer: str = COORDINATOR, **fields: Any) -> bytes:
+        """A record that the members named have approved, each with its present key."""
+        payload = self.payload(t, **fields, approvals=[])
+        payload["approvals"] = [approve(payload, name, self.keys[name]) for name in names]
+        return self.sign(payload, issuer)
 
     def append(self, t: str, issuer: str = COORDINATOR, **fields: Any) -> bytes:
         raw = self.statement(t, issuer, **fields)

@@ -11,7 +11,7 @@ from ledger.encoding import decode, encode
 from ledger.errors import LedgerError
 from ledger.merkle import inclusion_proof
 from ledger.receipt import Receipt, ReceiptError, make_receipt, verify_receipt
-from ledger.rules.membership import approve
+from ledger.rules.approvals import approve
 
 
 @pytest.fixture(scope="module")

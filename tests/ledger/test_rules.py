@@ -6,6 +6,7 @@ import pytest
 from consortium_simulator import CID, Consortium, key_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
 from ledger.rules import COORDINATOR, Phase, Refused, admit, apply, approve, initial
 from ledger.statement import decode_statement
@@ -18,27 +19,9 @@ def consortium() -> Consortium:
     return made
 
 
-def refused(consortium: Consortium, raw: bytes) -> Refused:
-    """The refusal of `raw`; asserts that the log is as before."""
-    before, size = consortium.log.state, consortium.log.size
-    with pytest.raises(Refused) as caught:
-        consortium.log.append([raw])
-    assert consortium.log.state is before
-    assert consortium.log.size == size
-    assert caught.value.index == size
-    assert caught.value.exit_code == 1
-    return caught.value
-
-
-def approved(consortium: Consortium, names: list[str], t: str, **fields: Any) -> bytes:
-    payload = consortium.payload(t, **fields, approvals=[])
-    payload["approvals"] = [approve(payload, name, consortium.keys[name]) for name in names]
-    return consortium.sign(payload)
-
-
 def newcomer(consortium: Consortium, names: list[str], **fields: Any) -> bytes:
     own = {"member": "firm-9", "kind": "firm", "key": key_of("firm-9").public.raw, "name": "Nine"}
-    return approved(consortium, names, "enrol", **{**own, **fields})
+    return consortium.approved(names, "enrol", **{**own, **fields})
 
 
 # founding
@@ -107,7 +90,7 @@ def test_forged_membership(consortium: Consortium) -> None:
 
 def test_suspension_takes_voice_and_vote(consortium: Consortium) -> None:
     everyone = ["firm-0", "firm-1", "firm-2", "bank-0"]
-    consortium.log.append([approved(consortium, everyone, "suspend", member="firm-3", reason="left")])
+    consortium.log.append([consortium.approved(everyone, "suspend", member="firm-3", reason="left")])
     assert consortium.log.state.voters == 4
     attest = consortium.statement("attest", "firm-3", subject="s", artifact=consortium.hash())
     assert refused(consortium, attest).rule == "issuer"
@@ -123,18 +106,18 @@ def test_suspension_takes_voice_and_vote(consortium: Consortium) -> None:
 def test_an_old_key_is_void_from_its_rotation_on(consortium: Consortium) -> None:
     new = key_of("firm-0 renewed")
     everyone = ["firm-1", "firm-2", "firm-3", "bank-0"]
-    consortium.log.append([approved(consortium, everyone, "rotate", member="firm-0", key=new.public.raw)])
+    consortium.log.append([consortium.approved(everyone, "rotate", member="firm-0", key=new.public.raw)])
     payload = consortium.payload("attest", subject="s", artifact=consortium.hash())
     assert refused(consortium, consortium.sign(payload, "firm-0")).rule == "signature"
     consortium.log.append([consortium.sign(payload, "firm-0", key=new)])
-    again = approved(consortium, everyone, "rotate", member="firm-1", key=consortium.keys["firm-0"].public.raw)
+    again = consortium.approved(everyone, "rotate", member="firm-1", key=consortium.keys["firm-0"].public.raw)
     assert refused(consortium, again).rule == "key"
 
 
 def test_the_coordinator_can_be_given_a_new_key(consortium: Consortium) -> None:
     new = key_of("coordinator renewed")
     everyone = consortium.members[:4]
-    consortium.log.append([approved(consortium, everyone, "rotate", member=COORDINATOR, key=new.public.raw)])
+    consortium.log.append([consortium.approved(everyone, "rotate", member=COORDINATOR, key=new.public.raw)])
     payload = consortium.payload("task", task="demand", spec=consortium.hash())
     assert refused(consortium, consortium.sign(payload)).rule == "signature"
     consortium.log.append([consortium.sign(payload, key=new)])
@@ -164,7 +147,7 @@ def test_someone_elses_name(consortium: Consortium) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"t": "handover"}, "unknown"),
+        ({"t": "coup"}, "unknown"),
         ({"t": None}, "unknown"),
         ({"extra": 1}, "no field 'extra'"),
         ({"id": b"short"}, "'id'"),

@@ -1,0 +1,24 @@
+"""Which keys a record may name: well-formed, and never named before for anyone."""
+
+from ledger.keys import KeyFileError, PublicKey
+from ledger.rules.state import Refused, State
+
+
+def public_key(raw: bytes, index: int) -> PublicKey:
+    """The key that a record spells out; refuse by the rule `key` what is none."""
+    try:
+        return PublicKey(raw)
+    except KeyFileError as error:
+        raise Refused("key", index, str(error)) from None
+
+
+def fresh_key(state: State, raw: bytes, name: str, index: int, *, kept: PublicKey | None = None) -> PublicKey:
+    """The key that a record gives to `name`; refuse by the rule `key` one that was ever in use.
+
+    Args:
+        kept: the key that `name` has already and may keep.
+    """
+    key = public_key(raw, index)
+    if key.raw in state.keys and key != kept:
+        raise Refused("key", index, f"the key for {name!r} has been used before; make a new one")
+    return key
