@@ -16,6 +16,16 @@ class StoreError(LedgerError):
     exit_code = 2
 
 
+class Unreachable(StoreError):
+    """The database's server does not answer, or the connection to it was lost."""
+
+    exit_code = 3
+
+
+class StoreFull(StoreError):
+    """There is no room left for what was to be written; nothing of it was."""
+
+
 class Damaged(LedgerError):
     """What is stored is not what was written."""
 

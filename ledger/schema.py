@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from ledger import postgresql
 from ledger.errors import StoreError
 
 metadata = sa.MetaData()
@@ -61,9 +62,9 @@ Mode: TypeAlias = Literal["ro", "rw", "rwc"]
 
 
 def open_engine(text: str, path: Path | None, mode: Mode) -> sa.Engine:
-    """The database at `path` (SQLite), at the URL `text`, or in memory when both are empty."""
+    """The database at `path` (SQLite), at the URL `text` (PostgreSQL), or in memory when both are empty."""
     if text and path is None:
-        return sa.create_engine(text)
+        return postgresql.open_engine(text)
     if path is None:
         engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
     elif mode == "ro":

@@ -7,14 +7,15 @@ cosignature. SQLite runs in WAL mode with `synchronous=FULL`: a commit that retu
 import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from ledger.errors import Conflict, Damaged, StoreError
+from ledger import postgresql
+from ledger.errors import Conflict, Damaged, LedgerError, StoreError
 from ledger.merkle import Node
 from ledger.schema import (
     CHECKPOINTS,
@@ -29,7 +30,6 @@ from ledger.schema import (
 )
 
 SCHEMA_VERSION = "1"
-_ADVISORY_LOCK = 0x41525445
 _MAX_VARIABLES = 400
 
 
@@ -86,7 +86,7 @@ class Store:
         """Open the database.
 
         Args:
-            location: a path (SQLite), an SQLAlchemy URL, or None for memory.
+            location: a path (SQLite), a `postgresql://` URL, or None for memory.
             existing: refuse a path where there is no file, and make none.
             read_only: open an existing SQLite file without the right to change it.
 
@@ -94,10 +94,10 @@ class Store:
             StoreError: it cannot be opened.
         """
         text = "" if location is None else os.fspath(location)
-        self.path = None if location is None or "://" in text else Path(text)
-        self.name = text or "memory"
+        self.path = None if location is None or postgresql.is_url(text) else Path(text)
+        self.name = postgresql.public_name(text) if postgresql.is_url(text) else text or "memory"
         self._lock_file: IO[str] | None = None
-        self._lock_connection: sa.Connection | None = None
+        self._session: postgresql.Session | None = None
         self._unlocked, existing = self.path if read_only else None, existing or read_only
         if existing and self.path is not None and not self.path.is_file():
             raise StoreError(f"{self.path}: there is no ledger here; give the path of its database")
@@ -109,12 +109,11 @@ class Store:
         Raises:
             StoreError: there is a log already.
         """
-        with self._errors():
-            if not self.is_empty():
+        with self._writer() as connection:
+            if sa.inspect(connection).has_table("meta"):
                 raise StoreError(f"{self.name}: a ledger is already there; open it, or choose another place")
-            metadata.create_all(self._engine)
-        with self.write() as transaction:
-            transaction.put_meta({**meta, "schema": SCHEMA_VERSION})
+            metadata.create_all(connection)
+            Transaction(connection).put_meta({**meta, "schema": SCHEMA_VERSION})
 
     def is_empty(self) -> bool:
         """Whether there are no tables of a log yet."""
@@ -138,11 +137,7 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """One transaction, durable when the block ends without an error, undone otherwise."""
-        with (
-            self._errors(),
-            self._engine.connect().execution_options(artesian_immediate=True) as connection,
-            connection.begin(),
-        ):
+        with self._writer() as connection:
             yield Transaction(connection)
 
     @contextmanager
@@ -168,17 +163,13 @@ class Store:
             self._lock_file = lock_file
         elif self._engine.dialect.name == "postgresql":
             with self._errors():
-                connection = self._engine.connect()
-                if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_ADVISORY_LOCK))):
-                    connection.close()
-                    raise refusal
-                self._lock_connection = connection
+                self._session = postgresql.Session(self._engine, self.name)
 
     def unlock(self) -> None:
         """Let another process have the lock; connections stay open."""
-        if self._lock_connection is not None:
-            self._lock_connection.close()
-            self._lock_connection = None
+        if self._session is not None:
+            self._session.close()
+            self._session = None
         if self._lock_file is not None:
             self._lock_file.close()
             self._lock_file = None
@@ -277,20 +268,35 @@ class Store:
             return [(row.kind, row.known, row.offered) for row in rows]
 
     @contextmanager
+    def _writer(self) -> Iterator[sa.Connection]:
+        with self._errors(), ExitStack() as stack:
+            if self._session is not None:
+                connection = self._session.connection
+            else:
+                connection = stack.enter_context(self._engine.connect().execution_options(artesian_immediate=True))
+            stack.enter_context(connection.begin())
+            yield connection
+
+    @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except IntegrityError:
-            raise Conflict(f"{self.name}: another process has written here; open the ledger again") from None
-        except OperationalError as error:
-            if "decode" in str(error.orig):
-                raise Damaged(f"{self.name}: a text in it is not text; restore it from a mirror") from None
-            raise StoreError(f"{self.name}: {_first_line(error)}; check the path, its rights and free space") from None
-        except DatabaseError as error:
-            raise Damaged(f"{self.name}: {_first_line(error)}; restore the database from a mirror") from None
+        except DBAPIError as error:
+            raise self._explain(error) from None
+
+    def _explain(self, error: DBAPIError) -> LedgerError:
+        if self._engine.dialect.name == "postgresql":
+            return postgresql.explain(self.name, error)
+        if isinstance(error, IntegrityError):
+            return Conflict(f"{self.name}: another process has written here; open the ledger again")
+        if not isinstance(error, OperationalError):
+            return Damaged(f"{self.name}: {_first_line(error)}; restore the database from a mirror")
+        if "decode" in str(error.orig):
+            return Damaged(f"{self.name}: a text in it is not text; restore it from a mirror")
+        return StoreError(f"{self.name}: {_first_line(error)}; check the path, its rights and free space")
 
 
-def _first_line(error: DatabaseError) -> str:
+def _first_line(error: DBAPIError) -> str:
     return str(error.orig).splitlines()[0]
 
 

@@ -10,6 +10,8 @@ from collections.abc import Generator
 
 import pytest
 
+pytest_plugins = ["postgres_world"]
+
 REQUIRED = [name for name in os.environ.get("ARTESIAN_REQUIRE", "").split(",") if name]
 
 

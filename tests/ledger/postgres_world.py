@@ -1,0 +1,184 @@
+"""A PostgreSQL server of the tests' own: the operating system's programs, a cluster in a temporary directory.
+
+Nothing of the system is touched: the server runs as an unprivileged user, listens on a Unix socket in its directory
+only, and ends with the tests. It is as durable as a real one (`fsync`, data checksums), because that is tested.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+ROLE = "artesian"
+SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+    "shared_buffers": "16MB",
+    "max_connections": "40",
+    "log_statement": "none",
+}
+PATIENCE_S = 60.0
+UNPRIVILEGED = "nobody"
+
+
+def programs() -> Path | None:
+    """The directory with `initdb` and `postgres`: the PATH's, else the newest of Debian's; None if there is none."""
+    places = [Path(place) for place in os.environ.get("PATH", "").split(os.pathsep)]
+    debian = Path("/usr/lib/postgresql").glob("*/bin")
+    places += sorted(debian, key=lambda place: int(place.parent.name), reverse=True)
+    return next((place for place in places if (place / "initdb").is_file() and (place / "postgres").is_file()), None)
+
+
+class PostgresServer:
+    """One server; `crash` and `start` may be called again and again.
+
+    Attributes:
+        directory: holds the cluster, its socket and its log.
+        pid: of the running postmaster.
+    """
+
+    def __init__(self, bin_directory: Path) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="artesian-pg-", dir="/tmp"))  # a socket's path must be short
+        self._bin = bin_directory
+        self._as: dict[str, Any] = {"cwd": self.directory}
+        self._numbers = count()
+        self._postmaster: subprocess.Popen[bytes] | None = None
+        if os.getuid() == 0:  # PostgreSQL refuses to run as root
+            user = pwd.getpwnam(UNPRIVILEGED)
+            os.chown(self.directory, user.pw_uid, user.pw_gid)
+            self._as |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        options = ("--auth=trust", "--encoding=UTF8", "--locale=C", "--data-checksums", "--no-sync")
+        initdb = [self._bin / "initdb", "-D", self._data, "-U", ROLE, *options]
+        made = subprocess.run(initdb, capture_output=True, text=True, **self._as)
+        if made.returncode:
+            raise RuntimeError(f"initdb failed: {made.stderr}")
+
+    @property
+    def _data(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def pid(self) -> int:
+        assert self._postmaster is not None
+        return self._postmaster.pid
+
+    def start(self) -> None:
+        """Start, recover after a crash if need be, and return when connections are taken."""
+        end_with_us = [setpriv, "--pdeathsig", "QUIT"] if (setpriv := shutil.which("setpriv")) else []
+        settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        command = [*end_with_us, self._bin / "postgres", "-D", self._data, "-k", self.directory, *settings]
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            with (self.directory / "log").open("ab") as log:
+                self._postmaster = subprocess.Popen(command, stdout=log, stderr=log, **self._as)
+            while self._postmaster.poll() is None:
+                if self._answers():
+                    return
+                if time.monotonic() > deadline:
+                    self.stop()
+                    raise RuntimeError(f"PostgreSQL does not answer: {self._last_words()}")
+                time.sleep(0.01)
+            if time.monotonic() > deadline or "still in use" not in self._last_words():
+                raise RuntimeError(f"PostgreSQL ended at its start: {self._last_words()}")
+            time.sleep(0.02)  # a killed postmaster's children are still going
+
+    def crash(self, how: signal.Signals) -> None:
+        """End at once without a checkpoint: `SIGQUIT` is an immediate shutdown, `SIGKILL` what it says."""
+        assert self._postmaster is not None
+        self._postmaster.send_signal(how)
+        self._postmaster.wait(PATIENCE_S)
+
+    def stop(self) -> None:
+        """End the server, whatever it is doing."""
+        if self._postmaster is None:
+            return
+        for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            with suppress(subprocess.TimeoutExpired):
+                self._postmaster.send_signal(how)
+                self._postmaster.wait(10)
+                break
+
+    def remove(self) -> None:
+        """End the server and delete all it had."""
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def url(self, database: str) -> str:
+        """What the ledger is given to find `database`."""
+        return f"postgresql://{ROLE}@/{database}?host={self.directory}"
+
+    def new_database(self) -> str:
+        """The URL of a fresh, empty database."""
+        name = f"ledger{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Delete a database, whoever is connected to it."""
+        name = url.removeprefix(f"postgresql://{ROLE}@/").partition("?")[0]
+        self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run one SQL statement as the owner of everything, outside any transaction, and return its rows."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def _answers(self) -> bool:
+        with suppress(psycopg.OperationalError):
+            return bool(self.execute("SELECT 1"))
+        return False
+
+    def _last_words(self) -> str:
+        return " | ".join((self.directory / "log").read_text(errors="replace").splitlines()[-5:])
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A server that lives as long as the tests of this process; of tests that do not crash it."""
+    server = started_server()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of a fresh database."""
+    url = postgres_server.new_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where a ledger can be made: once a file, once a PostgreSQL database. What uses it must hold on both."""
+    if request.param == "sqlite":
+        return tmp_path / "ledger.db"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+def started_server() -> PostgresServer:
+    """A running server; the test is skipped where the operating system has none."""
+    bin_directory = programs()
+    if bin_directory is None:
+        pytest.skip("no initdb and postgres here: as root run `make postgresql`")
+    server = PostgresServer(bin_directory)
+    try:
+        server.start()
+    except BaseException:
+        server.remove()
+        raise
+    return server
