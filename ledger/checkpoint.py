@@ -108,6 +108,16 @@ class SignedCheckpoint:
             except BadSignature:
                 raise CheckpointError(f"the log's signature on checkpoint {self.checkpoint.size} is wrong") from None
 
+    def verify_any(self, vkeys: Iterable[Vkey]) -> None:
+        """Raise `CheckpointError` unless one of a log's `vkeys` signed, and no signature by them is wrong."""
+        signers = [vkey for vkey in vkeys if any(line.is_by(vkey) for line in self.lines)]
+        if not signers:
+            raise CheckpointError(
+                f"the checkpoint is not signed by a trusted key of the log {self.checkpoint.origin!r}"
+            )
+        for vkey in signers:
+            self.verify_log(vkey)
+
     def with_lines(self, lines: Iterable[SignatureLine]) -> str:
         """The note with more signature lines."""
         return join_note(self.body, [*self.lines, *lines])
@@ -165,10 +175,10 @@ def verify_final(note: str, policy: Policy, *, now_s: float | None = None) -> tu
         NotFinal: too few cosignatures.
     """
     signed = SignedCheckpoint.parse(note)
-    log = policy.log_named(signed.checkpoint.origin)
-    if log is None:
+    logs = policy.logs_named(signed.checkpoint.origin)
+    if not logs:
         raise CheckpointError(f"the policy does not know the log {signed.checkpoint.origin!r}")
-    signed.verify_log(log)
+    signed.verify_any(logs)
     cosigners = []
     for name, vkey in policy.witnesses.items():
         lines = [line for line in signed.lines if line.is_by(vkey)]

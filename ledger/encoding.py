@@ -31,7 +31,19 @@ def encode(value: Value) -> bytes:
         EncodingError: the value has a part that a record may not hold.
     """
     check(value)
-    return cbor2.dumps(value, canonical=True)
+    return encode_item(value)
+
+
+def encode_item(value: Value) -> bytes:
+    """Like `encode`, for COSE's own structures: tags and integer keys pass.
+
+    Raises:
+        EncodingError: a text in it is not Unicode.
+    """
+    try:
+        return cbor2.dumps(value, canonical=True)
+    except UnicodeEncodeError as error:
+        raise EncodingError(f"there is text in it that is not Unicode: {error.reason}") from None
 
 
 def decode(raw: bytes, *, what: str) -> Value:
@@ -64,13 +76,14 @@ def _load(raw: bytes, what: str) -> Value:
 
 def _require_canonical(value: Value, raw: bytes, what: str) -> None:
     try:
-        same = cbor2.dumps(value, canonical=True) == raw
+        written = cbor2.dumps(value, canonical=True)
     except Exception:  # a value that cannot be written, such as a cyclic one, was not canonical either
-        same = False
-    if not same:
-        raise EncodingError(
-            f"{what} is not in deterministic CBOR (order, lengths or trailing bytes differ); encode it again"
-        )
+        written = b""
+    if written == raw:
+        return
+    if written and raw.startswith(written):
+        raise EncodingError(f"{what} has {len(raw) - len(written)} trailing bytes after it; send it alone")
+    raise EncodingError(f"{what} is not in deterministic CBOR (order or lengths differ); encode it again")
 
 
 def check(value: Value, *, what: str = "the record") -> None:

@@ -62,22 +62,26 @@ class Vkey:
     Attributes:
         name: key name; a log's is its origin, a member's is `witness_name(origin, member)`.
         algorithm: `ED25519` for logs, `COSIGNATURE_V1` for witnesses.
-        key: the public key.
+        key: the public key, Ed25519 alone.
     """
 
     name: str
     algorithm: int
     key: PublicKey
 
+    def __post_init__(self) -> None:
+        if self.key.is_hybrid:
+            raise NoteError(f"the key of {self.name!r} is a hybrid; notes are signed by its Ed25519 half alone")
+
     @classmethod
     def of_log(cls, origin: str, key: PublicKey) -> Self:
         """The key that signs the checkpoints of the log `origin`."""
-        return cls(check_name(origin), ED25519, key)
+        return cls(check_name(origin), ED25519, key.ed25519)
 
     @classmethod
     def of_witness(cls, name: str, key: PublicKey) -> Self:
         """The key with which the witness `name` cosigns."""
-        return cls(check_name(name), COSIGNATURE_V1, key)
+        return cls(check_name(name), COSIGNATURE_V1, key.ed25519)
 
     @classmethod
     def parse(cls, text: str) -> Self:

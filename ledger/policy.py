@@ -45,7 +45,7 @@ class Policy:
     """A trust policy for offline verification.
 
     Attributes:
-        logs: keys of the accepted logs.
+        logs: keys of the accepted logs; one log may have several, of which any may have signed.
         witnesses: by the name that the policy gives them (here: the member id).
         groups: by name, in order of definition.
         quorum: name of the witness or group that must have witnessed a checkpoint.
@@ -118,6 +118,10 @@ class Policy:
             if sum(member in met for member in group.members) >= group.threshold:
                 met.add(name)
         return self.quorum in met
+
+    def logs_named(self, origin: str) -> tuple[Vkey, ...]:
+        """The keys of the log `origin`: several when it changed its key or moved, none if that log is not accepted."""
+        return tuple(vkey for vkey in self.logs if vkey.name == origin)
 
     def log_named(self, origin: str) -> Vkey | None:
         """The key of the log `origin`, if the policy accepts that log."""

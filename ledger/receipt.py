@@ -4,25 +4,27 @@ A receipt is a COSE receipt (RFC 9942) together with the cosigned checkpoint of 
 receipt alone signs a root but no size, and one path can fit several sizes: the checkpoint pins the size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
-
-import cbor2
+from typing import Self
 
 from ledger.checkpoint import Checkpoint, NotFinal, SignedCheckpoint, verify_final
-from ledger.encoding import EncodingError, Value, decode, decode_item, encode
+from ledger.cose import ALG, ALG_EDDSA, KID, CoseError, Sign1, read_sign1, signature_input
+from ledger.encoding import EncodingError, Value, decode, encode, encode_item
 from ledger.errors import LedgerError
-from ledger.keys import BadSignature, PublicKey, SigningKey
+from ledger.keys import BadSignature, SigningKey
 from ledger.merkle import HASH_BYTES, leaf_hash, verify_inclusion
 from ledger.note import Vkey
 from ledger.policy import Policy
-from ledger.statement import ALG_EDDSA, COSE_SIGN1_TAG, Statement, decode_statement
+from ledger.statement import Statement, decode_statement
 
 RECEIPT_VERSION = 1
 MAX_RECEIPT_BYTES = 1 << 20
+
+VDS, VDP = 395, 396
+"""Header labels of RFC 9942, section 4: which verifiable data structure, and its proofs."""
 RFC9162_SHA256 = 1
-_ALG, _KID, _VDS, _VDP, _INCLUSION = 1, 4, 395, 396, -1
+INCLUSION_PROOFS = -1
 
 
 class ReceiptError(LedgerError):
@@ -94,11 +96,9 @@ class Receipt:
 def make_receipt(index: int, path: Sequence[bytes], note: str, key: SigningKey) -> bytes:
     """The receipt of entry `index` in the tree of the cosigned checkpoint `note`, signed by the log's key."""
     checkpoint = SignedCheckpoint.parse(note).checkpoint
-    protected = cbor2.dumps({_ALG: ALG_EDDSA, _KID: key.public.kid, _VDS: RFC9162_SHA256}, canonical=True)
-    proof = cbor2.dumps([checkpoint.size, index, list(path)], canonical=True)
-    signature = key.sign(_sig_structure(protected, checkpoint.root))
-    message = [protected, {_VDP: {_INCLUSION: [proof]}}, None, signature]
-    cose = cbor2.dumps(cbor2.CBORTag(COSE_SIGN1_TAG, message), canonical=True)
+    protected = _header(key.public.kid)
+    signature = key.sign(signature_input(protected, checkpoint.root))
+    cose = Sign1(protected, _proofs(checkpoint.size, index, path), None, signature).to_bytes()
     return Receipt(index, cose, note).to_bytes()
 
 
@@ -122,11 +122,9 @@ def verify_receipt(receipt: bytes, statement: bytes, policy: Policy) -> Verified
         raise
     except LedgerError as error:
         raise ReceiptError(f"the receipt's checkpoint does not hold: {error}") from None
-    log = policy.log_named(checkpoint.origin)
-    if log is None:
-        raise ReceiptError(f"the policy does not know the log {checkpoint.origin!r}")
-    _refuse_strangers(bundle.checkpoint, log, policy)
-    size, index, path = _verify_cose(bundle.cose, checkpoint.root, log.key)
+    logs = policy.logs_named(checkpoint.origin)
+    _refuse_strangers(bundle.checkpoint, [*logs, *policy.witnesses.values()])
+    size, index, path = _verify_cose(bundle.cose, checkpoint.root, logs)
     if size != checkpoint.size or index != bundle.index:
         raise ReceiptError(
             f"the proof is for entry {index} of {size}, the receipt for entry {bundle.index} of {checkpoint.size}"
@@ -136,9 +134,8 @@ def verify_receipt(receipt: bytes, statement: bytes, policy: Policy) -> Verified
     return VerifiedReceipt(index, size, checkpoint.root, checkpoint.origin, tuple(cosigners), decoded, words)
 
 
-def _refuse_strangers(note: str, log: Vkey, policy: Policy) -> None:
+def _refuse_strangers(note: str, known: Sequence[Vkey]) -> None:
     """A signed note may carry signatures by unknown keys (C2SP); nothing vouches for those, so a receipt may not."""
-    known = [log, *policy.witnesses.values()]
     for line in SignedCheckpoint.parse(note).lines:
         if not any(line.is_by(vkey) for vkey in known):
             raise ReceiptError(
@@ -147,46 +144,56 @@ def _refuse_strangers(note: str, log: Vkey, policy: Policy) -> None:
             )
 
 
-def _verify_cose(cose: bytes, root: bytes, key: PublicKey) -> tuple[int, int, list[bytes]]:
-    """Check the log's signature over the detached root; return (size, index, path) of the inclusion proof."""
+def _verify_cose(cose: bytes, root: bytes, logs: Sequence[Vkey]) -> tuple[int, int, list[bytes]]:
+    """Check a log's signature over the detached root; return (size, index, path) of the inclusion proof."""
     try:
-        message = decode_item(cose, what="the COSE receipt")
-        match message:
-            case cbor2.CBORTag(tag=18, value=[bytes() as protected, Mapping() as proofs, None, bytes() as signature]):
-                proof = _only_proof(proofs)
-                header = decode_item(protected, what="the COSE receipt's header")
-                fields = decode(proof, what="the inclusion proof")
-            case _:
-                raise ReceiptError("the receipt holds no COSE receipt with one inclusion proof")
-    except EncodingError as error:
+        message = read_sign1(cose, what="the COSE receipt")
+    except CoseError as error:
         raise ReceiptError(str(error)) from None
-    if header != {_ALG: ALG_EDDSA, _KID: key.kid, _VDS: RFC9162_SHA256}:
+    if message.payload is not None:
+        raise ReceiptError("the COSE receipt's payload is attached; it must be the tree's root, detached")
+    signer = next((log.key for log in logs if message.protected == _header(log.key.kid)), None)
+    if signer is None:
         raise ReceiptError("the COSE receipt is not of the trusted log's key and an RFC 9162 tree")
     try:
-        key.verify(signature, _sig_structure(protected, root))
+        signer.verify(message.signature, signature_input(message.protected, root))
     except BadSignature:
         raise ReceiptError("the log's signature on the receipt does not fit the checkpoint's root") from None
-    return _proof_fields(fields)
+    return _only_proof(message)
 
 
-def _only_proof(unprotected: Mapping[Any, Any]) -> bytes:
-    match unprotected:
-        case {396: {-1: [bytes() as proof], **others}} if len(unprotected) == 1 and not others:
-            return proof
-    raise ReceiptError("the COSE receipt must carry one inclusion proof, and nothing else that is unsigned")
+def _header(kid: bytes) -> bytes:
+    return encode_item({ALG: ALG_EDDSA, KID: kid, VDS: RFC9162_SHA256})
 
 
-def _proof_fields(fields: Value) -> tuple[int, int, list[bytes]]:
+def _proofs(size: int, index: int, path: Sequence[bytes]) -> dict[int, dict[int, list[bytes]]]:
+    """The unprotected header: one inclusion proof (RFC 9942, section 5.2)."""
+    return {VDP: {INCLUSION_PROOFS: [encode([size, index, list(path)])]}}
+
+
+def _only_proof(message: Sign1) -> tuple[int, int, list[bytes]]:
+    match message.unprotected:
+        case {396: {-1: [bytes() as proof]}}:
+            size, index, path = _proof_fields(proof)
+        case _:
+            raise ReceiptError("the COSE receipt must carry one inclusion proof")
+    expected = Sign1(message.protected, _proofs(size, index, path), None, message.signature)
+    if expected.to_bytes() != message.to_bytes():
+        raise ReceiptError("the COSE receipt must carry one inclusion proof, and nothing else that is unsigned")
+    return size, index, path
+
+
+def _proof_fields(proof: bytes) -> tuple[int, int, list[bytes]]:
+    try:
+        fields: Value = decode(proof, what="the inclusion proof")
+    except EncodingError as error:
+        raise ReceiptError(str(error)) from None
     match fields:
         case [int() as size, int() as index, list() as path] if all(
             isinstance(item, bytes) and len(item) == HASH_BYTES for item in path
         ):
-            return size, index, path
+            return int(size), int(index), path
     raise ReceiptError("the inclusion proof is not size, index and a list of 32-byte hashes")
-
-
-def _sig_structure(protected: bytes, root: bytes) -> bytes:
-    return cbor2.dumps(["Signature1", protected, b"", root], canonical=True)
 
 
 def _in_words(

@@ -1,11 +1,15 @@
 """Signing keys: the RFC's vectors, and files that only their owner reads."""
 
+import hashlib
 import stat
 from pathlib import Path
 
 import pytest
 
-from ledger.keys import BadSignature, KeyFileError, PublicKey, SigningKey
+from ledger.keys import HYBRID_SIGNATURE_BYTES, BadSignature, KeyFileError, PublicKey, SigningKey
+from ledger.note import NoteError, Vkey
+
+HYBRID = SigningKey.from_seed(bytes(range(64)))
 
 
 def test_rfc_8032_vector_2() -> None:
@@ -58,8 +62,6 @@ def test_unusable_files_are_named(tmp_path: Path) -> None:
 
 def test_kid_is_the_rfc_9679_thumbprint() -> None:
     """SHA-256 over {1: 1, -1: 6, -2: x}, encoded by hand."""
-    import hashlib
-
     public = SigningKey.from_seed(bytes(32)).public
     assert public.kid == hashlib.sha256(bytes.fromhex("a301012006215820") + public.raw).digest()
 
@@ -67,3 +69,96 @@ def test_kid_is_the_rfc_9679_thumbprint() -> None:
 def test_public_keys_have_32_bytes() -> None:
     with pytest.raises(KeyFileError, match="32 bytes"):
         PublicKey(bytes(31))
+
+
+def test_the_post_quantum_kid_is_the_thumbprint_of_an_akp_key() -> None:
+    """SHA-256 over {1: 7, 3: -49, -1: pub} (RFC 9964), encoded by hand: 1952 = 0x07a0 and -49 = 0x38 0x30."""
+    head = bytes.fromhex("a30107033830205907a0")
+    assert HYBRID.public.post_quantum_kid == hashlib.sha256(head + HYBRID.public.raw[32:]).digest()
+    assert HYBRID.public.kid == HYBRID.public.ed25519.kid
+    assert HYBRID.public.ed25519.post_quantum_kid is None
+
+
+def test_a_hybrid_key_is_two_keys() -> None:
+    classical = SigningKey.from_seed(bytes(range(32)))
+    assert HYBRID.public.is_hybrid
+    assert not classical.public.is_hybrid
+    assert len(HYBRID.public.raw) == 1984
+    assert HYBRID.public.ed25519 == classical.public == classical.public.ed25519
+    assert HYBRID.public != classical.public
+    assert PublicKey(HYBRID.public.raw) == HYBRID.public
+    assert HYBRID.sign(b"m") == classical.sign(b"m")
+
+
+def test_both_halves_must_have_signed() -> None:
+    signature, other = HYBRID.sign_all(b"message"), SigningKey.generate(hybrid=True)
+    assert len(signature) == HYBRID_SIGNATURE_BYTES == 3373
+    HYBRID.public.verify_all(signature, b"message")
+    foreign = other.sign_all(b"message")
+    for forged in (foreign[:64] + signature[64:], signature[:64] + foreign[64:], signature[:64], signature + b"x", b""):
+        with pytest.raises(BadSignature):
+            HYBRID.public.verify_all(forged, b"message")
+    with pytest.raises(BadSignature):
+        HYBRID.public.verify_all(signature, b"massage")
+
+
+def test_a_classical_key_takes_no_hybrid_signature() -> None:
+    key = SigningKey.generate()
+    key.public.verify_all(key.sign_all(b"m"), b"m")
+    with pytest.raises(BadSignature, match="64 bytes"):
+        HYBRID.public.ed25519.verify_all(HYBRID.sign_all(b"m"), b"m")
+    with pytest.raises(BadSignature, match="no ML-DSA-65 half"):
+        key.public.verify_post_quantum(bytes(3309), b"m")
+    with pytest.raises(KeyFileError, match="no ML-DSA-65 half"):
+        key.sign_post_quantum(b"m")
+
+
+def test_hybrid_keys_come_back_from_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "signing.pem"
+    HYBRID.save(path)
+    assert path.read_bytes().count(b"BEGIN PRIVATE KEY") == 2
+    loaded = SigningKey.load(path)
+    assert loaded.public == HYBRID.public
+    HYBRID.public.verify_all(loaded.sign_all(b"m"), b"m")
+
+
+def test_key_files_with_other_keys_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "signing.pem"
+    HYBRID.save(path)
+    whole = path.read_bytes()
+    classical, lattice = (
+        block + b"-----END PRIVATE KEY-----\n" for block in whole.split(b"-----END PRIVATE KEY-----\n")[:2]
+    )
+    for content, words in (
+        (lattice, "it holds MLDSA65PrivateKey; an Ed25519 key is needed"),
+        (lattice + classical, "MLDSA65PrivateKey, Ed25519PrivateKey"),
+        (classical + classical, "Ed25519PrivateKey, Ed25519PrivateKey"),
+        (whole + lattice, "it holds Ed25519PrivateKey, MLDSA65PrivateKey, MLDSA65PrivateKey"),
+        (b"password\n" + whole, "more than keys"),
+        (whole[:-40], "more than keys"),
+        (classical[:-40], "not a private key"),
+        (b"", "not a private key"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(KeyFileError, match=words):
+            SigningKey.load(path)
+    path.write_bytes(whole.replace(b"\n", b"\r\n"))
+    assert SigningKey.load(path).public == HYBRID.public
+
+
+def test_notes_know_the_ed25519_half_alone() -> None:
+    assert Vkey.of_log("log", HYBRID.public) == Vkey.of_log("log", HYBRID.public.ed25519)
+    with pytest.raises(NoteError, match="hybrid"):
+        Vkey("log", 1, HYBRID.public)
+
+
+def test_fingerprints_are_for_people() -> None:
+    groups = HYBRID.public.fingerprint.split("-")
+    assert len(groups) == 16
+    assert "".join(groups) == hashlib.sha256(HYBRID.public.raw).hexdigest()
+    assert HYBRID.public.fingerprint != HYBRID.public.ed25519.fingerprint
+
+
+def test_seeds_have_32_or_64_bytes() -> None:
+    with pytest.raises(KeyFileError, match="32 bytes, a hybrid's 64"):
+        SigningKey.from_seed(bytes(33))

@@ -10,6 +10,7 @@ from ledger.checkpoint import NotFinal, Policy, SignedCheckpoint, cosign, witnes
 from ledger.encoding import decode, encode
 from ledger.errors import LedgerError
 from ledger.merkle import inclusion_proof
+from ledger.note import SignatureLine, Vkey
 from ledger.receipt import Receipt, ReceiptError, make_receipt, verify_receipt
 from ledger.rules.approvals import approve
 
@@ -78,6 +79,38 @@ def test_a_receipt_goes_with_the_policy_of_its_time() -> None:
     verify_receipt(old, statement, before)
     with pytest.raises(ReceiptError, match=r"firm-3.*the policy of the receipt's time"):
         verify_receipt(old, statement, made.log.policy)
+
+
+def test_any_of_the_log_keys_of_one_origin_may_have_signed(consortium: Consortium) -> None:
+    """After the log's key was rotated or the log handed over, a policy names both keys, in any order."""
+    log, policy = consortium.log, consortium.log.policy
+    receipt, statement = log.receipt(3), log.entries(3, 4)[0]
+    later = Vkey.of_log(log.origin, key_of("the log's next key").public)
+    for logs in ((later, *policy.logs), (*policy.logs, later)):
+        assert verify_receipt(receipt, statement, replace(policy, logs=logs)).index == 3
+    with pytest.raises(ReceiptError, match="not signed by a trusted key"):
+        verify_receipt(receipt, statement, replace(policy, logs=(later,)))
+
+
+def test_a_receipt_made_after_a_rotation_may_carry_an_older_checkpoint(consortium: Consortium) -> None:
+    log, policy, final = consortium.log, consortium.log.policy, consortium.log.final()
+    assert final is not None
+    next_key, statement = key_of("the log's next key"), log.entries(3, 4)[0]
+    receipt = make_receipt(3, log.inclusion(3, log.size), final, next_key)
+    both = replace(policy, logs=(*policy.logs, Vkey.of_log(log.origin, next_key.public)))
+    assert verify_receipt(receipt, statement, both).index == 3
+    with pytest.raises(ReceiptError, match="trusted log's key"):
+        verify_receipt(receipt, statement, policy)
+
+
+def test_a_wrong_signature_by_any_of_the_log_keys_condemns(consortium: Consortium) -> None:
+    log, policy = consortium.log, consortium.log.policy
+    bundle, statement = Receipt.from_bytes(log.receipt(3)), log.entries(3, 4)[0]
+    later = Vkey.of_log(log.origin, key_of("the log's next key").public)
+    both = replace(policy, logs=(*policy.logs, later))
+    forged = replace(bundle, checkpoint=bundle.checkpoint + str(SignatureLine(later.name, later.id, bytes(64))))
+    with pytest.raises(ReceiptError, match="the log's signature on checkpoint"):
+        verify_receipt(forged.to_bytes(), statement, both)
 
 
 def test_a_receipt_is_for_one_statement(consortium: Consortium) -> None:
@@ -150,6 +183,9 @@ def test_unsigned_extras_are_refused(consortium: Consortium) -> None:
         {396: {-1: [proof, proof]}},
         {396: {-1: [proof]}, 4: b"x"},
         {396: {-1: [proof], -2: []}},
+        {396: {-1.0: [proof]}},
+        {396.0: {-1: [proof]}},
+        {396: {-1: [cbor2.dumps([log.size, 3.0, log.inclusion(3, log.size)], canonical=True)]}},
         {},
     ):
         parts[1] = unprotected

@@ -97,9 +97,17 @@ def test_every_flipped_bit_is_caught() -> None:
         (rebuilt(payload=cbor2.dumps({"v": 2})), "version 2 is unknown"),
         (rebuilt(payload=cbor2.dumps({"v": True})), "version True is unknown"),
         (rebuilt(payload=cbor2.dumps({"v": 1, "x": 1.5})), "float"),
-        (rebuilt(payload=b"\xbf\x61v\x01\xff"), "CBOR"),
-        (rebuilt(payload=b"\xa2\x61v\x01\x61v\x01"), "CBOR"),
-        (make() + b"\x00", "deterministic"),
+        (rebuilt(payload=b"\xbf\x61v\x01\xff"), "indefinite length"),
+        (rebuilt(payload=b"\xa2\x61v\x01\x61v\x01"), "Duplicate map key"),
+        (rebuilt(payload=b"\xa1\x61v\x18\x01"), "deterministic"),
+        (rebuilt(payload=cbor2.dumps({"v": 1}) + b"\x00"), "1 trailing bytes"),
+        (rebuilt(protected=b"\xa2\x01\x27\x01\x27"), "Duplicate map key"),
+        (rebuilt(protected=b"\xbf\x01\x27\xff"), "indefinite length"),
+        (rebuilt(protected=header() + b"\x00"), "1 trailing bytes"),
+        (rebuilt(protected=header(_1=-8.0)), "algorithm -8.0 is unknown"),
+        (rebuilt(protected=header().replace(b"\xa4\x01", b"\xa4\xf5")), "deterministic|integer labels"),
+        (rebuilt(protected=header(_15={1.0: "a", 2: "b"})), "does not know"),
+        (make() + b"\x00", "1 trailing bytes"),
         (make()[:-1], "CBOR"),
         (b"", "CBOR"),
         (b"\x00" * (2 << 20), "limit"),
@@ -115,6 +123,10 @@ def test_signing_refuses_what_reading_would() -> None:
         make({"v": 9})
     with pytest.raises(StatementError, match="float"):
         make({"v": 1, "x": 0.1})
+    with pytest.raises(StatementError, match="not Unicode"):
+        make({"v": 1, "x": "\ud800"})
+    with pytest.raises(StatementError, match="not Unicode"):
+        sign_statement(PAYLOAD, issuer="\ud800", subject="x", key=KEY)
     with pytest.raises(StatementError, match="issuer"):
         sign_statement(PAYLOAD, issuer="", subject="x", key=KEY)
 
