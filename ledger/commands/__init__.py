@@ -1,0 +1,61 @@
+"""`artesian ledger`: one group of commands. Whatever is heavy is imported by the command that needs it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from ledger.commands import founding, members, proposing, reading
+
+_CHECK, _RUN = "Look and check", "Found and run"
+
+
+def _group(name: str, words: str, example: str, **settings: Any) -> typer.Typer:
+    return typer.Typer(name=name, help=words, epilog=f"Example: artesian ledger {example}", **settings)
+
+
+def _add(group: typer.Typer, command: Callable[..., None], name: str, example: str, panel: str | None = None) -> None:
+    group.command(name, rich_help_panel=panel, epilog=f"Example: artesian ledger {example}")(command)
+
+
+app = _group(
+    "ledger",
+    "Found, run, witness, read and check a consortium's ledger.",
+    "audit --home coordinator",
+    no_args_is_help=True,
+)
+_add(app, founding.init, "init", "init --home coordinator --cid supply-1 --members members.toml", _RUN)
+_receipt = "verify receipt.cbor --statement statement.cbor --policy policy.txt"
+_add(app, reading.verify, "verify", _receipt, _CHECK)
+_add(app, reading.audit, "audit", "audit --db firm-1/mirror.db --policy policy.txt", _CHECK)
+_add(app, reading.show, "show", "show --home coordinator --last 10", _CHECK)
+_add(app, reading.policy, "policy", "policy --home coordinator", _CHECK)
+
+_members = _group(
+    "members",
+    "Who belongs, whose keys hold, and changes that a quorum approves.",
+    "members --home coordinator",
+    invoke_without_command=True,
+)
+_members.callback()(members.listing)
+_add(_members, members.key, "key", 'members key --home firm-1 --member firm-1 --name "Acme GmbH"')
+_add(_members, members.switch, "switch-key", "members switch-key --home firm-1")
+_add(_members, proposing.approve, "approve", "members approve enrol-firm-9.proposal --home firm-1")
+_add(_members, proposing.status, "proposal", "members proposal enrol-firm-9.proposal --home firm-1")
+
+_propose = _group(
+    "propose",
+    "Propose a change of membership, of a key or of the terms.",
+    "members propose enrol --home firm-1 --from member.toml --out enrol-firm-9.proposal",
+    no_args_is_help=True,
+)
+_enrol = "members propose enrol --home firm-1 --from member.toml --out enrol-firm-9.proposal"
+_add(_propose, proposing.enrol, "enrol", _enrol)
+_rotate = "members propose rotate --home firm-1 --from firm-1/next-member.toml --out rotate-firm-1.proposal"
+_add(_propose, proposing.rotate, "rotate", _rotate)
+_suspend = "members propose suspend --home firm-1 --member firm-2 --reason closed --out suspend-firm-2.proposal"
+_add(_propose, proposing.suspend, "suspend", _suspend)
+_policy = "members propose policy --home firm-1 --min-cohort 5 --out terms.proposal"
+_add(_propose, proposing.policy, "policy", _policy)
+_members.add_typer(_propose)
+app.add_typer(_members, rich_help_panel=_RUN)

@@ -1,0 +1,159 @@
+"""`artesian ledger members propose`, `approve`, `submit`: changes that need a quorum, as a file that goes around."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ledger.commands.answering import AsJson, UsageError, answer, answering, read, tell, write
+from ledger.commands.places import OwnHome, database, standing
+
+if TYPE_CHECKING:
+    from ledger.proposal import Proposal
+    from ledger.rules import State
+
+From = Annotated[Path, typer.Option("--from", help="TOML file with the member's block, from `members key`.")]
+Out = Annotated[Path, typer.Option("--out", help="The proposal's file, which must not exist yet.")]
+File = Annotated[Path, typer.Argument(help="The proposal's file.")]
+
+
+def enrol(home: OwnHome, block: From, out: Out, as_json: AsJson = False) -> None:
+    """Propose a new member, or a suspended one again."""
+    from ledger.member_file import read_members
+
+    with answering(as_json):
+        (member,) = _one(read_members(block), block)
+        fields = {"member": member.member, "kind": member.kind, "key": member.key.raw, "name": member.name}
+        _propose("enrol", fields, home, out, as_json)
+
+
+def rotate(home: OwnHome, block: From, out: Out, as_json: AsJson = False) -> None:
+    """Propose another key for a member: for example because the present one is lost."""
+    from ledger.member_file import read_members
+
+    with answering(as_json):
+        (member,) = _one(read_members(block), block)
+        _propose("rotate", {"member": member.member, "key": member.key.raw}, home, out, as_json)
+
+
+def suspend(
+    home: OwnHome,
+    member: Annotated[str, typer.Option("--member", help="Whose vote and voice end.")],
+    reason: Annotated[str, typer.Option(help="Why. It goes on the ledger.")],
+    out: Out,
+    as_json: AsJson = False,
+) -> None:
+    """Propose to suspend a member; enrolling it again ends that."""
+    with answering(as_json):
+        _propose("suspend", {"member": member, "reason": reason}, home, out, as_json)
+
+
+def policy(
+    home: OwnHome,
+    out: Out,
+    min_cohort: Annotated[int | None, typer.Option(min=1, help="Fewest firms in a training cohort.")] = None,
+    signatures: Annotated[str | None, typer.Option(help="ed25519 or ed25519+ml-dsa-65.")] = None,
+    config: Annotated[Path | None, typer.Option(help="The consortium's configuration file; its hash is named.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose other terms; what is not given stays."""
+    import hashlib
+
+    with answering(as_json):
+        state = standing(database(home, None)).state
+        assert state.coordinator is not None, "a ledger that can be replayed has a founding policy"
+        fields = {
+            "coordinator": state.coordinator.raw,
+            "min_cohort": min_cohort or state.terms.min_cohort,
+            "config": state.terms.config if config is None else hashlib.sha256(read(config)).digest(),
+            "signatures": signatures or state.terms.signatures,
+            "log": None,
+            "next_log": None,
+        }
+        _propose("policy", fields, home, out, as_json)
+
+
+def approve(
+    proposal: File,
+    home: OwnHome,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    member: Annotated[str, typer.Option("--member", help="The member's id; default: as the home says.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Sign a proposal as a member, after it has been shown. The file keeps the approval."""
+    from ledger.commands.speaking import speaker
+    from ledger.proposal import Proposal
+
+    with answering(as_json):
+        asked, state = Proposal.from_bytes(read(proposal)), standing(database(home, None)).state
+        asked.approvers(state)  # refuses a proposal of another consortium before anything is asked
+        name, key = speaker(home, member, state)
+        if not state.is_enrolled(name):
+            raise UsageError(f"{name} is no active member and cannot approve")
+        for line in asked.words():
+            tell(line)
+        if not yes:
+            _ask(name, as_json)
+        approved = asked.approved(name, key)
+        write(proposal, approved.to_bytes(), replace=True)
+        _report(approved, state, proposal, as_json, shown=True)
+
+
+def status(proposal: File, home: OwnHome, as_json: AsJson = False) -> None:
+    """Show what a proposal asks for, who has approved it, and how many are needed."""
+    from ledger.proposal import Proposal
+
+    with answering(as_json):
+        asked = Proposal.from_bytes(read(proposal))
+        _report(asked, standing(database(home, None)).state, proposal, as_json)
+
+
+def _one(members: list[Any], path: Path) -> list[Any]:
+    if len(members) != 1:
+        raise UsageError(f"{path}: holds {len(members)} members; propose one at a time")
+    return members
+
+
+def _propose(t: str, fields: dict[str, Any], home: Path, out: Path, as_json: bool) -> None:
+    from ledger.genesis import record
+    from ledger.proposal import Proposal
+
+    state = standing(database(home, None)).state
+    payload = record(t, cid=state.cid, record_id=os.urandom(16), ts=int(time.time()), **fields, approvals=[])
+    proposal = Proposal.of(payload)
+    write(out, proposal.to_bytes())
+    _report(proposal, state, out, as_json)
+
+
+def _ask(name: str, as_json: bool) -> None:
+    if as_json or not sys.stdin.isatty():
+        raise UsageError("nobody is here to be asked; read the proposal, then add --yes")
+    if not typer.confirm(f"Approve this as {name}?", err=True):
+        raise typer.Exit(1)
+
+
+def _report(proposal: Proposal, state: State, path: Path, as_json: bool, *, shown: bool = False) -> None:
+    from ledger.policy import quorum_size
+
+    good, needed = proposal.approvers(state), quorum_size(state.voters)
+    facts = {
+        "ok": True,
+        "file": str(path),
+        "record": proposal.payload,
+        "approved": good,
+        "needed": needed,
+        "members": state.voters,
+    }
+    by = f" ({', '.join(good)})" if good else ""
+    following = "submit" if len(good) >= needed else "approve"
+    words = [
+        *([] if shown else proposal.words()),
+        f"{len(good)} of {state.voters} members approved{by}, {needed} are needed.",
+        f"Next: artesian ledger members {following} {path}",
+    ]
+    answer(facts, words, as_json)

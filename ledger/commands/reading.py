@@ -1,0 +1,103 @@
+"""`artesian ledger verify`, `audit`, `show`, `policy`: check and look, change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ledger.commands.answering import AsJson, answer, answering, read
+from ledger.commands.places import Database, Home, PolicyFile, database, load_policy, policy_file, reading, standing
+
+
+def verify(
+    receipt: Annotated[Path, typer.Argument(help="The receipt's file.")],
+    statement: Annotated[Path, typer.Option("--statement", help="The signed statement's file.")],
+    policy: Annotated[Path, typer.Option("--policy", help="Trust policy (C2SP tlog-policy).")],
+    as_json: AsJson = False,
+) -> None:
+    """Check offline that a statement is on the ledger and final."""
+    from ledger.receipt import verify_receipt
+
+    with answering(as_json):
+        proved = verify_receipt(read(receipt), read(statement), load_policy(policy))
+        facts = {
+            "ok": True,
+            "index": proved.index,
+            "size": proved.size,
+            "root": proved.root,
+            "origin": proved.origin,
+            "cosigners": proved.cosigners,
+            "record": proved.statement.payload,
+        }
+        answer(facts, ["The receipt holds.", *proved.words], as_json)
+
+
+def audit(home: Home = None, db: Database = None, policy: PolicyFile = None, as_json: AsJson = False) -> None:
+    """Re-check a whole ledger: hashes, signatures, rules, checkpoints, quorum."""
+    from ledger.audit import audit as run_audit
+
+    with answering(as_json):
+        report = run_audit(database(home, db), load_policy(policy_file(home, policy)))
+        words = [
+            f"{report.origin}: {report.entries} entries, {report.checkpoints} checkpoints and "
+            f"{report.cosignatures} cosignatures checked; {report.final_size} entries are final.",
+            *(f"Problem: {problem}" for problem in report.problems),
+            "Nothing is wrong." if report.ok else "The ledger does not hold.",
+        ]
+        answer({"ok": report.ok, **asdict(report)}, words, as_json)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def show(
+    home: Home = None,
+    db: Database = None,
+    start: Annotated[int | None, typer.Option("--from", min=0, help="Begin with this entry.")] = None,
+    last: Annotated[int | None, typer.Option("--last", min=1, help="Only so many of the newest.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the entries of a ledger. Each is held against the digest under which it is kept."""
+    from ledger.errors import Damaged
+    from ledger.statement import decode_statement
+
+    with answering(as_json), reading(database(home, db)) as store:
+        meta, size = store.meta(), store.size()
+        first = max(start or 0, 0 if last is None else size - last)
+        entries = []
+        for index, (digest, raw) in enumerate(store.entry_rows(min(first, size), size), start=first):
+            entry = decode_statement(raw)
+            if entry.digest != digest:
+                raise Damaged(f"{store.name}: entry {index} stands under a digest that is not its own; run: audit")
+            entries.append(
+                {
+                    "index": index,
+                    "type": entry.payload.get("t"),
+                    "issuer": entry.issuer,
+                    "subject": entry.subject,
+                    "digest": digest,
+                    "record": entry.payload,
+                }
+            )
+        facts = {"origin": meta["origin"], "cid": meta["cid"], "size": size, "entries": entries}
+        answer(facts, [_entry_line(entry) for entry in entries], as_json)
+
+
+def policy(home: Home = None, db: Database = None, as_json: AsJson = False) -> None:
+    """Print the trust policy of the present members, for those who verify offline.
+
+    Whoever relies on it must get it from someone they trust, not from the ledger's operator alone.
+    """
+    from ledger.finality import consortium_policy
+
+    with answering(as_json):
+        at = standing(database(home, db))
+        text = consortium_policy(at.state, at.origin).text()
+        answer({"origin": at.origin, "size": at.state.size, "policy": text}, text.splitlines(), as_json)
+
+
+def _entry_line(entry: Mapping[str, Any]) -> str:
+    return f"{entry['index']:>6}  {entry['type']!s:<13} {entry['issuer']:<16} {entry['subject']}"

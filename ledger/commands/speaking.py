@@ -1,0 +1,44 @@
+"""Who speaks when a command signs: the organisation of a home, with the key that the ledger knows as its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ledger.commands.answering import UsageError
+
+if TYPE_CHECKING:
+    from ledger.keys import SigningKey
+    from ledger.rules import State
+
+
+def speaker(home: Path, member: str = "", state: State | None = None) -> tuple[str, SigningKey]:
+    """The id and the signing key of a home's organisation.
+
+    Args:
+        member: its id, if the user gave one.
+        state: when given, the key must be the one that the ledger knows, and an id that nobody gave is found by it.
+
+    Raises:
+        UsageError: the id is unknown, or the key is another's.
+        KeyFileError: the home has no key.
+    """
+    from ledger.homes import SIGNING_KEY, member_of
+    from ledger.keys import SigningKey
+    from ledger.rules import COORDINATOR
+
+    key, name = SigningKey.load(home / SIGNING_KEY), member or member_of(home)
+    if state is not None:
+        owners = {known.key.raw: known.member for known in state.members.values()}
+        if state.coordinator is not None:
+            owners[state.coordinator.raw] = COORDINATOR
+        owner = owners.get(key.public.raw)
+        if owner is None or (name and name != owner):
+            raise UsageError(
+                f"{home / SIGNING_KEY}: is not the key that the ledger knows of {name or 'any member'}; "
+                "was it changed? see artesian ledger members"
+            )
+        return owner, key
+    if not name:
+        raise UsageError(f"{home}: does not say whose it is; give --member")
+    return name, key
