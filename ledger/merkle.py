@@ -164,15 +164,32 @@ def verify_consistency(old: int, new: int, path: Sequence[bytes], old_root: byte
             raise refusal
         return
     hashes = list(path) if old & (old - 1) else [old_root, *path]
+    if _consistency_roots(old, new, hashes) != (old_root, new_root):
+        raise refusal
+
+
+def prefix_root(old: int, new: int, path: Sequence[bytes], new_root: bytes) -> bytes | None:
+    """The root of the first `old` entries of the tree with `new_root`, by a consistency proof, or None.
+
+    None when the proof does not lead to `new_root`, and when `old` is a power of two: then it does not tell.
+    """
+    if not 0 < old < new or not old & (old - 1):
+        return None
+    roots = _consistency_roots(old, new, path)
+    return None if roots is None or roots[1] != new_root else roots[0]
+
+
+def _consistency_roots(old: int, new: int, hashes: Sequence[bytes]) -> tuple[bytes, bytes] | None:
+    """The roots of `old` and `new` leaves that a proof leads to, or None if it is too long or too short."""
     position, last = old - 1, new - 1
     while position & 1:
         position, last = position >> 1, last >> 1
     if not hashes:
-        raise refusal
+        return None
     first = second = hashes[0]
     for sibling in hashes[1:]:
         if last == 0:
-            raise refusal
+            return None
         if position & 1 or position == last:
             first, second = node_hash(sibling, first), node_hash(sibling, second)
             while not position & 1 and position:
@@ -180,8 +197,7 @@ def verify_consistency(old: int, new: int, path: Sequence[bytes], old_root: byte
         else:
             second = node_hash(second, sibling)
         position, last = position >> 1, last >> 1
-    if last != 0 or first != old_root or second != new_root:
-        raise refusal
+    return (first, second) if last == 0 else None
 
 
 def _split(count: int) -> int:
