@@ -73,6 +73,7 @@ def genesis_payloads(
         coordinator=coordinator.raw,
         min_cohort=min_cohort,
         config=config,
+        founders=len(founders),
         signatures=signatures,
         log=None if log is None else log.raw,
         next_log=next_log,
@@ -88,13 +89,20 @@ def enrol_payload(
     ts: int,
     entropy: Callable[[int], bytes],
     approvals: Sequence[Mapping[str, Any]] = (),
+    parent: bytes | None = None,
 ) -> dict[str, Any]:
-    """The record that enrols one member; after the founding it needs a quorum's `approvals`."""
+    """The record that enrols one member.
+
+    Args:
+        approvals: after the founding, those of a quorum.
+        parent: after the founding, the state's `membership_digest`.
+    """
     return record(
         "enrol",
         cid=cid,
         record_id=entropy(16),
         ts=ts,
+        parent=parent,
         member=member.member,
         kind=member.kind,
         key=member.key.raw,

@@ -68,6 +68,25 @@ class Policy:
         return cls._checked((log,), {name: witnesses[name] for name in members}, {"members": group}, "members")
 
     @classmethod
+    def joint(cls, log: Vkey, witnesses: Mapping[str, Vkey], electorates: Mapping[str, Collection[str]]) -> Self:
+        """A policy that asks for a quorum of every one of several memberships; of one alone it is `of`.
+
+        C2SP tlog-policy puts a witness into one group only, so a joint policy has no `text`: it is for programs.
+
+        Args:
+            witnesses: by member id, all that stand in any of the memberships.
+            electorates: the memberships' members, by a group name that is no member's id.
+
+        Raises:
+            PolicyError: a membership is empty, or two witnesses have the same key.
+        """
+        if len(electorates) == 1:
+            return cls.of(log, witnesses)
+        groups = {name: Group(quorum_size(len(ids)), tuple(sorted(ids))) for name, ids in electorates.items()}
+        whole = {**groups, "every_membership": Group(len(groups), tuple(groups))}
+        return cls._checked((log,), {name: witnesses[name] for name in sorted(witnesses)}, whole, "every_membership")
+
+    @classmethod
     def parse(cls, text: str) -> Self:
         """Read a policy file.
 
@@ -102,10 +121,20 @@ class Policy:
         for what, keys in (("log", list(logs)), ("witness", list(witnesses.values()))):
             if len({vkey.key for vkey in keys}) != len(keys):
                 raise PolicyError(f"the policy gives the same key to two {what} lines; each needs its own")
+        shared = sorted(witnesses.keys() & groups.keys())
+        if shared:
+            raise PolicyError(f"the policy names both a witness and a group {shared[0]!r}; give each its own name")
         return cls(logs, witnesses, groups, quorum)
 
     def text(self) -> str:
-        """The policy file; `parse` reads it back."""
+        """The policy file; `parse` reads it back.
+
+        Raises:
+            PolicyError: a witness is in several groups, which a policy file cannot say: see `joint`.
+        """
+        grouped = [member for group in self.groups.values() for member in group.members]
+        if len(set(grouped)) != len(grouped):
+            raise PolicyError("no policy file says a quorum of several memberships; wait until the change is final")
         lines = [f"log {vkey}" for vkey in self.logs]
         lines += [f"witness {name} {vkey}" for name, vkey in self.witnesses.items()]
         lines += [f"group {name} {group.threshold} {' '.join(group.members)}" for name, group in self.groups.items()]

@@ -4,13 +4,14 @@ No clock, no float, no randomness: every witness that replays the same entries r
 """
 
 from ledger.rules.approvals import approval_bytes, approve
-from ledger.rules.reducer import admit, apply, initial, signing_key
+from ledger.rules.reducer import MEMBERSHIP, admit, apply, initial, signing_key
 from ledger.rules.sequencing import commitment
 from ledger.rules.state import (
     CLASSICAL,
     COORDINATOR,
     HYBRID,
     LOG,
+    RESERVED,
     Cap,
     Contribution,
     LogKey,
@@ -29,6 +30,8 @@ __all__ = [
     "COORDINATOR",
     "HYBRID",
     "LOG",
+    "MEMBERSHIP",
+    "RESERVED",
     "Cap",
     "Contribution",
     "LogKey",

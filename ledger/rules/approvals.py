@@ -22,7 +22,7 @@ def approval_bytes(payload: Mapping[str, Any]) -> bytes:
 
 def approve(payload: Mapping[str, Any], member: str, key: SigningKey) -> dict[str, Any]:
     """The approval of `payload` by `member`, to be put into its `approvals`."""
-    return {"member": member, "signature": key.sign(approval_bytes(payload))}
+    return {"member": member, "signature": key.sign_all(approval_bytes(payload))}
 
 
 def require_quorum(state: State, payload: Mapping[str, Any], index: int) -> None:
@@ -37,7 +37,7 @@ def require_quorum(state: State, payload: Mapping[str, Any], index: int) -> None
             raise Refused("approvals", index, f"{name!r} approved twice; each member has one vote")
         member = require_active(state, name, index, rule="approvals")
         try:
-            member.key.verify(approval["signature"], message)
+            member.key.verify_all(approval["signature"], message)
         except BadSignature:
             raise Refused("approvals", index, f"the approval of {name!r} is not over this record") from None
         approved.add(name)

@@ -1,7 +1,7 @@
 """Which keys a record may name: well-formed, and never named before for anyone."""
 
 from ledger.keys import KeyFileError, PublicKey
-from ledger.rules.state import Refused, State
+from ledger.rules.state import HYBRID, Refused, State
 
 
 def public_key(raw: bytes, index: int) -> PublicKey:
@@ -19,6 +19,12 @@ def fresh_key(state: State, raw: bytes, name: str, index: int, *, kept: PublicKe
         kept: the key that `name` has already and may keep.
     """
     key = public_key(raw, index)
-    if key.raw in state.keys and key != kept:
+    if key.ed25519.raw in state.keys and key != kept:
         raise Refused("key", index, f"the key for {name!r} has been used before; make a new one")
     return key
+
+
+def require_kind(signatures: str, key: PublicKey, name: str, index: int) -> None:
+    """Refuse by the rule `signatures` a key of `name` that cannot sign as the policy asks."""
+    if signatures == HYBRID and not key.is_hybrid:
+        raise Refused("signatures", index, f"the policy asks for {HYBRID}; {name!r} needs a hybrid key")

@@ -3,12 +3,10 @@
 from dataclasses import replace
 
 from ledger.rules.approvals import require_active, require_quorum
-from ledger.rules.keyring import fresh_key, public_key
+from ledger.rules.keyring import fresh_key, public_key, require_kind
 from ledger.rules.sequencing import founding_log, rotate_log
-from ledger.rules.state import COORDINATOR, LOG, Member, Refused, State, Terms
+from ledger.rules.state import COORDINATOR, LOG, RESERVED, Member, Refused, State, Terms
 from ledger.statement import Statement
-
-_RESERVED = (COORDINATOR, LOG)
 
 
 def apply_policy(state: State, statement: Statement, index: int) -> State:
@@ -19,14 +17,20 @@ def apply_policy(state: State, statement: Statement, index: int) -> State:
     if index == 0:
         if statement.issuer != COORDINATOR or payload["approvals"]:
             raise Refused("genesis", index, "entry 0 is the coordinator's policy, without approvals")
+        if payload["founders"] is None:
+            raise Refused("genesis", index, "entry 0 says how many founding members the next entries enrol")
+        require_kind(terms.signatures, key, COORDINATOR, index)
         log = founding_log(payload, key, index)
-        keys = state.keys.set(log.key.raw, LOG).set(key.raw, COORDINATOR)
-        return replace(state, coordinator=key, log=log, keys=keys, terms=terms)
+        keys = state.keys.set(log.key.raw, LOG).set(key.ed25519.raw, COORDINATOR)
+        return replace(state, coordinator=key, log=log, keys=keys, terms=terms, founders=payload["founders"])
     require_quorum(state, payload, index)
     if key != state.coordinator:
         raise Refused("policy", index, "a policy keeps the coordinator's key; use a rotate record to change it")
-    if payload["log"] is not None or payload["next_log"] is not None:
-        raise Refused("policy", index, "only entry 0 names the log's key; use a rotate record to change it")
+    if any(payload[name] is not None for name in ("founders", "log", "next_log")):
+        raise Refused("policy", index, "only entry 0 names founders and the log's key; leave these fields empty")
+    require_kind(terms.signatures, key, COORDINATOR, index)
+    for member in state.active():
+        require_kind(terms.signatures, member.key, member.member, index)
     return replace(state, terms=terms)
 
 
@@ -39,16 +43,18 @@ def apply_enrol(state: State, statement: Statement, index: int) -> State:
     else:
         require_quorum(state, payload, index)
     name = payload["member"]
-    if name in _RESERVED or state.is_enrolled(name):
+    if name in RESERVED or state.is_enrolled(name):
         raise Refused("member", index, f"{name!r} is taken; choose another id, or rotate the member's key")
     known = state.members.get(name)
     key = fresh_key(state, payload["key"], name, index, kept=None if known is None else known.key)
+    require_kind(state.terms.signatures, key, name, index)
     member = Member(name, payload["kind"], key, payload["name"])
     return replace(
         state,
         members=state.members.set(name, member),
-        keys=state.keys.set(key.raw, name),
+        keys=state.keys.set(key.ed25519.raw, name),
         voters=state.voters + 1,
+        founders=max(state.founders - 1, 0),
     )
 
 
@@ -62,11 +68,20 @@ def apply_rotate(state: State, statement: Statement, index: int) -> State:
         raise Refused("log", index, f"next_log is for a rotate record of the log, not of {name!r}; leave it out")
     require_quorum(state, payload, index)
     key = fresh_key(state, payload["key"], name, index)
-    keys = state.keys.set(key.raw, name)
+    require_kind(state.terms.signatures, key, name, index)
+    keys = state.keys.set(key.ed25519.raw, name)
     if name == COORDINATOR:
         return replace(state, coordinator=key, keys=keys)
     member = require_active(state, name, index)
     return replace(state, members=state.members.set(name, replace(member, key=key)), keys=keys)
+
+
+def apply_encryption_key(state: State, statement: Statement, index: int) -> State:
+    """Set the key to which bodies for the issuer are sealed from now on."""
+    key, member = statement.payload["key"], statement.issuer
+    if any(known == key for name, known in state.encryption_keys.items() if name != member):
+        raise Refused("key", index, f"the encryption key of {member!r} is another member's; make one of its own")
+    return replace(state, encryption_keys=state.encryption_keys.set(member, key))
 
 
 def apply_suspend(state: State, statement: Statement, index: int) -> State:

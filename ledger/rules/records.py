@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from ledger.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
+from ledger.keys import HYBRID_PUBLIC_KEY_BYTES, HYBRID_SIGNATURE_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 from ledger.rules.state import CLASSICAL, HYBRID
 
 Check: TypeAlias = Callable[[Any], bool]
@@ -13,6 +13,9 @@ Field: TypeAlias = tuple[Check, str]
 
 MAX_TEXT = 1024
 MAX_ORDERS = 256
+MAX_INPUTS = 1024
+ENCRYPTION_KEY_BYTES = 1216
+"""ML-KEM-768 (1184 bytes) and X25519 (32): what HPKE seals bodies to."""
 _SLUG = re.compile("[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -52,14 +55,17 @@ def _is_approval(value: Any) -> bool:
         and set(value) == {"member", "signature"}
         and is_slug(value["member"])
         and isinstance(value["signature"], bytes)
-        and len(value["signature"]) == SIGNATURE_BYTES
+        and len(value["signature"]) in (SIGNATURE_BYTES, HYBRID_SIGNATURE_BYTES)
     )
 
 
 _HASH = _bytes(32)
 _ROUND_ID = _bytes(16)
-_KEY = _bytes(PUBLIC_KEY_BYTES)
-_LOG_KEY = _bytes(32)
+_LOG_KEY = _bytes(PUBLIC_KEY_BYTES)
+_KEY: Field = (
+    lambda value: isinstance(value, bytes) and len(value) in (PUBLIC_KEY_BYTES, HYBRID_PUBLIC_KEY_BYTES),
+    f"{PUBLIC_KEY_BYTES} bytes, or {HYBRID_PUBLIC_KEY_BYTES} with ML-DSA-65",
+)
 _SLUG_FIELD: Field = (is_slug, "a short name of lower-case letters, digits and hyphens")
 _UINT: Field = (_is_uint, "a non-negative integer")
 _POSITIVE: Field = (lambda value: _is_uint(value) and value > 0, "a positive integer")
@@ -71,7 +77,8 @@ _PLAN: Field = (
     lambda value: isinstance(value, dict) or (isinstance(value, bytes) and len(value) == 32),
     "a map, or the 32-byte hash of one",
 )
-_APPROVALS = _list((_is_approval, "a map of member and 64-byte signature"), 4096)
+_APPROVAL: Field = (_is_approval, f"a member and its signature of {SIGNATURE_BYTES} or {HYBRID_SIGNATURE_BYTES} bytes")
+_APPROVALS = _list(_APPROVAL, 4096)
 _RDP = _list(_UINT, MAX_ORDERS)
 
 COMMON: Mapping[str, Field] = {
@@ -86,13 +93,17 @@ OPTIONAL: Mapping[str, Field] = {
     "acl": _one_of("public", "members", "parties"),
     "body_sha256": _HASH,
 }
-OWN_OPTIONAL: Mapping[str, Mapping[str, Field]] = {"rotate": {"next_log": _optional(_HASH)}}
+OWN_OPTIONAL: Mapping[str, Mapping[str, Field]] = {
+    "rotate": {"next_log": _optional(_HASH)},
+    "attest": {"kind": _SLUG_FIELD, "inputs": _list(_HASH, MAX_INPUTS)},
+}
 """Fields that only some records of a type have."""
 FIELDS: Mapping[str, Mapping[str, Field]] = {
     "policy": {
         "coordinator": _KEY,
         "min_cohort": _POSITIVE,
         "config": _optional(_HASH),
+        "founders": _optional(_POSITIVE),
         "signatures": _one_of(CLASSICAL, HYBRID),
         "log": _optional(_LOG_KEY),
         "next_log": _optional(_HASH),
@@ -142,6 +153,7 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
         "model": _HASH,
     },
     "attest": {"subject": _TEXT, "artifact": _HASH},
+    "encryption_key": {"key": _bytes(ENCRYPTION_KEY_BYTES)},
 }
 
 

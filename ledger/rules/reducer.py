@@ -10,6 +10,9 @@ from ledger.rules.records import problem_with
 from ledger.rules.state import COORDINATOR, Refused, State
 from ledger.statement import Statement
 
+MEMBERSHIP = frozenset({"policy", "enrol", "rotate", "suspend", "handover"})
+"""Records that change members, keys or terms, each upon the last: its `parent` is that one's digest."""
+
 Rule: TypeAlias = Callable[[State, Statement, int], State]
 Speaker: TypeAlias = Callable[[State, Statement], bool]
 
@@ -37,12 +40,8 @@ def apply(state: State, statement: Statement, index: int) -> State:
     if not kind.may_speak(state, statement):
         raise Refused("issuer", index, f"{statement.issuer!r} may not issue a {payload['t']} record")
     changed = kind.rule(state, statement, index)
-    return replace(
-        changed,
-        size=index + 1,
-        founding=state.founding and payload["t"] in ("policy", "enrol"),
-        ids=changed.ids.set(payload["id"], index),
-    )
+    digest = statement.digest if payload["t"] in MEMBERSHIP else state.membership_digest
+    return replace(changed, size=index + 1, membership_digest=digest, ids=changed.ids.add(payload["id"]))
 
 
 def admit(state: State, statement: Statement, index: int) -> State:
@@ -83,16 +82,31 @@ def _require_common(state: State, payload: Mapping[str, Any], index: int) -> Non
     if payload["cid"] != state.cid:
         raise Refused("cid", index, f"the record is for consortium {payload['cid']!r}, this is {state.cid!r}")
     if payload["id"] in state.ids:
-        used = state.ids.get(payload["id"])
-        raise Refused("id", index, f"the record id {payload['id'].hex()} is that of entry {used}; make a new one")
+        raise Refused("id", index, f"the record id {payload['id'].hex()} stands in an earlier entry; make a new one")
+    acl = payload.get("acl", "members")
+    if (acl == "parties") != ("body_sha256" in payload):
+        raise Refused("acl", index, f"a record for {acl} has {_BODY_OF[acl == 'parties']}")
+
+
+_BODY_OF = {
+    True: "a body apart from the ledger; name its salted hash in body_sha256",
+    False: "no body apart from the ledger; leave body_sha256 out, or set acl to parties",
+}
 
 
 def _require_stage(state: State, payload: Mapping[str, Any], index: int) -> None:
-    """Entry 0 founds; nothing but membership until someone is a member."""
+    """Entry 0 founds, the next entries enrol the founding members; later changes follow one upon the other."""
     if index == 0 and payload["t"] != "policy":
         raise Refused("genesis", index, "the first entry is the coordinator's policy record")
-    if index > 0 and state.voters == 0 and payload["t"] != "enrol":
-        raise Refused("genesis", index, "enrol the founding members before anything else")
+    if index > 0 and state.founders and payload["t"] != "enrol":
+        raise Refused("genesis", index, f"enrol the other {state.founders} founding members before anything else")
+    if payload["t"] in MEMBERSHIP and not state.founding and payload["parent"] != state.membership_digest:
+        raise Refused(
+            "parent",
+            index,
+            "a change of members, keys or terms names as its parent the digest of the last such record; "
+            "ask for approvals of a new one",
+        )
 
 
 def _coordinator(state: State, statement: Statement) -> bool:
@@ -138,4 +152,5 @@ _KINDS: Mapping[str, _Kind] = {
     "consent": _Kind(_firm, usage.apply_consent),
     "query": _Kind(_coordinator_or_named_bank, usage.apply_query),
     "attest": _Kind(_member, usage.apply_attest),
+    "encryption_key": _Kind(_member, membership.apply_encryption_key),
 }

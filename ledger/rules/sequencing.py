@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ledger.keys import PublicKey
+from ledger.keys import PUBLIC_KEY_BYTES, PublicKey
 from ledger.rules.approvals import require_quorum
 from ledger.rules.keyring import fresh_key, public_key
 from ledger.rules.state import COORDINATOR, LOG, LogKey, Refused, State
@@ -25,7 +25,7 @@ def commitment(key: PublicKey) -> bytes:
 def founding_log(payload: Mapping[str, Any], coordinator: PublicKey, index: int) -> LogKey:
     """The log's key as the first policy names it; the coordinator's Ed25519 key if it names none."""
     raw = payload["log"]
-    return LogKey(public_key(coordinator.raw[:32] if raw is None else raw, index), payload["next_log"], index)
+    return LogKey(coordinator.ed25519 if raw is None else public_key(raw, index), payload["next_log"], index)
 
 
 def rotate_log(state: State, statement: Statement, index: int) -> State:
@@ -33,6 +33,8 @@ def rotate_log(state: State, statement: Statement, index: int) -> State:
     payload = statement.payload
     if "next_log" not in payload:
         raise Refused("log", index, "a rotate record of the log says next_log: the hash of the next key, or none")
+    if len(payload["key"]) != PUBLIC_KEY_BYTES:
+        raise Refused("key", index, "the log's key is an Ed25519 key: checkpoints carry no other signature")
     key = fresh_key(state, payload["key"], LOG, index)
     committed = state.log is not None and state.log.next == commitment(key)
     if payload["approvals"] or statement.issuer != COORDINATOR or not committed:

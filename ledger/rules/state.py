@@ -6,12 +6,15 @@ from enum import StrEnum
 
 from ledger.errors import LedgerError
 from ledger.keys import PublicKey
+from ledger.rules.ids import Ids
 from ledger.rules.persistent import Map
 
 COORDINATOR = "coordinator"
 """The id of the coordinator. It is no member and has no vote."""
 LOG = "log"
-"""Whose key a `rotate` record of this id changes: the log's own. No member may bear it."""
+"""Whose key a `rotate` record of this id changes: the log's own. """
+RESERVED = frozenset({COORDINATOR, LOG, "members", "none"})
+"""Ids that no member may bear: they mean something else in a record or in a policy file."""
 CLASSICAL, HYBRID = "ed25519", "ed25519+ml-dsa-65"
 """The two choices of a policy: which signatures statements and approvals carry."""
 
@@ -116,10 +119,11 @@ class Round:
         task: the task's name.
         index: entry of the round record.
         digest: the round statement's digest; contributions name it as their parent.
-        cohort: the firms fixed for the round, each with its place.
+        cohort: the firms fixed for the round, each with its place; dropped when the round is no longer open.
         parent_model: 32 bytes or None, the model that training starts from.
         phase: where the round stands.
-        contributions: by firm.
+        contributions: by firm; dropped when the round is no longer open, see `ledger.rounds`.
+        contributed: how many firms contributed.
         model: 32 bytes once aggregated.
     """
 
@@ -131,10 +135,11 @@ class Round:
     parent_model: bytes | None
     phase: Phase = Phase.OPEN
     contributions: Map[str, Contribution] = field(default_factory=Map)
+    contributed: int = 0
     model: bytes | None = None
 
     def inputs(self) -> list[bytes]:
-        """Digests of the logged contributions in the order of the ledger: what an aggregate must list."""
+        """Digests of an open round's contributions in the order of the ledger: what an aggregate must list."""
         return [entry.digest for entry in sorted(self.contributions.values(), key=lambda entry: entry.index)]
 
 
@@ -200,15 +205,19 @@ class State:
     Attributes:
         cid: the consortium's id.
         size: number of entries applied.
-        founding: True until the first record after the founding members' enrolment.
+        founders: founding members that are still to be enrolled.
         coordinator: the coordinator's signing key, once entry 0 has named it.
         log: the key of the log's checkpoints, once entry 0 has named it.
         terms: what the policy fixes.
         members: by id, suspended ones too.
         voters: number of active members.
-        ids: record id to entry.
-        keys: every key ever named, to the member whose it is or was, to `COORDINATOR` or to `LOG`.
+        membership_digest: digest of the record that last changed members, keys or terms; the next one names it as
+            its parent, so that what a quorum approved cannot be brought out after other changes.
+        ids: the ids of all records.
+        keys: every Ed25519 key ever named, alone or in a hybrid key, to the member whose it is or was, to
+            `COORDINATOR` or to `LOG`.
         tasks, rounds, releases: by name, by id, by model hash.
+        encryption_keys: by member, to what bodies for it are sealed; suspended ones too.
         caps, spent: by (firm, task); nano-RDP an order.
         consents: (firm, bank, purpose) to the time, in seconds since the epoch, until which it holds.
         queries: (bank) to the number of recorded queries.
@@ -216,14 +225,16 @@ class State:
 
     cid: str
     size: int = 0
-    founding: bool = True
+    founders: int = 0
     coordinator: PublicKey | None = None
     log: LogKey | None = None
     terms: Terms = field(default_factory=lambda: Terms(1, None))
     members: Map[str, Member] = field(default_factory=Map)
     voters: int = 0
-    ids: Map[bytes, int] = field(default_factory=Map)
+    membership_digest: bytes | None = None
+    ids: Ids = field(default_factory=Ids)
     keys: Map[bytes, str] = field(default_factory=Map)
+    encryption_keys: Map[str, bytes] = field(default_factory=Map)
     tasks: Map[str, Task] = field(default_factory=Map)
     rounds: Map[bytes, Round] = field(default_factory=Map)
     releases: Map[bytes, Release] = field(default_factory=Map)
@@ -231,6 +242,11 @@ class State:
     spent: Map[tuple[str, str], tuple[int, ...]] = field(default_factory=Map)
     consents: Map[tuple[str, str, str], int] = field(default_factory=Map)
     queries: Map[str, int] = field(default_factory=Map)
+
+    @property
+    def founding(self) -> bool:
+        """Whether the founding is still incomplete: until then there is no quorum and nothing is final."""
+        return self.size == 0 or self.founders > 0
 
     def active(self, kind: str | None = None) -> list[Member]:
         """The active members, of one kind when given, sorted by id."""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from ledger.rules.persistent import Map
 from ledger.rules.privacy import charge
 from ledger.rules.state import Contribution, Phase, Refused, Release, Round, State, Task
 from ledger.statement import Statement
@@ -48,7 +49,8 @@ def apply_contribution(state: State, statement: Statement, index: int) -> State:
         raise Refused("parent", index, "the contribution's parent is not the digest of its round's statement")
     state = charge(state, firm, current.task, tuple(payload["rdp"]), index)
     logged = Contribution(index, statement.digest, payload["commit"])
-    changed = replace(current, contributions=current.contributions.set(firm, logged))
+    contributions = current.contributions.set(firm, logged)
+    changed = replace(current, contributions=contributions, contributed=current.contributed + 1)
     return replace(state, rounds=state.rounds.set(changed.id, changed))
 
 
@@ -69,7 +71,7 @@ def apply_aggregate(state: State, statement: Statement, index: int) -> State:
             index,
             f"{len(inputs)} contributions are fewer than the {state.terms.min_cohort} of the policy",
         )
-    changed = replace(current, phase=Phase.AGGREGATED, model=payload["model"])
+    changed = replace(_closed(current, Phase.AGGREGATED), model=payload["model"])
     task = _task(state, current)
     return replace(
         state,
@@ -109,7 +111,7 @@ def apply_abort(state: State, statement: Statement, index: int) -> State:
         task = replace(task, model=current.parent_model)
     return replace(
         state,
-        rounds=state.rounds.set(current.id, replace(current, phase=Phase.ABORTED)),
+        rounds=state.rounds.set(current.id, _closed(current, Phase.ABORTED)),
         tasks=state.tasks.set(task.name, task),
     )
 
@@ -142,6 +144,11 @@ def _round(state: State, round_id: bytes, index: int, phase: Phase) -> Round:
     if current.phase is not phase:
         raise Refused("phase", index, f"the round at entry {current.index} is {current.phase}, it must be {phase}")
     return current
+
+
+def _closed(current: Round, phase: Phase) -> Round:
+    """The round without what only an open one needs: the state stays small however long the ledger grows."""
+    return replace(current, phase=phase, cohort={}, contributions=Map())
 
 
 def _task(state: State, current: Round) -> Task:

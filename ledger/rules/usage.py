@@ -28,7 +28,15 @@ def apply_query(state: State, statement: Statement, index: int) -> State:
 
 
 def apply_attest(state: State, statement: Statement, index: int) -> State:
-    """A signed statement about an artifact: the ledger keeps it and draws nothing from it."""
+    """A signed statement about an artifact: the ledger keeps it and draws nothing from it.
+
+    `parent` names the statement about the same subject that this one follows, `inputs` those about what went into
+    it. Both are digests, so they can only name what was signed before; whether it stands on this ledger is for the
+    reader to look up, because a state that knew every digest would grow with the ledger.
+    """
+    inputs = statement.payload.get("inputs", [])
+    if len({statement.payload["parent"], *inputs}) != 1 + len(inputs):
+        raise Refused("inputs", index, "an attestation names each statement that it rests on once")
     return state
 
 

@@ -79,7 +79,7 @@ class Consortium:
 
     def approved(self, names: list[str], t: str, issuer: str = COORDINATOR, **fields: Any) -> bytes:
         """A record that the members named have approved, each with its present key."""
-        payload = self.payload(t, **fields, approvals=[])
+        payload = self.payload(t, **{"parent": self.log.state.membership_digest, "approvals": [], **fields})
         payload["approvals"] = [approve(payload, name, self.keys[name]) for name in names]
         return self.sign(payload, issuer)
 

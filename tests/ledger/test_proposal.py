@@ -26,7 +26,8 @@ def proposal(made: Consortium, t: str = "enrol", **fields: Any) -> Proposal:
         "rotate": {"member": "firm-1", "key": NEW.raw},
         "suspend": {"member": "firm-1", "reason": "closed"},
     }
-    return Proposal.of(made.payload(t, **{**own[t], **fields}, approvals=[]))
+    parent = made.log.state.membership_digest
+    return Proposal.of(made.payload(t, parent=parent, **{**own[t], **fields}, approvals=[]))
 
 
 def approved(made: Consortium, names: list[str], **fields: Any) -> Proposal:

@@ -70,7 +70,9 @@ def test_a_receipt_goes_with_the_policy_of_its_time() -> None:
     made = Consortium(firms=4)
     assert made.cosign()
     statement, before, old = made.log.entries(0, 1)[0], made.log.policy, made.log.receipt(0)
-    payload = made.payload("suspend", member="firm-3", reason="left", approvals=[])
+    payload = made.payload(
+        "suspend", parent=made.log.state.membership_digest, member="firm-3", reason="left", approvals=[]
+    )
     voices = ["firm-0", "firm-1", "firm-2", "bank-0"]
     payload["approvals"] = [approve(payload, name, made.keys[name]) for name in voices]
     made.log.append([made.sign(payload)])

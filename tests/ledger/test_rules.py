@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from refusals import refused
 
-from ledger.rules import COORDINATOR, Phase, Refused, admit, apply, approve, initial
+from ledger.rules import COORDINATOR, RESERVED, Phase, Refused, admit, apply, approve, initial
 from ledger.statement import decode_statement
 
 
@@ -31,11 +31,9 @@ def test_founding() -> None:
     made = Consortium()
     state = made.log.state
     assert state.voters == 5
-    assert state.founding
+    assert not state.founding
     assert [member.member for member in state.active("bank")] == ["bank-0"]
     assert state.coordinator == made.keys[COORDINATOR].public
-    made.task()
-    assert not made.log.state.founding
 
 
 def test_the_first_entry_is_a_policy() -> None:
@@ -46,20 +44,41 @@ def test_the_first_entry_is_a_policy() -> None:
     assert refused(made, made.statement("task", task="credit", spec=made.hash())).rule == "genesis"
 
 
-def test_only_the_coordinator_founds_and_only_until_the_first_other_record(consortium: Consortium) -> None:
-    late = newcomer(consortium, [])
-    assert refused(consortium, late).rule == "approvals"
-    fresh = Consortium()
-    by_member = fresh.sign(decode_statement(newcomer(fresh, [])).payload | {}, "firm-0")  # type: ignore[operator]
-    assert refused(fresh, by_member).rule == "genesis"
+def half_founded() -> tuple[Consortium, bytes]:
+    """A consortium whose last founding member is still to be enrolled, and that member's record."""
+    made = Consortium(founded=False)
+    *first, last = made.genesis()
+    made.log.append(first)
+    return made, last
+
+
+def test_the_founding_is_as_long_as_entry_0_says() -> None:
+    """Whoever has compared the founding cannot be surprised by one more founder."""
+    made, last = half_founded()
+    assert made.log.state.founding
+    assert refused(made, made.statement("task", task="credit", spec=made.hash())).rule == "genesis"
+    made.log.append([last])
+    assert not made.log.state.founding
+    assert refused(made, newcomer(made, [])).rule == "approvals"
+    unsaid = Consortium(founded=False)
+    policy = dict(decode_statement(unsaid.genesis()[0]).payload)
+    assert refused(unsaid, unsaid.sign({**policy, "founders": None})).rule == "genesis"
+
+
+def test_only_the_coordinator_founds() -> None:
+    made, last = half_founded()
+    by_member = made.sign(dict(decode_statement(last).payload), "firm-0")
+    assert refused(made, by_member).rule == "genesis"
+    assert refused(made, newcomer(made, ["firm-0"])).rule == "genesis"
 
 
 def test_one_key_is_one_member() -> None:
-    made = Consortium()
+    made, _ = half_founded()
     assert refused(made, newcomer(made, [], key=made.keys["firm-0"].public.raw)).rule == "key"
     assert refused(made, newcomer(made, [], key=made.keys[COORDINATOR].public.raw)).rule == "key"
     assert refused(made, newcomer(made, [], member="firm-0")).rule == "member"
-    assert refused(made, newcomer(made, [], member=COORDINATOR)).rule == "member"
+    for reserved in RESERVED:
+        assert refused(made, newcomer(made, [], member=reserved)).rule == "member"
 
 
 # membership after the founding: five members, so four must approve
@@ -86,6 +105,21 @@ def test_forged_membership(consortium: Consortium) -> None:
         assert refused(consortium, consortium.sign(forged)).rule == "approvals"
     changed = {**payload, "kind": "bank"}
     assert refused(consortium, consortium.sign(changed)).rule == "approvals"
+
+
+def test_what_was_approved_is_not_brought_out_after_other_changes(consortium: Consortium) -> None:
+    """A withheld approval: the quorum that gave it knew another membership, and perhaps another key."""
+    everyone = ["firm-0", "firm-1", "firm-2", "bank-0"]
+    withheld = newcomer(consortium, everyone)
+    before = consortium.log.state.membership_digest
+    raw = consortium.approved(everyone, "suspend", member="firm-3", reason="left")
+    consortium.log.append([raw])
+    assert consortium.log.state.membership_digest == decode_statement(raw).digest
+    assert refused(consortium, withheld).rule == "parent"
+    for other in (before, None, consortium.hash()):
+        assert refused(consortium, newcomer(consortium, everyone[:3], parent=other)).rule == "parent"
+    consortium.task("demand")
+    consortium.log.append([newcomer(consortium, everyone[:3])])
 
 
 def test_suspension_takes_voice_and_vote(consortium: Consortium) -> None:

@@ -11,6 +11,7 @@ from ledger.finality import consortium_policy, log_vkey
 from ledger.keys import SigningKey
 from ledger.note import Vkey
 from ledger.rules import COORDINATOR, LOG, LogKey, approve, commitment, initial
+from ledger.statement import decode_statement
 
 FIRST, SECOND, THIRD = (key_of(f"log {number}") for number in range(3))
 QUORUM = ["firm-0", "firm-1", "firm-2", "bank-0"]
@@ -49,7 +50,7 @@ def test_the_policy_names_the_key(consortium: Consortium) -> None:
 def test_without_a_key_of_its_own_the_log_has_the_coordinators() -> None:
     made = Consortium()
     assert made.log.state.log == LogKey(made.keys[COORDINATOR].public, None, 0)
-    with pytest.raises(CheckpointError, match="no policy"):
+    with pytest.raises(CheckpointError, match="not complete"):
         log_vkey(ORIGIN, initial("c-1"))
 
 
@@ -58,11 +59,12 @@ def test_a_later_policy_does_not_touch_the_key(consortium: Consortium) -> None:
         "coordinator": consortium.keys[COORDINATOR].public.raw,
         "min_cohort": 3,
         "config": None,
+        "founders": None,
         "signatures": "ed25519",
         "log": None,
         "next_log": None,
     }
-    for touched in ({"log": THIRD.public.raw}, {"next_log": bytes(32)}):
+    for touched in ({"log": THIRD.public.raw}, {"next_log": bytes(32)}, {"founders": 1}):
         assert refused(consortium, consortium.approved(QUORUM, "policy", **{**terms, **touched})).rule == "policy"
     before = consortium.log.state.log
     consortium.log.append([consortium.approved(QUORUM, "policy", **terms)])
@@ -113,8 +115,8 @@ def test_no_key_comes_back(consortium: Consortium) -> None:
 
 
 def test_the_next_key_is_said_for_the_log_and_for_no_one_else(consortium: Consortium) -> None:
-    silent = consortium.payload("rotate", member=LOG, key=SECOND.public.raw, approvals=[])
-    assert refused(consortium, consortium.sign(silent)).rule == "log"
+    silent = consortium.approved([], "rotate", member=LOG, key=SECOND.public.raw)
+    assert refused(consortium, silent).rule == "log"
     key = key_of("firm-0 renewed").public.raw
     talkative = consortium.approved(QUORUM, "rotate", member="firm-0", key=key, next_log=None)
     assert refused(consortium, talkative).rule == "log"
@@ -140,9 +142,7 @@ def test_a_handover_needs_a_quorum(consortium: Consortium) -> None:
     assert refused(consortium, handover(consortium, names=QUORUM[:3])).rule == "approvals"
     assert refused(consortium, handover(consortium, names=[*QUORUM[:3], "firm-0"])).rule == "approvals"
     assert refused(consortium, handover(consortium, names=[], issuer=COORDINATOR)).rule == "approvals"
-    payload = consortium.payload(
-        "handover", log=THIRD.public.raw, next_log=None, size=consortium.log.size, root=bytes(32), approvals=[]
-    )
+    payload = dict(decode_statement(handover(consortium)).payload)
     payload["approvals"] = [approve({**payload, "root": bytes([1] * 32)}, n, consortium.keys[n]) for n in QUORUM]
     assert refused(consortium, consortium.sign(payload, "firm-0")).rule == "approvals"
 
@@ -162,7 +162,8 @@ def test_a_handover_names_a_new_key(consortium: Consortium) -> None:
 def test_a_second_handover_has_its_own_base(consortium: Consortium) -> None:
     first, rival = handover(consortium), handover(consortium, log=THIRD.public.raw)
     consortium.log.append([first])
-    assert refused(consortium, rival).rule == "base"
+    assert refused(consortium, rival).rule == "parent"
+    assert refused(consortium, handover(consortium, size=consortium.log.size - 1)).rule == "base"
     assert refused(consortium, handover(consortium)).rule == "key"
     consortium.log.append([handover(consortium, log=THIRD.public.raw)])
     assert consortium.log.state.log == LogKey(THIRD.public, None, consortium.log.size - 1)
