@@ -192,6 +192,8 @@ def mirrored_ledger(firm: Firm) -> dict[str, Any] | None:
         Damaged: the mirror is not what was written.
     """
     from ledger.replay import replay
+    from ledger.rounds import contributions_of
+    from ledger.statement import decode_statement
     from ledger.store import Store
     from ledger.witness import WitnessRefusal
 
@@ -208,20 +210,25 @@ def mirrored_ledger(firm: Firm) -> dict[str, Any] | None:
             if meta.get(fact) != value:
                 raise WitnessRefusal(f"{path}: this mirror's {fact} is {meta.get(fact)!r}, not {value!r}")
         state = replay(store, firm.config.cid, log, verify_all=False, at_checkpoint=lambda _: None).state
+        given = contributions_of(decode_statement(raw) for raw in store.entries(0, state.size))
         evidence = len(store.evidence())
     finally:
         store.close()
-    rounds = {task.name: _rounds(state, firm.member, task.name) for task in firm.config.task}
+    mine = {round_id: by_firm[firm.member].index for round_id, by_firm in given.items() if firm.member in by_firm}
+    rounds = {task.name: _rounds(state, mine, task.name) for task in firm.config.task}
     return {"origin": meta["origin"], "size": state.size, "evidence_of_misbehaviour": evidence, "rounds": rounds}
 
 
-def _rounds(state: State, member: str, task: str) -> dict[str, Any]:
-    """How often the firm took part in a task, and the latest rounds in which it did, newest first."""
-    of_task = [one for one in state.rounds.values() if one.task == task]
-    mine = [(one, given) for one in of_task if (given := one.contributions.get(member)) is not None]
-    mine.sort(key=lambda pair: pair[0].index, reverse=True)
-    latest = [{"round": one.id.hex(), "entry": given.index, "phase": str(one.phase)} for one, given in mine[:_LATEST]]
-    return {"contributions": len(mine), "latest": latest}
+def _rounds(state: State, mine: Mapping[bytes, int], task: str) -> dict[str, Any]:
+    """How often the firm took part in a task, and the latest rounds in which it did, newest first.
+
+    Args:
+        mine: the entry of the firm's contribution, by round.
+    """
+    of_task = [one for one in state.rounds.values() if one.task == task and one.id in mine]
+    of_task.sort(key=lambda one: one.index, reverse=True)
+    latest = [{"round": one.id.hex(), "entry": mine[one.id], "phase": str(one.phase)} for one in of_task[:_LATEST]]
+    return {"contributions": len(of_task), "latest": latest}
 
 
 def _print_ledger(ledger: Mapping[str, Any] | None) -> None:

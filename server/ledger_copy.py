@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 from clients.offer import Offer
@@ -18,16 +18,10 @@ from ledger.errors import Damaged
 from ledger.note import Vkey
 from ledger.policy import Policy
 from ledger.replay import replay
+from ledger.rounds import contributions_of
+from ledger.rules import Contribution
 from ledger.statement import decode_statement
 from ledger.store import Store
-
-
-@dataclass(frozen=True)
-class RecordedContribution:
-    """A contribution on the ledger: its statement's digest and what its firm committed to, 32 bytes each."""
-
-    digest: bytes
-    commit: bytes
 
 
 @dataclass
@@ -49,7 +43,7 @@ class RecordedRound:
     payload: Mapping[str, Any]
     spec: bytes
     signing_keys: Mapping[str, bytes]
-    contributions: dict[str, RecordedContribution] = field(default_factory=dict)
+    contributions: Mapping[str, Contribution]
     aggregate: Mapping[str, Any] | None = None
     publication: Mapping[str, Any] | None = None
 
@@ -107,8 +101,9 @@ class LedgerCopy:
         keys: dict[str, bytes] = {}
         specs: dict[str, bytes] = {}
         rounds: dict[bytes, RecordedRound] = {}
-        for entry, raw in enumerate(entries):
-            statement = decode_statement(raw)
+        statements = [decode_statement(raw) for raw in entries]
+        contributions = contributions_of(statements)
+        for entry, statement in enumerate(statements):
             record = statement.payload
             match record["t"]:
                 case "enrol" | "rotate":
@@ -118,10 +113,8 @@ class LedgerCopy:
                 case "round":
                     cohort = {member: keys[member] for member in record["cohort"]}
                     spec = specs[record["task"]]
-                    rounds[record["id"]] = RecordedRound(entry, statement.digest, record, spec, cohort)
-                case "contribution":
-                    kept = RecordedContribution(statement.digest, record["commit"])
-                    rounds[record["round"]].contributions[statement.issuer] = kept
+                    given = contributions[record["id"]]
+                    rounds[record["id"]] = RecordedRound(entry, statement.digest, record, spec, cohort, given)
                 case "aggregate":
                     rounds[record["round"]].aggregate = record
                 case "publish":

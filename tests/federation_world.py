@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,10 @@ from clients.tasks.spec import TaskSpec, parse_spec
 from clients.tasks.task import task_for
 from clients.wallet import Wallet
 from experiments.federation import FederatedTask, Federation, Terms, build
-from ledger.rules import Round
+from ledger.rounds import contributions_of
+from ledger.rules import Contribution, Round
+from ledger.rules.persistent import Map
+from ledger.statement import Statement, decode_statement
 from server.coordinator import Coordinator
 from server.engine import run_in_process
 from server.releases import Release
@@ -235,9 +239,19 @@ def with_fields(kind: str, message: Message, reply: Message, change: Callable[[d
 
 
 def rounds(coordinator: Coordinator, task: str = TASK) -> list[Round]:
-    """The task's rounds on the ledger, oldest first."""
+    """The task's rounds on the ledger, oldest first, with what the rules forget of those that are over."""
+    statements = [decode_statement(raw) for raw in coordinator.log.entries(0, coordinator.log.size)]
+    contributions = contributions_of(statements)
     found = [one for one in coordinator.log.state.rounds.values() if one.task == task]
-    return sorted(found, key=lambda one: one.index)
+    return [_whole(one, statements, contributions) for one in sorted(found, key=lambda one: one.index)]
+
+
+def _whole(one: Round, statements: list[Statement], contributions: Mapping[bytes, Mapping[str, Contribution]]) -> Round:
+    given: Map[str, Contribution] = Map()
+    for firm, contribution in contributions[one.id].items():
+        given = given.set(firm, contribution)
+    cohort = {firm: place for place, firm in enumerate(statements[one.index].payload["cohort"])}
+    return replace(one, cohort=cohort, contributions=given)
 
 
 def phases(coordinator: Coordinator, task: str = TASK) -> list[str]:
