@@ -1,0 +1,66 @@
+"""What stands on the ledger, for everyone in the service's event loop who waits for it to change."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+from ledger.rules import State
+
+
+@dataclass(frozen=True)
+class View:
+    """What stands on the ledger at some moment.
+
+    Attributes:
+        state: what the rules make of all durable entries.
+        checkpoint: the latest checkpoint, empty before the first.
+        checkpoint_size: how many entries it covers.
+        final: the largest final checkpoint with its cosignatures, empty before the first.
+        final_size: how many entries that covers.
+    """
+
+    state: State
+    checkpoint: str = ""
+    checkpoint_size: int = 0
+    final: str = ""
+    final_size: int = 0
+
+    def differs(self, other: "View") -> bool:
+        """Whether there is anything to tell whoever knows `other`."""
+        return self.state is not other.state or (self.checkpoint, self.final) != (other.checkpoint, other.final)
+
+
+class Board:
+    """Keeps the latest view only: a slow reader skips what has passed, and makes nothing pile up.
+
+    Attributes:
+        view: the latest.
+        closed: whether no other will come.
+    """
+
+    def __init__(self, view: View) -> None:
+        """Start with `view`. A board lives in one event loop."""
+        self.view = view
+        self.closed = False
+        self._changed = asyncio.Event()
+
+    def post(self, view: View) -> None:
+        """Show a newer view, and wake whoever waits."""
+        self.view = view
+        self._wake()
+
+    def close(self) -> None:
+        """Wake whoever waits for the last time."""
+        self.closed = True
+        self._wake()
+
+    async def change(self, seen: View, timeout_s: float) -> View:
+        """Wait until the view is another than `seen`, the board is closed, or the time is over; give the latest."""
+        if self.view is seen and not self.closed and timeout_s > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), timeout_s)
+        return self.view
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

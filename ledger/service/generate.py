@@ -1,0 +1,29 @@
+"""Generate the protobuf code from ledger.proto: `python -m ledger.service.generate`."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PROTO = Path("ledger/service/ledger.proto")
+GENERATED = ("ledger_pb2.py", "ledger_pb2.pyi", "ledger_pb2_grpc.py")
+
+
+def generate(out: Path) -> None:
+    """Write the generated modules under `out`/ledger/service.
+
+    The path of the .proto below the repository root is what makes the generated code import as
+    `ledger.service.ledger_pb2`.
+
+    Raises:
+        RuntimeError: the compiler refused the .proto; it has said why on standard error.
+    """
+    from grpc_tools import protoc  # only developers have it
+
+    arguments = ["protoc", f"-I{ROOT}", f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}"]
+    if protoc.main([*arguments, str(ROOT / PROTO)]) != 0:
+        raise RuntimeError(f"protoc refused {PROTO}")
+
+
+if __name__ == "__main__":
+    generate(ROOT)
+    sys.stdout.write("".join(f"{PROTO.parent / name}\n" for name in GENERATED))
