@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-demo
 INSTALLED_DEV := $(VENV)/.installed-dev
+FOREIGN_PYTHON := .venv-foreign/.installed
+FOREIGN_NODE := tests/foreign/node_modules/.installed
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: install install-dev postgresql demo test check bench format clean
+.PHONY: install install-dev postgresql foreign demo test check bench format clean
 
 install: $(INSTALLED)
 
@@ -32,7 +34,20 @@ demo: install
 postgresql:
 	.ci/postgresql
 
-test: install-dev postgresql
+# Libraries that others wrote, which check what the ledger writes; where one is missing its tests are skipped.
+foreign: $(FOREIGN_PYTHON) $(FOREIGN_NODE)
+	.ci/foreign-go
+
+$(FOREIGN_PYTHON): tests/foreign/requirements.txt
+	$(PYTHON) -m venv .venv-foreign
+	.venv-foreign/bin/pip install --quiet --requirement $<
+	touch $@
+
+$(FOREIGN_NODE): tests/foreign/package.json tests/foreign/package-lock.json tests/foreign/.npmrc
+	if command -v npm >/dev/null; then cd tests/foreign && npm ci --silent --ignore-scripts && touch node_modules/.installed; \
+	else echo "tests that ask npm libraries are skipped: install Node.js 20" >&2; fi
+
+test: install-dev postgresql foreign
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: install-dev
@@ -48,4 +63,4 @@ bench: install-dev
 	$(BIN)/artesian bench
 
 clean:
-	rm -rf $(VENV) artesian-demo build *.egg-info
+	rm -rf $(VENV) .venv-foreign tests/foreign/node_modules artesian-demo build *.egg-info
