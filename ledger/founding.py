@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.checkpoint import Checkpoint
+from ledger.errors import LedgerError
 from ledger.genesis import Founder, genesis_statements
 from ledger.homes import (
     LEDGER,
@@ -26,9 +28,10 @@ from ledger.homes import (
     HomeError,
     Settings,
 )
-from ledger.keys import SigningKey
+from ledger.keys import PUBLIC_KEY_BYTES, PublicKey, SigningKey
 from ledger.log import Log
 from ledger.merkle import Frontier, leaf_hash
+from ledger.note import Vkey
 from ledger.policy import Policy
 from ledger.rules import COORDINATOR, HYBRID, commitment
 from ledger.rules.records import is_slug
@@ -37,6 +40,12 @@ from ledger.statement import decode_statement
 
 class FoundingError(HomeError):
     """A consortium cannot be founded like this; nothing was left behind."""
+
+
+class WrongFounding(LedgerError):
+    """A log was not founded as it should have been."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ def found(
         signatures=signatures,
     )
     policy = _rehearse(origin, cid, log_key, statements)
-    fingerprint = founding_fingerprint(origin, statements)
+    fingerprint = founding_of(origin, statements).fingerprint
     unfinished = home.with_name(f".{home.name}.{os.urandom(6).hex()}")
     settings = Settings(COORDINATOR, cid, origin, database or LEDGER, fingerprint)
     try:
@@ -120,27 +129,62 @@ def found(
     return Founded(origin, policy, fingerprint, tuple(statements))
 
 
-def founding_fingerprint(origin: str, entries: Sequence[bytes]) -> str:
-    """The fingerprint of a log's founding, from its first entries: 16 groups of 4 hex digits.
+@dataclass(frozen=True)
+class Founding:
+    """What a log's first entries say of it.
 
-    SHA-256 of the text of the checkpoint over the founding entries: origin, their number, their RFC 9162 root.
+    Attributes:
+        cid: the consortium's id.
+        log: the key of its first checkpoints.
+        size: number of founding entries: the policy and the founding members.
+        fingerprint: 16 groups of 4 hex digits, of SHA-256 of the text of the checkpoint over the founding entries
+            (origin, size, root). Whoever compared it knows the log's key and every founder's.
+    """
 
-    Args:
-        entries: the first ones; those after the founding are left out.
+    cid: str
+    log: Vkey
+    size: int
+    fingerprint: str
+
+    def require(self, fingerprint: str) -> None:
+        """Raise `WrongFounding` unless the fingerprint is `fingerprint`; case, spaces and hyphens do not matter."""
+        given, own = (re.sub("[^0-9a-f]", "", text.lower()) for text in (fingerprint, self.fingerprint))
+        if given != own:
+            raise WrongFounding(
+                f"the log {self.log.name} was founded with the fingerprint {self.fingerprint}, not {fingerprint}; "
+                "it is another log, or someone is between you and it"
+            )
+
+
+def founding_of(origin: str, entries: Sequence[bytes]) -> Founding:
+    """Read the founding of the log `origin` from its first entries; those after the founding are left out.
 
     Raises:
+        WrongFounding: they do not found a ledger, or are too few.
         StatementError: one cannot be read.
     """
-    frontier, size = Frontier(), 0
-    for raw in entries:
-        if size > 0:
-            payload = decode_statement(raw).payload
-            if payload.get("t") != "enrol" or payload.get("approvals"):
-                break
+    if not entries:
+        raise WrongFounding(f"the log {origin} has no entries yet")
+    policy = decode_statement(entries[0]).payload
+    match policy:
+        case {"t": "policy", "cid": str() as cid, "founders": int() as founders, "coordinator": bytes() as key}:
+            size = 1 + founders
+        case _:
+            raise WrongFounding(f"entry 0 of the log {origin} founds no consortium")
+    if len(entries) < size:
+        raise WrongFounding(f"the log {origin} was founded with {size} entries, here are {len(entries)}")
+    frontier = Frontier()
+    for raw in entries[:size]:
         frontier, _ = frontier.append(leaf_hash(raw))
-        size += 1
     digits = hashlib.sha256(Checkpoint(origin, size, frontier.root()).body().encode()).hexdigest()
-    return "-".join(digits[place : place + 4] for place in range(0, len(digits), 4))
+    fingerprint = "-".join(digits[place : place + 4] for place in range(0, len(digits), 4))
+    log = policy.get("log") or key[:PUBLIC_KEY_BYTES]
+    return Founding(cid, Vkey.of_log(origin, PublicKey(log)), size, fingerprint)
+
+
+def founding_fingerprint(origin: str, entries: Sequence[bytes]) -> str:
+    """`founding_of(origin, entries).fingerprint`."""
+    return founding_of(origin, entries).fingerprint
 
 
 def _check(home: Path, cid: str, founders: Sequence[Founder]) -> None:

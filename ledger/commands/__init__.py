@@ -5,9 +5,19 @@ from typing import Any
 
 import typer
 
-from ledger.commands import founding, members, proposing, reading
+from ledger.commands import (
+    attesting,
+    evidence,
+    founding,
+    members,
+    proposing,
+    reading,
+    serving,
+    tracing,
+    witnessing,
+)
 
-_CHECK, _RUN = "Look and check", "Found and run"
+_RUN, _WRITE, _CHECK, _CARRY = "Found and run", "Put on the ledger", "Look and check", "Carry elsewhere"
 
 
 def _group(name: str, words: str, example: str, **settings: Any) -> typer.Typer:
@@ -25,11 +35,20 @@ app = _group(
     no_args_is_help=True,
 )
 _add(app, founding.init, "init", "init --home coordinator --cid supply-1 --members members.toml", _RUN)
+_add(app, serving.serve, "serve", "serve --home coordinator --address 0.0.0.0:8445", _RUN)
+_witness = "witness --home firm-1 --address ledger.example:8445 --founding 7b0f-b02e-..."
+_add(app, witnessing.witness, "witness", _witness, _RUN)
+_attest = "attest --home firm-1 --subject batch-7 --file lading.pdf --kind bill-of-lading"
+_add(app, attesting.attest, "attest", _attest, _WRITE)
+_add(app, attesting.submit, "submit", "submit lading.pdf.statement --home firm-1", _WRITE)
+_add(app, tracing.trace, "trace", "trace batch-7 --home firm-2 --file lading.pdf", _CHECK)
+_add(app, attesting.open_body, "open", "open 12 --home firm-2 --out lading.pdf", _CHECK)
 _receipt = "verify receipt.cbor --statement statement.cbor --policy policy.txt"
 _add(app, reading.verify, "verify", _receipt, _CHECK)
 _add(app, reading.audit, "audit", "audit --db firm-1/mirror.db --policy policy.txt", _CHECK)
 _add(app, reading.show, "show", "show --home coordinator --last 10", _CHECK)
 _add(app, reading.policy, "policy", "policy --home coordinator", _CHECK)
+_add(app, evidence.evidence, "evidence", "evidence fork.evidence --policy policy.txt", _CHECK)
 
 _members = _group(
     "members",
@@ -42,6 +61,7 @@ _add(_members, members.key, "key", 'members key --home firm-1 --member firm-1 --
 _add(_members, members.switch, "switch-key", "members switch-key --home firm-1")
 _add(_members, proposing.approve, "approve", "members approve enrol-firm-9.proposal --home firm-1")
 _add(_members, proposing.status, "proposal", "members proposal enrol-firm-9.proposal --home firm-1")
+_add(_members, proposing.submit, "submit", "members submit enrol-firm-9.proposal --home firm-1")
 
 _propose = _group(
     "propose",

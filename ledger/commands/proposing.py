@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ledger.commands.answering import AsJson, UsageError, answer, answering, read, tell, write
+from ledger.commands.connecting import Address, Authority
 from ledger.commands.places import OwnHome, database, standing
+from ledger.commands.placing import put
+from ledger.commands.speaking import speaker
 
 if TYPE_CHECKING:
     from ledger.proposal import Proposal
@@ -72,6 +75,7 @@ def policy(
             "min_cohort": min_cohort or state.terms.min_cohort,
             "config": state.terms.config if config is None else hashlib.sha256(read(config)).digest(),
             "signatures": signatures or state.terms.signatures,
+            "founders": None,
             "log": None,
             "next_log": None,
         }
@@ -86,7 +90,6 @@ def approve(
     as_json: AsJson = False,
 ) -> None:
     """Sign a proposal as a member, after it has been shown. The file keeps the approval."""
-    from ledger.commands.speaking import speaker
     from ledger.proposal import Proposal
 
     with answering(as_json):
@@ -113,6 +116,18 @@ def status(proposal: File, home: OwnHome, as_json: AsJson = False) -> None:
         _report(asked, standing(database(home, None)).state, proposal, as_json)
 
 
+def submit(proposal: File, home: OwnHome, address: Address = "", ca: Authority = None, as_json: AsJson = False) -> None:
+    """Put a proposal that a quorum has approved on the ledger, in this organisation's name."""
+    from ledger.proposal import Proposal
+
+    with answering(as_json):
+        asked, state = Proposal.from_bytes(read(proposal)), standing(database(home, None)).state
+        name, key = speaker(home, "", state)
+        (place,) = put([asked.statement(state, issuer=name, key=key)], home, address, ca, (name, key))
+        facts = {"ok": True, "index": place.index, "final": place.receipt is not None}
+        answer(facts, [f"The {asked.payload['t']} record is {place.words}."], as_json)
+
+
 def _one(members: list[Any], path: Path) -> list[Any]:
     if len(members) != 1:
         raise UsageError(f"{path}: holds {len(members)} members; propose one at a time")
@@ -124,7 +139,8 @@ def _propose(t: str, fields: dict[str, Any], home: Path, out: Path, as_json: boo
     from ledger.proposal import Proposal
 
     state = standing(database(home, None)).state
-    payload = record(t, cid=state.cid, record_id=os.urandom(16), ts=int(time.time()), **fields, approvals=[])
+    common = {"cid": state.cid, "record_id": os.urandom(16), "ts": int(time.time())}
+    payload = record(t, **common, parent=state.membership_digest, **fields, approvals=[])
     proposal = Proposal.of(payload)
     write(out, proposal.to_bytes())
     _report(proposal, state, out, as_json)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from consortium_simulator import key_of
 
-from ledger.founding import Founded, FoundingError, found, founding_fingerprint
+from ledger.founding import Founded, FoundingError, WrongFounding, found, founding_of
 from ledger.genesis import Founder
 from ledger.homes import HomeError, Settings, database_of, log_key_of, member_of
 from ledger.keys import SigningKey
@@ -33,7 +33,7 @@ def test_a_home_has_all_that_a_sequencer_needs(tmp_path: Path) -> None:
         assert log.state.log is not None
         assert log.state.log.next == commitment(SigningKey.load(home / "next-log.pem").public)
         assert log.state.coordinator == SigningKey.load(home / "signing.pem").public
-        assert founding_fingerprint(log.origin, log.entries(0, log.size)) == made.fingerprint
+        assert founding_of(log.origin, log.entries(0, log.size)).log == log.vkey
     assert home.stat().st_mode & 0o077 == 0
     assert not [path for path in home.parent.iterdir() if path != home]
 
@@ -82,9 +82,16 @@ def test_the_fingerprint_covers_the_founding_and_no_more(tmp_path: Path) -> None
     made = make(tmp_path / "c")
     other = make(tmp_path / "d")
     assert made.fingerprint != other.fingerprint
-    assert founding_fingerprint("artesian/c-2", made.entries) != made.fingerprint
-    assert founding_fingerprint(made.origin, made.entries[:-1]) != made.fingerprint
-    assert founding_fingerprint(made.origin, [*made.entries, made.entries[0]]) == made.fingerprint
+    known = founding_of(made.origin, made.entries)
+    assert (known.cid, known.size, known.fingerprint) == ("c-1", 4, made.fingerprint)
+    assert founding_of("artesian/c-2", made.entries).fingerprint != made.fingerprint
+    assert founding_of(made.origin, [*made.entries, made.entries[0]]) == known
+    known.require(made.fingerprint.upper().replace("-", " "))
+    with pytest.raises(WrongFounding, match="another log"):
+        known.require(other.fingerprint)
+    for entries in ([], made.entries[:-1], made.entries[1:]):
+        with pytest.raises(WrongFounding):
+            founding_of(made.origin, entries)
     assert [len(group) for group in made.fingerprint.split("-")] == [4] * 16
 
 

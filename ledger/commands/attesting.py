@@ -1,0 +1,208 @@
+"""`artesian ledger submit`, `attest`, `open`: what members put on the ledger, and read of each other."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ledger.commands.answering import AsJson, UsageError, answer, answering, read, write
+from ledger.commands.connecting import Address, Authority, address_of, connected
+from ledger.commands.places import OwnHome
+from ledger.commands.placing import Place, put
+from ledger.commands.speaking import speaker
+
+if TYPE_CHECKING:
+    from ledger.keys import SigningKey
+    from ledger.statement import Statement
+
+Wait = Annotated[float, typer.Option("--wait", min=0, max=60, help="Wait so many seconds for finality.")]
+Member = Annotated[str, typer.Option("--member", help="The member's id; default: as the home says.")]
+
+
+def submit(
+    statement: Annotated[Path, typer.Argument(help="A signed statement's file.")],
+    home: OwnHome,
+    address: Address = "",
+    ca: Authority = None,
+    wait: Wait = 10.0,
+    member: Member = "",
+    as_json: AsJson = False,
+) -> None:
+    """Put a signed statement on the ledger. Again: it keeps its place. The receipt is written beside it."""
+    from ledger.statement import decode_statement
+
+    with answering(as_json):
+        raw = read(statement)
+        decoded = decode_statement(raw)
+        (place,) = put([raw], home, address, ca, speaker(home, member), wait_s=wait)
+        _report(decoded, place, statement.with_name(f"{statement.name}.receipt"), {}, as_json)
+
+
+def attest(
+    home: OwnHome,
+    subject: Annotated[str, typer.Option(help="What the artifact is about: a batch, an order. It is on the ledger.")],
+    file: Annotated[Path, typer.Option("--file", help="The artifact. Only its SHA-256 leaves.")],
+    kind: Annotated[str, typer.Option(help="What it is, such as bill-of-lading or invoice.")] = "",
+    parties: Annotated[
+        str, typer.Option(help="Members who may read the file, with commas: it is sealed to them.")
+    ] = "",
+    body: Annotated[Path | None, typer.Option("--body", help="With --parties: seal this in place of the file.")] = None,
+    public: Annotated[bool, typer.Option("--public", help="Let anyone read the record, not only members.")] = False,
+    address: Address = "",
+    ca: Authority = None,
+    wait: Wait = 10.0,
+    member: Member = "",
+    as_json: AsJson = False,
+) -> None:
+    """Put a signed statement about a file on the ledger, and keep statement and receipt beside the file.
+
+    Run again, it asks for the receipt of the same statement.
+    """
+    from ledger.rules import Refused
+    from ledger.statement import decode_statement
+
+    with answering(as_json):
+        if body is not None and not parties:
+            raise UsageError("--body goes with --parties: nobody else could read it")
+        if parties and public:
+            raise UsageError("give --parties or --public, not both")
+        name, key = speaker(home, member)
+        artifact = read(file)
+        fields = {"subject": subject, "artifact": hashlib.sha256(artifact).digest(), **({"kind": kind} if kind else {})}
+        kept, sealed = (file.with_name(f"{file.name}.{what}") for what in ("statement", "sealed"))
+        if kept.exists():
+            raw = _same(kept, fields)
+        elif parties:
+            content = artifact if body is None else read(body)
+            raw, envelope = _sealed(
+                fields, content, parties.split(","), (name, key), home, address_of(home, address), ca
+            )
+            write(sealed, envelope, replace=True, mode=0o600)
+        else:
+            raw = _sign({**fields, **({"acl": "public"} if public else {})}, _cid(home), os.urandom(16), name, key)
+        write(kept, raw, replace=True)  # before it is sent: whatever happens, the next run sends the same one
+        decoded = decode_statement(raw)
+        bodies = {0: read(sealed)} if sealed.exists() else {}
+        try:
+            (place,) = put([raw], home, address, ca, (name, key), wait_s=wait, bodies=bodies)
+        except Refused:
+            kept.unlink()
+            sealed.unlink(missing_ok=True)
+            raise
+        sealed.unlink(missing_ok=True)
+        facts = {"artifact": fields["artifact"], "statement": str(kept)}
+        _report(decoded, place, file.with_name(f"{file.name}.receipt"), facts, as_json)
+
+
+def open_body(
+    entry: Annotated[int, typer.Argument(min=0, help="The entry, as `trace` or `show` lists it.")],
+    home: OwnHome,
+    out: Annotated[Path, typer.Option("--out", help="Write what was sealed into this file, which must not exist yet.")],
+    address: Address = "",
+    ca: Authority = None,
+    member: Member = "",
+    as_json: AsJson = False,
+) -> None:
+    """Fetch what was sealed to this member with an entry, open it, and hold it against the ledger's commitment."""
+    from ledger.homes import ENCRYPTION_KEY
+    from ledger.service.bodies import About
+    from ledger.service.bodies import open_body as unseal
+    from ledger.service.encryption_key import EncryptionKey
+    from ledger.statement import decode_statement
+
+    with answering(as_json):
+        name, key = speaker(home, member)
+        secret = EncryptionKey.load(home / ENCRYPTION_KEY)
+        with connected(address_of(home, address), home, ca, (name, key)) as client:
+            statement = decode_statement(client.entries(entry, entry + 1)[0])
+            record = statement.payload
+            if "body_sha256" not in record:
+                raise UsageError(f"entry {entry} has no sealed body")
+            envelope = client.body(statement.digest)
+        about = About(record["cid"], record["id"], record["body_sha256"])
+        content = unseal(envelope, about, name, secret)
+        write(out, content, mode=0o600)
+        facts = {"ok": True, "index": entry, "issuer": statement.issuer, "bytes": len(content), "file": str(out)}
+        line = f"{out}: {len(content)} bytes that {statement.issuer} sealed, as entry {entry} commits to them."
+        answer(facts, [line], as_json)
+
+
+def _cid(home: Path) -> str:
+    """The consortium's id, as the home remembers it or its database says."""
+    from ledger.commands.places import database, reading
+    from ledger.homes import Settings
+
+    known = Settings.load(home).cid
+    if known:
+        return known
+    with reading(database(home, None)) as store:
+        return store.meta()["cid"]
+
+
+def _sign(fields: dict[str, Any], cid: str, record_id: bytes, issuer: str, key: SigningKey) -> bytes:
+    from ledger.genesis import record
+    from ledger.statement import sign_statement
+
+    payload = record("attest", cid=cid, record_id=record_id, ts=int(time.time()), **fields)
+    return sign_statement(payload, issuer=issuer, subject=fields["subject"], key=key)
+
+
+def _same(kept: Path, fields: dict[str, Any]) -> bytes:
+    """The statement that an earlier run left, if it says the same."""
+    from ledger.statement import decode_statement
+
+    raw = read(kept)
+    payload = decode_statement(raw).payload
+    if any(payload.get(name) != value for name, value in fields.items()):
+        raise UsageError(f"{kept}: is a statement about something else; move it away to make another")
+    return raw
+
+
+def _sealed(
+    fields: dict[str, Any],
+    content: bytes,
+    parties: list[str],
+    own: tuple[str, SigningKey],
+    home: Path,
+    address: str,
+    ca: Path | None,
+) -> tuple[bytes, bytes]:
+    """A statement that commits to `content`, and the content sealed to the parties."""
+    from ledger.service.bodies import About, commit_to_body, seal_body
+
+    name, key = own
+    with connected(address, home, ca, own) as client:
+        known = {one.member: one.encryption_key for one in client.members()}
+    for party in parties:
+        if not known.get(party):
+            raise UsageError(f"{party!r} has published no encryption key; it runs: artesian ledger members encryption")
+    cid, record_id = _cid(home), os.urandom(16)
+    salt, commitment = commit_to_body(content)
+    raw = _sign({**fields, "acl": "parties", "body_sha256": commitment}, cid, record_id, name, key)
+    about = About(cid, record_id, commitment)
+    return raw, seal_body(content, salt, about, {party: known[party] for party in parties})
+
+
+def _report(statement: Statement, place: Place, receipt: Path, facts: dict[str, Any], as_json: bool) -> None:
+    if place.receipt is not None:
+        write(receipt, place.receipt, replace=True)
+    facts = {
+        "ok": True,
+        "index": place.index,
+        "digest": statement.digest,
+        "final": place.receipt is not None,
+        "receipt": str(receipt) if place.receipt is not None else None,
+        "promise": place.promise,
+        **facts,
+    }
+    words = [f"{statement.issuer} on {statement.subject}: {place.words}."]
+    if place.receipt is not None:
+        words.append(f"Receipt: {receipt}")
+    else:
+        words.append("Run the same again for the receipt, when the members' witnesses have cosigned.")
+    answer(facts, words, as_json)

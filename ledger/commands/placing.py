@@ -1,0 +1,102 @@
+"""Putting statements on the ledger: through the service, or straight into a database that nobody sequences now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ledger.commands.answering import UsageError
+from ledger.commands.connecting import address_of, connected
+from ledger.commands.places import database
+
+if TYPE_CHECKING:
+    from ledger.keys import SigningKey
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a statement stands.
+
+    Attributes:
+        index: its entry.
+        receipt: proof that it is final, if it is.
+        promise: the log's word that it will be in the tree by a time, while it is not final.
+    """
+
+    index: int
+    receipt: bytes | None
+    promise: bytes | None = None
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"entry {self.index}, {'final' if self.receipt else 'not final yet'}"
+
+
+def put(
+    statements: Sequence[bytes],
+    home: Path,
+    address: str,
+    ca: Path | None,
+    speaker: tuple[str, SigningKey],
+    *,
+    wait_s: float = 0.0,
+    bodies: Mapping[int, bytes] | None = None,
+) -> list[Place]:
+    """Put statements on the ledger; what is there already keeps its place.
+
+    Args:
+        home: whose address is used when none is given, and whose database when it has none either.
+        speaker: who calls, and its key.
+        wait_s: how long to wait for them to be final.
+        bodies: encrypted bodies, by their statement's position; only the service keeps them.
+
+    Raises:
+        Refused: a rule forbids one.
+        Unreachable: the service does not answer.
+    """
+    where = address_of(home, address)
+    if not where:
+        return _append(statements, home)
+    with connected(where, home, ca, speaker) as client:
+        results = client.submit(list(statements), bodies=bodies, wait_s=wait_s)
+    places = []
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+        places.append(Place(result.index, result.receipt, result.promise))
+    return places
+
+
+def _append(statements: Sequence[bytes], home: Path) -> list[Place]:
+    """Be the sequencer for a moment; refused while another process is."""
+    from ledger.homes import log_key_of
+    from ledger.keys import SigningKey
+    from ledger.log import Log
+
+    with Log.open(database(home, None), SigningKey.load(log_key_of(home))) as log:
+        indices = log.append(statements)
+        log.checkpoint()
+        return [Place(index, log.receipt(index) if index < log.final_size else None) for index in indices]
+
+
+def receipts_of(indices: Sequence[int], home: Path | None, address: str, ca: Path | None) -> dict[int, bytes]:
+    """Receipts of final entries: from the service, or made here with the log's key.
+
+    Raises:
+        UsageError: neither is at hand.
+        NotFinal: an entry is not final.
+    """
+    from ledger.homes import LEDGER, LOG_KEY, Settings, log_key_of
+    from ledger.keys import SigningKey
+    from ledger.log import Log
+
+    if address:
+        with connected(address, home, ca) as client:
+            return dict(client.receipt(index=index) for index in indices)
+    if home is None or not (Settings.load(home).database or (home / LEDGER).is_file() or (home / LOG_KEY).is_file()):
+        raise UsageError("receipts are made by the log: give --address of its service")
+    with Log.open(database(home, None), SigningKey.load(log_key_of(home))) as log:
+        return {index: log.receipt(index) for index in indices}

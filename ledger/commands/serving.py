@@ -1,0 +1,52 @@
+"""`artesian ledger serve`: the one process that sequences a ledger and answers its members."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledger.commands.answering import answering, tell
+from ledger.commands.places import OwnHome, database
+
+
+def serve(
+    home: OwnHome,
+    address: Annotated[str, typer.Option("--address", help="HOST:PORT to listen on.")] = "127.0.0.1:8445",
+    key: Annotated[Path | None, typer.Option("--tls-key", help="TLS key (PEM); default: the home's tls.key.")] = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--tls-certificate", help="TLS certificate (PEM); default: the home's tls.crt.")
+    ] = None,
+    client_ca: Annotated[
+        Path | None, typer.Option("--client-ca", help="Let in only clients with a certificate by this authority.")
+    ] = None,
+    inclusion_s: Annotated[int, typer.Option(min=1, help="Promise a place in the tree within so many seconds.")] = 60,
+    checkpoint_s: Annotated[float, typer.Option(min=0, help="Least seconds between checkpoints.")] = 0.0,
+    at_least: Annotated[
+        int, typer.Option(min=0, help="Refuse to start with fewer entries: what some witness has cosigned.")
+    ] = 0,
+) -> None:
+    """Sequence the ledger and serve it until SIGTERM or SIGINT. One process does, at one place."""
+    from ledger.homes import NEXT_LOG_KEY, log_key_of
+    from ledger.keys import SigningKey
+    from ledger.service.limits import Settings
+    from ledger.service.server import serve as serve_log
+    from ledger.service.tls import ServerTls, host_and_port
+
+    with answering(False):
+        host, port = host_and_port(address)
+        key, certificate = key or home / "tls.key", certificate or home / "tls.crt"
+        secured = key.is_file() or certificate.is_file() or client_ca is not None
+        coming = home / NEXT_LOG_KEY
+        serve_log(
+            database(home, None),
+            SigningKey.load(log_key_of(home)),
+            host=host,
+            port=port,
+            tls=ServerTls.from_files(key, certificate, client_ca) if secured else None,
+            settings=Settings(inclusion_s=inclusion_s, checkpoint_s=checkpoint_s),
+            next_key=SigningKey.load(coming) if coming.is_file() else None,
+            at_least=at_least,
+            announce=lambda bound: tell(f"serving the ledger of {home} on {bound}"),
+        )
