@@ -1,13 +1,18 @@
 """Re-check a whole ledger from its stored bytes: hashes, signatures, rules, checkpoints, quorum."""
 
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ledger.checkpoint import Policy, SignedCheckpoint, is_final, verify_cosignature
+from ledger.checkpoint_book import CheckpointBook
+from ledger.entry_audit import EntryAudit
 from ledger.errors import Damaged, LedgerError, StoreError
-from ledger.finality import consortium_policy
-from ledger.note import SignatureLine, Vkey
+from ledger.finality import log_vkey
+from ledger.note import SignatureLine
 from ledger.replay import Replayed, replay
+from ledger.schema import BODIES
 from ledger.store import Store
 
 
@@ -39,26 +44,34 @@ class AuditReport:
         return not self.problems
 
 
-def audit(location: str | os.PathLike[str], policy: Policy) -> AuditReport:
+def audit(
+    location: str | os.PathLike[str],
+    policy: Policy,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> AuditReport:
     """Audit the ledger, or a witness's mirror of it, at `location` against the auditor's own `policy`.
 
-    Nothing is trusted but the policy. A mirror holds only its owner's cosignatures, so finality is not asked
-    of it.
+    Nothing is trusted but the policy. A mirror holds only the cosignatures that its owner has seen, so finality is
+    not asked of it.
+
+    Args:
+        progress: called now and then with how many of the entries have been read, and how many there are.
 
     Raises:
         StoreError: there is no ledger there.
     """
     store = Store(location, read_only="://" not in os.fspath(location))
     try:
-        return _Audit(store, policy).report()
+        return _Audit(store, policy, progress).report()
     finally:
         store.close()
 
 
 class _Audit:
-    def __init__(self, store: Store, policy: Policy) -> None:
+    def __init__(self, store: Store, policy: Policy, progress: Callable[[int, int], None]) -> None:
         self._store = store
         self._trusted = policy
+        self._progress = progress
         self._reached: list[Replayed] = []
         self._policies: dict[int, Policy] = {}
         self._problems: list[str] = []
@@ -71,11 +84,10 @@ class _Audit:
         except Damaged as error:
             return AuditReport("unknown", 0, 0, 0, 0, "", (str(error),))
         origin = meta.get("origin", "unknown")
-        log = self._trusted.log_named(origin)
-        if log is None:
-            self._problems.append(f"{self._store.name}: the policy does not know the log {origin!r}")
+        if self._trusted.logs_named(origin):
+            self._check(origin, meta)
         else:
-            self._check(log, meta)
+            self._problems.append(f"{self._store.name}: the policy does not know the log {origin!r}")
         last = self._reached[-1] if self._reached else None
         return AuditReport(
             origin=origin,
@@ -87,36 +99,56 @@ class _Audit:
             problems=tuple(self._problems),
         )
 
-    def _check(self, log: Vkey, meta: dict[str, str]) -> None:
-        try:
-            end = replay(
-                self._store,
-                meta.get("cid", ""),
-                log,
-                verify_all=True,
-                at_checkpoint=lambda at: self._at_checkpoint(at, log),
-            )
-            self._reached.append(end)
-        except (Damaged, StoreError) as error:
-            self._problems.append(str(error))
-        try:
-            self._check_cosignatures()
-        except (Damaged, StoreError) as error:
-            self._problems.append(str(error))
+    def _check(self, origin: str, meta: dict[str, str]) -> None:
+        parts: tuple[Callable[[], None], ...] = (
+            lambda: self._check_entries(origin, meta.get("cid", "")),
+            self._check_cosignatures,
+            lambda: self._check_log_key(origin),
+        )
+        for check in parts:
+            try:
+                check()
+            except (Damaged, StoreError) as error:
+                self._problems.append(str(error))
         if not self._final_size and "member" not in meta:
             self._problems.append(
                 f"{self._store.name}: no sound checkpoint has the policy's quorum; ask the members' witnesses to cosign"
             )
 
-    def _at_checkpoint(self, at: Replayed, log: Vkey) -> None:
-        self._reached.append(at)
-        self._policies[at.state.size] = consortium_policy(at.state, log)
+    def _check_entries(self, origin: str, cid: str) -> None:
+        book = CheckpointBook(self._store, origin)
+
+        def at_checkpoint(at: Replayed) -> None:
+            self._reached.append(at)
+            self._policies[at.state.size] = book.electorate.policy(at.state.size)
+            book.pass_checkpoint(at.state.size)
+
+        end = replay(
+            self._store,
+            cid,
+            origin,
+            verify_all=True,
+            at_checkpoint=at_checkpoint,
+            at_entry=lambda at: book.pass_entry(at.state),
+            progress=self._progress,
+        )
+        self._reached.append(end)
+        EntryAudit(self._store, 0, end.state.size, time.monotonic).run(end.frontier, None)
+        self._store.check_rows(BODIES)
+
+    def _check_log_key(self, origin: str) -> None:
+        """The entries name the log's keys; the auditor's policy must know the one of the newest checkpoint."""
+        newest = next((at for at in reversed(self._reached) if at.state.size in self._policies), None)
+        if newest is not None and log_vkey(origin, newest.state) not in self._trusted.logs_named(origin):
+            raise Damaged(
+                f"{self._store.name}: checkpoint {newest.state.size} is signed by a key of {origin!r} that the policy "
+                "does not know; use the policy of the present members"
+            )
 
     def _check_cosignatures(self) -> None:
-        notes = self._store.checkpoints()
         for size, policy in self._policies.items():
             keys = {vkey.name: vkey for vkey in policy.witnesses.values()}
-            signed = SignedCheckpoint.parse(notes[size])
+            signed = SignedCheckpoint.parse(self._store.checkpoints(size, size)[size])
             good: list[SignatureLine] = []
             for name, text in self._store.cosignatures(size).items():
                 try:

@@ -6,57 +6,58 @@ before anyone sees it. A crash loses nothing that was acknowledged; what is sent
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Self, TypeAlias
 
-from ledger.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    NotFinal,
-    Policy,
-    SignedCheckpoint,
-    is_final,
-    require_timely,
-    sign_checkpoint,
-    verify_cosignature,
-)
-from ledger.errors import Damaged
+from ledger.checkpoint import Checkpoint, CheckpointError, NotFinal, Policy, sign_checkpoint
+from ledger.checkpoint_book import CheckpointBook
+from ledger.entry_audit import EntryAudit
+from ledger.errors import Conflict, Damaged, LedgerError, StoreError, StoreFull
 from ledger.errors import NoSuchEntry as NoSuchEntry
-from ledger.finality import consortium_policy
+from ledger.finality import consortium_policy, log_vkey
 from ledger.keys import SigningKey
-from ledger.merkle import Frontier, consistency_proof, inclusion_proof
-from ledger.note import SignatureLine, Vkey, check_name
+from ledger.merkle import consistency_proof, inclusion_proof, root_at
+from ledger.note import Vkey, check_name
 from ledger.receipt import make_receipt
-from ledger.replay import Replayed, replay, step
-from ledger.rules import State, initial
+from ledger.replay import Replayed, step
+from ledger.rules import State
+from ledger.snapshot import Snapshot, put_snapshot
+from ledger.startup import AUDITED_WHOLE, resume
 from ledger.statement import decode_statement
 from ledger.store import Store
+from ledger.tiles import RightEdge, Tile, TileReader
 
 Clock: TypeAlias = Callable[[], float]
 """Seconds since the epoch."""
 
+AUDIT_BUDGET_S = 2.0
+SNAPSHOT_EVERY = 16_384
+"""Entries between two snapshots: what a start after a crash replays at most."""
+
 
 class Log:
-    """A log that this process sequences. One process at a time may.
+    """A log that this process sequences. One process at a time may; one thread at a time.
 
     Attributes:
         origin: the log's name.
         cid: the consortium's id.
-        vkey: the key that checks the log's checkpoints.
     """
 
     def __init__(self, store: Store, origin: str, cid: str, key: SigningKey, clock: Clock) -> None:
         """Use `create` or `open`."""
         self.origin = origin
         self.cid = cid
-        self.vkey = Vkey.of_log(origin, key.public)
         self._store = store
         self._key = key
         self._clock = clock
-        self._at = Replayed(initial(cid), Frontier())
-        self._notes: dict[int, str] = {}
-        self._policies: dict[int, Policy] = {}
-        self._final: tuple[int, str] | None = None
+        self._at = Replayed.nothing(cid)
+        self._tiles = TileReader(store.tile)
+        self._book = CheckpointBook(store, origin)
+        self._audit = EntryAudit(store, 0, 0, time.monotonic)
+        self._closed_at = 0
+        self._refusal: LedgerError | None = None
+        self._in_doubt = False
 
     @classmethod
     def create(
@@ -71,20 +72,20 @@ class Log:
         """Start an empty log.
 
         Args:
-            location: path of an SQLite file, an SQLAlchemy URL, or None for memory.
+            location: path of an SQLite file, a `postgresql://` URL, or None for memory.
             origin: the log's name: no spaces, no plus sign; by custom a URL without a scheme.
-            key: signs checkpoints and receipts.
+            key: signs checkpoints and receipts; the first entry must name it.
             cid: the consortium's id; by default `origin`.
 
         Raises:
             StoreError: a log is already there, or it cannot be written.
         """
         log = cls(Store(location), check_name(origin), cid or origin, key, clock)
-        log._store.lock()
         try:
+            log._store.lock()
             log._store.create({"origin": origin, "cid": log.cid, "vkey": str(log.vkey)})
         except BaseException:
-            log.close()
+            log._store.close()
             raise
         return log
 
@@ -96,35 +97,45 @@ class Log:
         clock: Clock = time.time,
         *,
         at_least: int = 0,
+        audit_budget_s: float = AUDIT_BUDGET_S,
+        timer: Callable[[], float] = time.monotonic,
     ) -> Self:
         """Continue a log, after auditing its tree against its checkpoints.
 
         Args:
+            key: the log's present key.
             at_least: the largest size that any witness is known to have cosigned; a smaller log is an old
                 copy, and going on from it would fork the history.
+            audit_budget_s: how long to read the entries of a large log one by one; `audit_some` goes on with it.
+            timer: seconds from any start, for that budget.
 
         Raises:
             StoreError: no log there, or another sequencer is running on it.
             Damaged: names what is not as it was written.
+            CheckpointError: this is not the log's key.
         """
         store = Store(location, existing=True)
         try:
             store.lock()
             meta = store.meta()
             log = cls(store, meta["origin"], meta["cid"], key, clock)
-            if str(log.vkey) != meta["vkey"]:
-                raise CheckpointError(f"{store.name}: this is not the key of the log {log.origin!r}")
-            log._restore()
+            log._restore(Vkey.parse(meta["vkey"]))
+            if log.size < at_least:
+                raise Damaged(f"{store.name}: {log.size} entries, not {at_least}; restore the newest copy")
+            whole = log.size < AUDITED_WHOLE
+            log._audit = EntryAudit(store, 0 if whole else store.audited(), log.size, timer)
+            log._audit.run(log._at.frontier, None if whole else audit_budget_s)
+            log._audit.keep_progress()
         except BaseException:
             store.close()
             raise
-        if log.size < at_least:
-            log.close()
-            raise Damaged(f"{store.name}: {log.size} entries, not {at_least}; restore the newest copy")
         return log
 
     def close(self) -> None:
         """Give the database back. The log must not be used afterwards."""
+        if self._refusal is None and not self._in_doubt:
+            with suppress(LedgerError):  # without it the next start takes longer
+                self._put_snapshot()
         self._store.close()
 
     def __enter__(self) -> Self:
@@ -148,6 +159,30 @@ class Log:
         """Root of the tree over all entries, 32 bytes."""
         return self._at.frontier.root()
 
+    @property
+    def vkey(self) -> Vkey:
+        """The key that checks the log's next checkpoint."""
+        return Vkey.of_log(self.origin, self._key.public if self.state.log is None else self.state.log.key)
+
+    @property
+    def audited(self) -> int:
+        """Entries 0 to `audited - 1` were found sound since this start or the last, or written since."""
+        return self._audit.audited if self._audit.unfinished else self.size
+
+    def audit_some(self, budget_s: float) -> bool:
+        """Go on with the start-up audit for `budget_s` seconds; say whether there is more to do.
+
+        Raises:
+            Damaged: names what is not as it was written; from then on the log refuses to be written.
+        """
+        try:
+            more = self._audit.run(self._at.frontier, budget_s)
+        except Damaged as error:
+            self._refusal = error
+            raise
+        self._audit.keep_progress()
+        return more
+
     def append(self, statements: Sequence[bytes]) -> list[int]:
         """Put statements on the ledger, all of them or none, and return their places.
 
@@ -159,79 +194,92 @@ class Log:
             StoreError: nothing was written.
         """
         decoded = [decode_statement(raw) for raw in statements]
+        self._require_usable()
         places = self._store.indices([statement.digest for statement in decoded])
-        at, rows, nodes = self._at, [], []
+        if any(place >= self.size for place in places.values()):
+            raise self._overtaken()
+        at, rows, tiles, states = self._at, list[tuple[int, bytes, bytes]](), list[Tile](), list[State]()
         for statement in decoded:
             if statement.digest in places:
                 continue
             places[statement.digest] = at.state.size
             rows.append((at.state.size, statement.digest, statement.raw))
-            at, complete = step(at, statement, verify=True)
-            nodes += complete
+            at, full = step(at, statement, verify=True)
+            tiles += full
+            states.append(at.state)
         if rows:
-            with self._store.write() as transaction:
-                transaction.put_entries(rows, nodes)
+            if self.state.log is None:
+                self._require_key(self._key, at.state)
+            with self._writing(), self._store.write() as transaction:
+                transaction.put_entries(rows, tiles, int(self._clock()))
             self._at = at
+            for state in states:
+                self._book.pass_entry(state)
+            if self.size - self._closed_at >= SNAPSHOT_EVERY:
+                with suppress(StoreError):  # the entries are there; a start without it takes longer
+                    self._put_snapshot()
         return [places[statement.digest] for statement in decoded]
+
+    def use_key(self, key: SigningKey) -> None:
+        """Sign with `key` from now on: after the entry that made it the log's.
+
+        Raises:
+            CheckpointError: it is not the log's present key.
+        """
+        self._require_key(key)
+        self._key = key
+        self._put_snapshot()
 
     def checkpoint(self) -> str:
         """Sign the present size and root; the same note again while nothing was appended.
 
         Raises:
-            CheckpointError: the log is empty, or has no members yet.
+            CheckpointError: the log is empty, has no members yet, or has another key now: `use_key`.
         """
+        self._require_usable()
         size = self.size
         if size == 0 or self.state.voters == 0:
             raise CheckpointError("the ledger has no members yet; append the genesis statements first")
-        if size not in self._notes:
-            note = sign_checkpoint(Checkpoint(self.origin, size, self.root), self._key)
-            with self._store.write() as transaction:
-                transaction.put_checkpoint(size, note)
-            self._remember(self._at, note)
-        return self._notes[size]
+        if size == self._book.latest:
+            return self._book.note(size)
+        log_vkey(self.origin, self.state)
+        self._require_key(self._key)
+        note = sign_checkpoint(Checkpoint(self.origin, size, self.root), self._key)
+        with self._writing(), self._store.write() as transaction:
+            transaction.put_checkpoint(size, note)
+        self._book.pass_checkpoint(size)
+        return note
 
     def add_cosignatures(self, lines: Iterable[str], size: int | None = None) -> bool:
         """Keep cosignature lines on the checkpoint at `size` (the latest); say whether it is final now.
 
         Raises:
             NoteError: not a signature line.
+            NoSuchEntry: there is no such checkpoint.
             CheckpointError: not of a member at that size, wrong, or from the future; nothing is kept.
         """
-        at = max(self._notes, default=0) if size is None else size
-        if at not in self._notes:
-            raise NoSuchEntry(f"there is no checkpoint at size {at}; make one first")
-        policy, body = self._policies[at], SignedCheckpoint.parse(self._notes[at]).body
-        keys = {vkey.name: vkey for vkey in policy.witnesses.values()}
-        kept: dict[str, str] = {}
-        for text in lines:
-            line = SignatureLine.parse(text)
-            if line.name not in keys:
-                raise CheckpointError(f"{line.name!r} is no witness of checkpoint {at}")
-            timestamp_s = verify_cosignature(body, line, keys[line.name])
-            require_timely(timestamp_s, self._clock(), line.name)
-            kept[line.name] = str(line)
-        with self._store.write() as transaction:
-            transaction.put_cosignatures(at, kept)
-        return self._consider(at)
+        self._require_usable()
+        with self._writing():
+            return self._book.add_cosignatures(lines, self._book.latest if size is None else size, self._clock())
 
     def final(self) -> str | None:
         """The largest checkpoint that a quorum cosigned, with its cosignatures; None if there is none."""
-        return None if self._final is None else self._final[1]
+        return None if self._book.final is None else self._book.final[1]
 
     @property
     def final_size(self) -> int:
         """How many entries are final."""
-        return 0 if self._final is None else self._final[0]
+        return self._book.final_size
 
     @property
     def checkpoints(self) -> int:
         """How many checkpoints have been signed."""
-        return len(self._notes)
+        return self._store.count_checkpoints()
 
     @property
     def policy(self) -> Policy:
         """The trust policy of the present members, for offline verifiers."""
-        return consortium_policy(self.state, self.vkey)
+        return consortium_policy(self.state, self.origin)
 
     def entries(self, start: int, end: int) -> list[bytes]:
         """Entries `start` to `end - 1` as they were appended.
@@ -247,17 +295,21 @@ class Log:
         """The place of the statement with this digest, or None."""
         return self._store.indices([digest]).get(digest)
 
+    def accepted_s(self, index: int) -> int:
+        """When this log took entry `index`, in seconds since the epoch; 0 if it came from a mirror."""
+        return self._store.accepted_s(index)
+
     def inclusion(self, index: int, size: int) -> list[bytes]:
         """Proof that entry `index` is in the tree of `size` entries (RFC 9162)."""
         if not 0 <= index < size <= self.size:
             raise NoSuchEntry(f"no entry {index} in a tree of {size}: the ledger has {self.size}")
-        return inclusion_proof(index, size, self._store.nodes)
+        return inclusion_proof(index, size, self._tiles.fetch(self._at.frontier))
 
     def consistency(self, old: int, new: int) -> list[bytes]:
         """Proof that the tree of `new` entries extends that of `old`; empty when `old` is 0."""
         if not 0 <= old <= new <= self.size:
             raise NoSuchEntry(f"no proof from {old} to {new}: the ledger has {self.size}")
-        return consistency_proof(old, new, self._store.nodes) if old else []
+        return consistency_proof(old, new, self._tiles.fetch(self._at.frontier)) if old else []
 
     def receipt(self, index: int) -> bytes:
         """Proof, checkable offline, that entry `index` is on the ledger and final.
@@ -267,32 +319,86 @@ class Log:
         """
         if not 0 <= index < self.size:
             raise NoSuchEntry(f"no entry {index}: the ledger has {self.size}")
-        if self._final is None or index >= self._final[0]:
+        if self._book.final is None or index >= self._book.final_size:
             raise NotFinal(f"entry {index} is not final yet; let the members' witnesses cosign a checkpoint")
-        size, note = self._final
-        return make_receipt(index, inclusion_proof(index, size, self._store.nodes), note, self._key)
+        size, note = self._book.final
+        return make_receipt(index, self.inclusion(index, size), note, self._key)
 
-    def _restore(self) -> None:
-        notes = self._store.checkpoints()
-        self._at = replay(
+    def put_body(self, digest: bytes, envelope: bytes) -> None:
+        """Keep the encrypted body of the statement with this digest; one that is there already stays."""
+        self._require_usable()
+        self._store.put_body(digest, envelope)
+
+    def body(self, digest: bytes) -> bytes | None:
+        """The encrypted body of the statement with this digest, or None."""
+        return self._store.body(digest)
+
+    def delete_body(self, digest: bytes) -> None:
+        """Forget the body of the statement with this digest; the statement stays."""
+        self._store.delete_body(digest)
+
+    def backup(self, target: str | os.PathLike[str]) -> None:
+        """Write a consistent copy of the database to the new file `target`; see `ledger.database.Database.backup`."""
+        self._store.backup(target)
+
+    def _restore(self, founding: Vkey) -> None:
+        self._at = resume(
             self._store,
             self.cid,
-            self.vkey,
-            verify_all=False,
-            at_checkpoint=lambda at: self._remember(at, notes[at.state.size]),
+            founding,
+            self._key.public.ed25519,
+            at_snapshot=self._take_snapshot,
+            at_entry=lambda at: self._book.pass_entry(at.state),
+            at_checkpoint=lambda at: self._book.pass_checkpoint(at.state.size),
         )
-        for size in notes:
-            self._consider(size)
+        self._book.settle()
+        if self.state.log is None and founding.key != self._key.public.ed25519:
+            raise self._not_the_key()
+        self._require_key(self._key)
 
-    def _remember(self, at: Replayed, note: str) -> None:
-        """Keep a checkpoint and the policy of its moment."""
-        self._notes[at.state.size] = note
-        self._policies[at.state.size] = consortium_policy(at.state, self.vkey)
+    def _take_snapshot(self, snapshot: Snapshot, edge: RightEdge) -> None:
+        fetch = self._tiles.fetch(edge)
+        self._book.restore(snapshot.notes, lambda size: root_at(size, fetch))
+        self._closed_at = edge.size
 
-    def _consider(self, size: int) -> bool:
-        lines = [SignatureLine.parse(line) for line in self._store.cosignatures(size).values()]
-        note = SignedCheckpoint.parse(self._notes[size]).with_lines(lines)
-        final = is_final(note, self._policies[size], now_s=self._clock())
-        if final and size >= self.final_size:
-            self._final = (size, note)
-        return final
+    def _put_snapshot(self) -> None:
+        if self.size > 0 and self.state.log is not None and self.state.log.key == self._key.public.ed25519:
+            snapshot = Snapshot(self.origin, self.root, self.state, self._book.to_value())
+            put_snapshot(self._store, snapshot, self._key)
+            self._closed_at = self.size
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Remember a write that failed so that nobody knows whether it happened."""
+        try:
+            yield
+        except Conflict as error:
+            self._refusal = error
+            raise
+        except StoreFull:
+            raise
+        except StoreError:
+            self._in_doubt = True
+            raise
+
+    def _require_usable(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+        if self._in_doubt:
+            if self._store.size() != self.size:
+                raise self._overtaken()
+            self._in_doubt = False
+
+    def _overtaken(self) -> Conflict:
+        self._refusal = Conflict(f"{self._store.name}: it holds more than this log has written; open it again")
+        return self._refusal
+
+    def _require_key(self, key: SigningKey, state: State | None = None) -> None:
+        log = (state or self.state).log
+        if log is not None and log.key != key.public.ed25519:
+            raise self._not_the_key()
+
+    def _not_the_key(self) -> CheckpointError:
+        return CheckpointError(
+            f"{self._store.name}: this is not the key of the log {self.origin!r}; give the present one"
+        )

@@ -1,44 +1,46 @@
-"""The tables of a stored log, and how a database of them is opened."""
+"""The tables of a stored log, and the check sums of what no hash of the tree covers."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Literal, TypeAlias
-from urllib.parse import quote
+import zlib
+from collections.abc import Mapping
+from typing import Any
 
+import cbor2
 import sqlalchemy as sa
 
-from ledger import postgresql
-from ledger.errors import StoreError
+SCHEMA_VERSION = "2"
 
 metadata = sa.MetaData()
+_INDEX = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite keeps rows by it, without a second index
 META = sa.Table(
     "meta",
     metadata,
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
+    sa.Column("crc32", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 ENTRIES = sa.Table(
     "entries",
     metadata,
-    sa.Column("idx", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("idx", _INDEX, primary_key=True, autoincrement=False),
     sa.Column("digest", sa.LargeBinary(32), nullable=False, unique=True),
     sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Column("accepted_s", sa.BigInteger, nullable=False),
+    sa.Column("crc32", sa.BigInteger, nullable=False),
 )
-NODES = sa.Table(
-    "nodes",
+TILES = sa.Table(
+    "tiles",
     metadata,
     sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("idx", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("hash", sa.LargeBinary(32), nullable=False),
-    sqlite_with_rowid=False,
+    sa.Column("hashes", sa.LargeBinary(8192), nullable=False),
 )
 CHECKPOINTS = sa.Table(
     "checkpoints",
     metadata,
-    sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("size", _INDEX, primary_key=True, autoincrement=False),
     sa.Column("note", sa.Text, nullable=False),
+    sa.Column("crc32", sa.BigInteger, nullable=False),
 )
 COSIGNATURES = sa.Table(
     "cosignatures",
@@ -46,6 +48,8 @@ COSIGNATURES = sa.Table(
     sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("line", sa.Text, nullable=False),
+    sa.Column("crc32", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 EVIDENCE = sa.Table(
     "evidence",
@@ -54,71 +58,61 @@ EVIDENCE = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("known", sa.Text, nullable=False),
     sa.Column("offered", sa.Text, nullable=False),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Column("crc32", sa.BigInteger, nullable=False),
 )
+SET_ASIDE = sa.Table(
+    "set_aside",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("idx", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.LargeBinary(32), nullable=False),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Column("crc32", sa.BigInteger, nullable=False),
+)
+SNAPSHOTS = sa.Table(
+    "snapshots",
+    metadata,
+    sa.Column("size", _INDEX, primary_key=True, autoincrement=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("seal", sa.LargeBinary, nullable=False),
+)
+AUDITS = sa.Table(
+    "audits",
+    metadata,
+    sa.Column("entries", _INDEX, primary_key=True, autoincrement=False),
+    sa.Column("crc32", sa.BigInteger, nullable=False),
+)
+BODIES = sa.Table(
+    "bodies",
+    metadata,
+    sa.Column("digest", sa.LargeBinary(32), primary_key=True),
+    sa.Column("envelope", sa.LargeBinary, nullable=False),
+    sa.Column("crc32", sa.BigInteger, nullable=False),
+)
+CHECKED: Mapping[sa.Table, tuple[str, ...]] = {
+    META: ("key", "value"),
+    ENTRIES: ("idx", "accepted_s"),
+    CHECKPOINTS: ("size", "note"),
+    COSIGNATURES: ("size", "name", "line"),
+    EVIDENCE: ("number", "kind", "known", "offered", "raw"),
+    SET_ASIDE: ("number", "idx", "digest", "raw"),
+    AUDITS: ("entries",),
+    BODIES: ("digest", "envelope"),
+}
+"""The columns that a row's CRC-32 is over: against bit rot; the tree and signatures hold against people."""
 
 
-Mode: TypeAlias = Literal["ro", "rw", "rwc"]
-"""Of a file: read only, also write, also create."""
+def row_crc32(*values: Any) -> int:
+    """The CRC-32 of a row's values in the order of `CHECKED`."""
+    return zlib.crc32(cbor2.dumps(values))
 
 
-def open_engine(text: str, path: Path | None, mode: Mode) -> sa.Engine:
-    """The database at `path` (SQLite), at the URL `text` (PostgreSQL), or in memory when both are empty."""
-    if text and path is None:
-        return postgresql.open_engine(text)
-    if path is None:
-        engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
-    elif mode == "ro":
-        engine = sa.create_engine("sqlite://", creator=lambda: _connect_reader(path), poolclass=sa.pool.NullPool)
-    else:
-        url = f"sqlite:///file:{quote(path.absolute().as_posix())}?mode={mode}&uri=true"
-        engine = sa.create_engine(url, connect_args={"timeout": 10})
-    sa.event.listen(engine, "connect", _on_connect_read_only if mode == "ro" else _on_connect)
-    sa.event.listen(engine, "begin", _on_begin)
-    return engine
+def checked(table: sa.Table, **values: Any) -> dict[str, Any]:
+    """A row to insert into `table`, with its check sum."""
+    return {**values, "crc32": row_crc32(*(values[column] for column in CHECKED[table]))}
 
 
-@contextmanager
-def undisturbed(path: Path | None) -> Iterator[None]:
-    """A span in which `path`, read without locks when no process had it open, must not be written.
-
-    Raises:
-        StoreError: it was, so that what was read may be half old and half new.
-    """
-    before = path and _unopened_since(path)
-    try:
-        yield
-    finally:
-        if path and before is not None and path.stat().st_mtime_ns != before:
-            raise StoreError(f"{path}: another process wrote to it meanwhile; read it again") from None
-
-
-def _unopened_since(path: Path) -> int | None:
-    """When an SQLite file was last written, in ns since the epoch, if no process has it open for writing, else None.
-
-    In WAL mode there is a `-wal` file beside the database from its first opening to its last closing.
-    """
-    file = path.resolve()
-    return None if file.with_name(file.name + "-wal").exists() else file.stat().st_mtime_ns
-
-
-def _connect_reader(path: Path) -> sqlite3.Connection:
-    # `immutable` keeps SQLite from making files of its own beside the database, which may be in a place that
-    # cannot be written to. It also skips all locks, so it is only for a file that nobody is writing.
-    immutable = "" if _unopened_since(path) is None else "&immutable=1"
-    url = f"file:{quote(path.resolve().as_posix())}?mode=ro{immutable}"
-    return sqlite3.connect(url, uri=True, timeout=10, check_same_thread=False)
-
-
-def _on_connect_read_only(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions are opened by `_on_begin`, not by the driver
-
-
-def _on_connect(connection: Any, record: Any) -> None:
-    _on_connect_read_only(connection, record)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-def _on_begin(connection: sa.Connection) -> None:
-    immediate = connection.get_execution_options().get("artesian_immediate", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+def is_intact(table: sa.Table, row: Any) -> bool:
+    """Whether a row of `table`, with all columns of its check sum, is as it was written."""
+    return bool(row.crc32 == row_crc32(*(getattr(row, column) for column in CHECKED[table])))

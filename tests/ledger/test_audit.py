@@ -10,6 +10,7 @@ from consortium_simulator import Consortium
 from ledger.audit import audit
 from ledger.errors import LedgerError, StoreError
 from ledger.policy import Policy
+from ledger.schema import row_crc32
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,7 @@ def copy(stored: tuple[Path, Policy], tmp_path: Path) -> Path:
 
 def change(path: Path, *statement: object) -> None:
     with sqlite3.connect(path) as database:
+        database.create_function("row_crc32", -1, row_crc32)
         database.execute(*statement)  # type: ignore[arg-type]
 
 
@@ -55,14 +57,23 @@ def test_each_kind_of_change_is_named(stored: tuple[Path, Policy], tmp_path: Pat
             ("UPDATE entries SET raw = 'text' WHERE idx = 5", "entry 5"),
             ("UPDATE entries SET digest = zeroblob(32) WHERE idx = 5", "entry 5"),
             ("DELETE FROM entries WHERE idx = 5", "entry 5"),
-            ("UPDATE nodes SET hash = zeroblob(32) WHERE level = 1 AND idx = 2", "1/2"),
-            ("DELETE FROM nodes WHERE level = 1 AND idx = 2", "1/2"),
+            ("UPDATE entries SET accepted_s = 1 WHERE idx = 5", "time of entry 5"),
             ("UPDATE checkpoints SET note = 'x' WHERE size = 12", "checkpoint 12"),
+            ("UPDATE checkpoints SET note = 'x', crc32 = row_crc32(12, 'x') WHERE size = 12", "checkpoint 12"),
             ("UPDATE checkpoints SET size = 11 WHERE size = 12", "checkpoint 11"),
+            ("UPDATE checkpoints SET size = 11, crc32 = row_crc32(11, note) WHERE size = 12", "checkpoint 11"),
             ("UPDATE cosignatures SET line = 'x' WHERE size = 12", "cosignature on checkpoint 12"),
-            ("UPDATE cosignatures SET name = 'x' WHERE name LIKE '%firm-1'", "no witness"),
-            ("UPDATE meta SET value = 'x' WHERE key = 'origin'", "does not know the log"),
-            ("UPDATE meta SET value = 'x' WHERE key = 'cid'", "entry 0"),
+            (
+                "UPDATE cosignatures SET line = 'x', crc32 = row_crc32(12, name, 'x') WHERE size = 12",
+                "cosignature on checkpoint 12",
+            ),
+            (
+                "UPDATE cosignatures SET name = 'x', crc32 = row_crc32(size, 'x', line) WHERE name LIKE '%firm-1'",
+                "no witness",
+            ),
+            ("UPDATE meta SET value = 'x' WHERE key = 'origin'", "'origin' is not what was written"),
+            ("UPDATE meta SET value = 'x', crc32 = row_crc32(key, 'x') WHERE key = 'origin'", "does not know the log"),
+            ("UPDATE meta SET value = 'x', crc32 = row_crc32(key, 'x') WHERE key = 'cid'", "entry 0"),
             ("DELETE FROM cosignatures", "quorum"),
         ]
     ):

@@ -13,9 +13,10 @@ from consortium_simulator import CID, ORIGIN, Consortium, key_of
 from ledger.checkpoint import CheckpointError, NotFinal, cosign, witness_name
 from ledger.errors import Damaged, LedgerError, StoreError
 from ledger.log import Log, NoSuchEntry
-from ledger.merkle import Frontier, leaf_hash, verify_consistency, verify_inclusion
+from ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
 from ledger.rules import Refused
 from ledger.statement import decode_statement
+from ledger.tiles import RightEdge
 
 
 def attest(made: Consortium, member: str = "firm-0") -> bytes:
@@ -224,15 +225,15 @@ def test_a_flipped_byte_is_found_and_named(path: Path) -> None:
 
 
 def rewrite(path: Path, entries: list[bytes]) -> None:
-    """Put other entries into a stored log, with their digests and every hash above them."""
-    frontier = Frontier()
+    """Put other entries into a stored log, with their digests and every tile above them."""
+    edge = RightEdge()
     with sqlite3.connect(path) as database:
         for index, raw in enumerate(entries):
             digest = decode_statement(raw).digest
             database.execute("UPDATE entries SET raw = ?, digest = ? WHERE idx = ?", [raw, digest, index])
-            frontier, complete = frontier.append(leaf_hash(raw))
-            for (level, place), node in complete:
-                database.execute("UPDATE nodes SET hash = ? WHERE level = ? AND idx = ?", [node, level, place])
+            edge, full = edge.append(leaf_hash(raw))
+            for (level, place), hashes in full:
+                database.execute("UPDATE tiles SET hashes = ? WHERE level = ? AND idx = ?", [hashes, level, place])
 
 
 def test_an_entry_rewritten_with_all_its_hashes_is_named(path: Path) -> None:
@@ -301,6 +302,7 @@ sys.path[:0] = sys.argv[2:]
 from consortium_simulator import Consortium
 from ledger.log import Log
 from ledger.statement import decode_statement
+from ledger.tiles import RightEdge
 made = Consortium()
 log = Log.open(sys.argv[1], made.keys["coordinator"], made.clock)
 made.seed = str(log.size)

@@ -62,7 +62,7 @@ def test_a_reader_cannot_write(made: Consortium, tmp_path: Path) -> None:
 
 def add_fact(path: Path) -> None:
     with sqlite3.connect(path) as database:
-        database.execute("INSERT INTO meta VALUES ('a', 'b')")
+        database.execute("INSERT INTO meta VALUES ('a', 'b', 0)")
     database.close()
 
 

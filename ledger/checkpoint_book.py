@@ -1,0 +1,151 @@
+"""The checkpoints of a stored log: which wait for cosignatures, and which is the last final one.
+
+Only the sizes of those after the last final one are held in memory; the notes, and all that is older, stay in the
+database.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ledger.checkpoint import (
+    CheckpointError,
+    Policy,
+    SignedCheckpoint,
+    is_final,
+    require_timely,
+    verify_cosignature,
+)
+from ledger.electorate import Electorate
+from ledger.errors import Damaged, NoSuchEntry
+from ledger.note import SignatureLine
+from ledger.replay import check_note
+from ledger.rules import State
+from ledger.store import Store
+
+
+class CheckpointBook:
+    """What is known of the checkpoints in a store.
+
+    Attributes:
+        latest: size of the newest checkpoint, 0 before the first.
+        final: (size, note with its cosignatures) of the largest final checkpoint, or None.
+        electorate: whose quorum makes the checkpoints after it final.
+    """
+
+    def __init__(self, store: Store, origin: str) -> None:
+        self.latest = 0
+        self.final: tuple[int, str] | None = None
+        self.electorate = Electorate(origin)
+        self._store = store
+        self._waiting: list[int] = []
+        self._policy: tuple[Electorate, int, Policy] | None = None
+
+    @property
+    def final_size(self) -> int:
+        """How many entries are final."""
+        return 0 if self.final is None else self.final[0]
+
+    def note(self, size: int) -> str:
+        """The log's note over `size` entries.
+
+        Raises:
+            NoSuchEntry: there is no checkpoint of that size.
+        """
+        note = self._store.checkpoint_at(size)
+        if note is None:
+            raise NoSuchEntry(f"there is no checkpoint at size {size}; make one first")
+        return note
+
+    def pass_entry(self, state: State) -> None:
+        """Know of one more entry, after which the rules say `state`; to be called for every one, in order."""
+        if self.electorate.after(state) is not self.electorate:
+            self.settle()  # what was final before the change does not wait for those who came with it
+            self.electorate = self.electorate.after(state)
+
+    def pass_checkpoint(self, size: int) -> None:
+        """Know of the checkpoint over the entries so far, which is stored."""
+        if size <= self.latest:
+            return
+        self.latest = size
+        self._waiting.append(size)
+        if len(self.electorate.memberships) > 1:
+            self._consider(size)
+
+    def add_cosignatures(self, lines: Iterable[str], size: int, now_s: float) -> bool:
+        """Keep cosignature lines on the checkpoint at `size`; say whether it is final now.
+
+        A checkpoint before the last final one is final with it and needs no more lines: none is kept.
+
+        Raises:
+            NoteError: not a signature line.
+            NoSuchEntry: there is no such checkpoint.
+            CheckpointError: not of a member at that size, wrong, or from the future; nothing is kept.
+        """
+        note = self.note(size)
+        if size < self.final_size:
+            return True
+        body = SignedCheckpoint.parse(note).body
+        keys = {vkey.name: vkey for vkey in self._policy_at(size).witnesses.values()}
+        kept: dict[str, str] = {}
+        for text in lines:
+            line = SignatureLine.parse(text)
+            if line.name not in keys:
+                raise CheckpointError(f"{line.name!r} is no witness of checkpoint {size}")
+            require_timely(verify_cosignature(body, line, keys[line.name]), now_s, line.name)
+            kept[line.name] = str(line)
+        with self._store.write() as transaction:
+            transaction.put_cosignatures(size, kept)
+        return self._consider(size)
+
+    def settle(self) -> None:
+        """Find the largest final checkpoint among those that wait."""
+        if len(self.electorate.memberships) == 1:
+            next(filter(self._consider, reversed(self._waiting)), None)
+        else:  # a final one may make it easier for those after it
+            for size in tuple(self._waiting):
+                self._consider(size)
+
+    def to_value(self) -> Any:
+        """What a snapshot keeps of this; `restore` takes it."""
+        return [self.final_size, self.electorate.to_value(), self._waiting]
+
+    def restore(self, value: Any, root_at: Callable[[int], bytes]) -> None:
+        """Know again what `to_value` wrote, and hold the newest of these checkpoints against the tree.
+
+        Raises:
+            Damaged: a checkpoint is missing or not what was written.
+        """
+        final_size, electorate, waiting = value
+        self.electorate = Electorate.of_value(self.electorate.origin, electorate)
+        self._waiting = list(waiting)
+        self.latest = max([final_size, *waiting])
+        for size in {self.latest, final_size} - {0}:
+            check_note(self._store, self._stored(size), self._policy_at(size).logs[0], size, root_at(size))
+        if final_size and not self._consider(final_size):
+            raise Damaged(
+                f"{self._store.name}: checkpoint {final_size} was final, but cosignatures on it are missing; "
+                "restore the database from a mirror"
+            )
+
+    def _stored(self, size: int) -> str:
+        note = self._store.checkpoint_at(size)
+        if note is None:
+            raise Damaged(f"{self._store.name}: checkpoint {size} is missing; restore the database from a mirror")
+        return note
+
+    def _policy_at(self, size: int) -> Policy:
+        if self._policy is None or self._policy[0] is not self.electorate or self._policy[1] != size:
+            self._policy = (self.electorate, size, self.electorate.policy(size))
+        return self._policy[2]
+
+    def _consider(self, size: int) -> bool:
+        lines = [SignatureLine.parse(line) for line in self._store.cosignatures(size).values()]
+        note = SignedCheckpoint.parse(self._stored(size)).with_lines(lines)
+        final = is_final(note, self._policy_at(size))
+        if final and size >= self.final_size:
+            before = len(self.electorate.memberships)
+            self.final, self._waiting = (size, note), [at for at in self._waiting if at > size]
+            self.electorate = self.electorate.final_at(size)
+            if len(self.electorate.memberships) < before:
+                self.settle()
+        return final
