@@ -1,57 +1,27 @@
-"""A member's witness: mirrors the ledger, replays its rules, and cosigns only what it has checked itself.
+"""A member's witness: a mirror of the ledger that cosigns what it has checked itself.
 
-The witness keeps every entry it has seen. It cosigns a checkpoint when the log's signature is right, the new
-tree extends the one it cosigned last, the entries it was given make up that tree, and every one of them is
-signed by its issuer and allowed by the rules. It never cosigns two histories: the comparison with what it
-cosigned last and the record of what it cosigns now are one transaction.
+It never cosigns two histories: the comparison with what it cosigned last and the record of what it cosigns now are one
+transaction of its mirror. Having approved a handover, it cosigns no history without it, until it is shown that another
+one is final.
 """
 
 import os
 import time
-from collections.abc import Sequence
-from typing import NoReturn, Protocol, Self
+from collections.abc import Iterable, Sequence
+from typing import Self
 
-from ledger.checkpoint import SignedCheckpoint, cosign, witness_name
-from ledger.errors import LedgerError
+from ledger.checkpoint import cosign, witness_name
 from ledger.finality import witness_vkey
+from ledger.handover import Promise, latest_promise, noted, require_approvable
 from ledger.keys import SigningKey
 from ledger.log import Clock
-from ledger.merkle import Frontier, Node, ProofError, leaf_hash, verify_consistency
-from ledger.note import Vkey
-from ledger.replay import Replayed, replay, step
-from ledger.rules import Refused, State, initial
-from ledger.statement import StatementError, decode_statement
-from ledger.store import Store
-
-
-class WitnessRefusal(LedgerError):
-    """The witness will not cosign; nothing in its mirror has changed."""
-
-    exit_code = 1
-
-
-class Misbehaviour(WitnessRefusal):
-    """The log signed what an honest log cannot sign. Both checkpoints are kept as evidence.
-
-    Attributes:
-        kind: `rollback`, `fork`, or `rules`.
-        known: the checkpoint cosigned last (empty before the first).
-        offered: the checkpoint that contradicts it.
-    """
-
-    def __init__(self, kind: str, known: str, offered: str, detail: str) -> None:
-        super().__init__(f"{kind}: {detail}; both checkpoints are kept, show them to the other members")
-        self.kind = kind
-        self.known = known
-        self.offered = offered
-
-
-class Source(Protocol):
-    """Where a witness reads a log: a `ledger.log.Log`, or a client of one."""
-
-    def checkpoint(self) -> str: ...
-    def entries(self, start: int, end: int) -> list[bytes]: ...
-    def consistency(self, old: int, new: int) -> list[bytes]: ...
+from ledger.mirror import Mirror, News
+from ledger.note import SignatureLine, Vkey
+from ledger.proposal import Proposal
+from ledger.rules import State
+from ledger.source import Misbehaviour as Misbehaviour
+from ledger.source import Source as Source
+from ledger.source import WitnessRefusal
 
 
 class Witness:
@@ -60,6 +30,7 @@ class Witness:
     Attributes:
         member: the member's id.
         name: the key name of its cosignatures, `<origin>/<member>`.
+        mirror: what it has checked.
     """
 
     def __init__(
@@ -70,14 +41,17 @@ class Witness:
         log: Vkey,
         cid: str,
         clock: Clock = time.time,
+        *,
+        founding: str | None = None,
     ) -> None:
-        """Open the mirror, or start an empty one; an existing one is recomputed from its first byte.
+        """Open the mirror, or start an empty one; an existing one is recomputed before it is used.
 
         Args:
             location: path of the witness's own SQLite file, or None for memory.
             key: the member's signing key.
-            log: the key of the log to witness; no other log is ever cosigned.
+            log: the key that the log to witness was founded with; no other log is ever cosigned.
             cid: the consortium's id.
+            founding: the founding fingerprint, compared out of band; a log that was founded otherwise is refused.
 
         Raises:
             StoreError: the file cannot be used, or is in use by another process.
@@ -87,36 +61,27 @@ class Witness:
         self.member = member
         self.name = witness_name(log.name, member)
         self._key = key
-        self._log = log
-        self._cid = cid
         self._clock = clock
-        self._store = Store(location)
-        self._at = Replayed(initial(cid), Frontier())
-        self._note = ""
-        try:
-            self._open()
-        except BaseException:
-            self._store.close()
-            raise
+        self.mirror = Mirror(location, log, cid, clock, founding=founding, member=member, seal=key)
+        self._promise = latest_promise(self.mirror.facts)
 
     def close(self) -> None:
         """Give the mirror's file back."""
-        self._store.close()
+        self.mirror.close()
 
     def rest(self) -> None:
         """Let another process of this member use the mirror until `wake`; in memory nothing changes."""
-        self._store.unlock()
+        self.mirror.rest()
 
     def wake(self) -> None:
-        """Take the mirror back after `rest`, with what another process has mirrored in between.
+        """Take the mirror back after `rest`, with what another process has mirrored or promised in between.
 
         Raises:
             StoreError: another process is using it.
             Damaged: it is not what was written.
         """
-        self._store.lock()
-        if self._store.size() != self.size:
-            self._read()
+        self.mirror.wake()
+        self._promise = latest_promise(self.mirror.facts)
 
     def __enter__(self) -> Self:
         return self
@@ -127,22 +92,22 @@ class Witness:
     @property
     def size(self) -> int:
         """Number of entries mirrored and cosigned."""
-        return self._at.state.size
+        return self.mirror.size
 
     @property
     def root(self) -> bytes:
         """Root over them, 32 bytes."""
-        return self._at.frontier.root()
+        return self.mirror.root
 
     @property
     def state(self) -> State:
         """What the rules make of them. Immutable."""
-        return self._at.state
+        return self.mirror.state
 
     @property
     def note(self) -> str:
         """The checkpoint cosigned last, as the log signed it; empty before the first."""
-        return self._note
+        return self.mirror.note
 
     def entry(self, index: int) -> bytes:
         """Entry `index` of the mirror.
@@ -150,128 +115,88 @@ class Witness:
         Raises:
             WitnessRefusal: the mirror does not reach it.
         """
-        if not 0 <= index < self.size:
-            raise WitnessRefusal(f"{self.member} has mirrored {self.size} entries, not entry {index}; advance first")
-        return self._store.entries(index, index + 1)[0]
+        return self.mirror.entry(index)
 
     def index_of(self, digest: bytes) -> int | None:
         """The place of the statement with this digest in the mirror, or None."""
-        return self._store.indices([digest]).get(digest)
+        return self.mirror.index_of(digest)
 
     def evidence(self) -> list[tuple[str, str, str]]:
-        """Kept proofs of the log's misbehaviour: `(kind, known note, offered note)`, oldest first."""
-        return self._store.evidence()
+        """Kept signs of the log's misbehaviour: `(kind, known note, offered note)`, oldest first."""
+        return self.mirror.evidence()
 
     def follow(self, source: Source) -> str:
-        """Fetch what is new from `source` and `advance` over it; return the cosignature line."""
-        note = source.checkpoint()
-        size = SignedCheckpoint.parse(note).checkpoint.size
-        start = min(self.size, size)
-        return self.advance(source.entries(start, size), note, source.consistency(start, size))
+        """Fetch what is new from `source`, check it and cosign it; return the cosignature line.
+
+        Raises:
+            Misbehaviour, WitnessRefusal: as `ledger.mirror.Mirror.follow`, or it will not cosign this.
+        """
+        return self.mirror.follow(source, self._cosign)
 
     def advance(self, entries: Sequence[bytes], checkpoint_note: str, consistency_proof: Sequence[bytes]) -> str:
         """Check the new entries and the checkpoint over them, and cosign it.
 
         Args:
             entries: those from the mirror's size up to the checkpoint's.
-            checkpoint_note: signed by the log.
+            checkpoint_note: signed by the log; members' cosignatures may stand on it.
             consistency_proof: from the mirror's size to the checkpoint's; empty when either is the start.
 
         Returns:
             The cosignature line to give to the log. Made again with the present time when nothing is new.
 
         Raises:
-            Misbehaviour: rollback, fork, or a checkpoint over entries that break the rules.
-            WitnessRefusal: not signed by the log, or the entries are not those of the checkpoint.
+            Misbehaviour: a fork, or a checkpoint over entries that break the rules.
+            WitnessRefusal: not signed by the log, the entries are not those of the checkpoint, or a handover that
+                this member approved is missing from them.
         """
-        signed = self._signed(checkpoint_note)
-        size = signed.checkpoint.size
-        # News made for a mirror of another size has a proof that does not fit either: that is a slip, no fork.
-        if size >= self.size and len(entries) != size - self.size:
+        return self.mirror.advance(entries, checkpoint_note, consistency_proof, self._cosign)
+
+    def add_cosignatures(self, lines: Iterable[str]) -> bool:
+        """Keep other members' cosignatures on the newest mirrored checkpoint; say whether it is final."""
+        return self.mirror.add_cosignatures(lines)
+
+    def approve(self, proposal: Proposal) -> Proposal:
+        """The proposal of a handover with this member's approval.
+
+        The promise is durable before the approval leaves: from here on this witness cosigns no longer history that
+        lacks this handover, unless it is shown to be final. A later approval, of the same or of another proposal on
+        the same entries, takes the place of this one.
+
+        Raises:
+            ProposalError: it is no handover.
+            WitnessRefusal: its base is not exactly what this witness has cosigned, or that is not final; or the new
+                log's key was in another proposal.
+        """
+        promise = require_approvable(self.mirror, proposal)
+        self._require_own_key(self.state)
+        if promise != self._promise:
+            self.mirror.remember(*noted(self.mirror.facts, promise))
+            self._promise = promise
+        return proposal.approved(self.member, self._key)
+
+    @property
+    def promise(self) -> Promise | None:
+        """The handover approved last, or None."""
+        return self._promise
+
+    def _cosign(self, news: News) -> SignatureLine:
+        self._require_own_key(news.state)
+        promise, size = self._promise, news.signed.checkpoint.size
+        open_promise = promise is not None and self.size <= promise.size < size
+        if (
+            promise is not None
+            and open_promise
+            and not news.final
+            and news.handovers.get(promise.size) != promise.record
+        ):
             raise WitnessRefusal(
-                f"{len(entries)} entries were given for entries {self.size} to {size - 1}; send exactly those"
+                f"{self.member} has approved a handover after entry {promise.size - 1} and cosigns no other history; "
+                "show it that this one is final, or approve again"
             )
-        self._compare(signed, checkpoint_note, consistency_proof)
-        at, rows, nodes = self._replay(entries, signed, checkpoint_note)
-        if at.frontier.root() != signed.checkpoint.root:
-            raise WitnessRefusal(f"the entries given are not those of checkpoint {size}; fetch them again")
-        self._require_own_key(at.state)
-        line = cosign(signed.body, name=self.name, key=self._key, timestamp_s=int(self._clock()))
-        if rows:
-            with self._store.write() as transaction:
-                if transaction.size() != self.size:
-                    raise WitnessRefusal("another process has advanced this mirror; open it again")
-                transaction.put_entries(rows, nodes)
-                transaction.put_checkpoint(size, checkpoint_note)
-                transaction.put_cosignatures(size, {self.name: line})
-            self._at, self._note = at, checkpoint_note
-        return line
-
-    def _open(self) -> None:
-        self._store.lock()
-        identity = {"origin": self._log.name, "cid": self._cid, "vkey": str(self._log), "member": self.member}
-        if self._store.is_empty():
-            self._store.create(identity)
-            return
-        meta = self._store.meta()
-        for fact, value in identity.items():
-            if meta.get(fact) != value:
-                raise WitnessRefusal(f"{self._store.name}: this mirror's {fact} is {meta.get(fact)!r}, not {value!r}")
-        self._read()
-
-    def _read(self) -> None:
-        self._at = replay(self._store, self._cid, self._log, verify_all=False, at_checkpoint=lambda _: None)
-        notes = self._store.checkpoints()
-        self._note = notes[max(notes)] if notes else ""
-
-    def _signed(self, note: str) -> SignedCheckpoint:
-        try:
-            signed = SignedCheckpoint.parse(note)
-            signed.verify_log(self._log)
-        except LedgerError as error:
-            raise WitnessRefusal(f"{self.member} does not cosign: {error}") from None
-        return signed
-
-    def _compare(self, signed: SignedCheckpoint, note: str, proof: Sequence[bytes]) -> None:
-        """Refuse a history that does not extend the one cosigned last."""
-        size = signed.checkpoint.size
-        if size < self.size:
-            self._accuse("rollback", note, f"the log went back from {self.size} entries to {size}")
-        try:
-            verify_consistency(self.size, size, proof, self.root, signed.checkpoint.root)
-        except ProofError as error:
-            self._accuse("fork", note, str(error))
-
-    def _is_committed(self, entries: Sequence[bytes], signed: SignedCheckpoint) -> bool:
-        """Whether these bytes are what the checkpoint commits to, whatever they say."""
-        frontier = self._at.frontier
-        for raw in entries:
-            frontier, _ = frontier.append(leaf_hash(raw))
-        return frontier.root() == signed.checkpoint.root
-
-    def _replay(
-        self, entries: Sequence[bytes], signed: SignedCheckpoint, note: str
-    ) -> tuple[Replayed, list[tuple[int, bytes, bytes]], list[tuple[Node, bytes]]]:
-        at, rows, nodes = self._at, [], []
-        for raw in entries:
-            index = at.state.size
-            try:
-                statement = decode_statement(raw)
-                at, complete = step(at, statement, verify=True)
-            except (Refused, StatementError) as error:
-                if self._is_committed(entries, signed):
-                    self._accuse("rules", note, f"the log signed an entry that no log may take: {error}")
-                raise WitnessRefusal(f"{self.member} does not cosign: {error}") from None
-            rows.append((index, statement.digest, raw))
-            nodes += complete
-        return at, rows, nodes
+        line = cosign(news.signed.body, name=self.name, key=self._key, timestamp_s=int(self._clock()))
+        return SignatureLine.parse(line)
 
     def _require_own_key(self, state: State) -> None:
-        vkey = witness_vkey(self._log.name, self.member, state)
-        if vkey is None or vkey.key != self._key.public:
+        vkey = witness_vkey(self.mirror.origin, self.member, state)
+        if vkey is None or vkey.key != self._key.public.ed25519:
             raise WitnessRefusal(f"{self.member} is not an active member with this key; nothing to cosign with")
-
-    def _accuse(self, kind: str, offered: str, detail: str) -> NoReturn:
-        with self._store.write() as transaction:
-            transaction.put_evidence(kind, self._note, offered)
-        raise Misbehaviour(kind, self._note, offered, detail)

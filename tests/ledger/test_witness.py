@@ -14,6 +14,7 @@ from consortium_simulator import CID, ORIGIN, Consortium, key_of
 
 from ledger.checkpoint import Checkpoint, SignedCheckpoint, is_final, sign_checkpoint, verify_cosignature
 from ledger.errors import Damaged, StoreError
+from ledger.evidence import verify_evidence
 from ledger.finality import witness_vkey
 from ledger.merkle import leaf_hash, root_of
 from ledger.note import SignatureLine, Vkey
@@ -70,15 +71,30 @@ def test_one_that_joins_late_replays_everything(made: Consortium) -> None:
     assert late.state == made.log.state
 
 
-def test_a_rollback_is_refused_and_kept(made: Consortium) -> None:
+def test_an_older_checkpoint_of_the_same_history_is_refused_and_accuses_nobody(made: Consortium) -> None:
+    """An honest log signed both; a message may come late. A log that goes on from an old copy makes a fork."""
     old = made.log.checkpoint()
     attest(made)
     witness = made.witness("firm-0")
     witness.follow(made.log)
-    for _ in range(2):
-        with pytest.raises(Misbehaviour, match="rollback"):
-            witness.advance([], old, [])
-    assert witness.evidence() == [("rollback", made.log.checkpoint(), old)]
+    with pytest.raises(WitnessRefusal, match="more than") as caught:
+        witness.advance([], old, [])
+    assert not isinstance(caught.value, Misbehaviour)
+    assert witness.evidence() == []
+    assert witness.note == made.log.checkpoint()
+
+
+def test_a_log_that_went_back_and_on_is_refused_with_proof(made: Consortium, tmp_path: Path) -> None:
+    witness = made.witness("firm-0")
+    restored = Consortium()  # the same log before what follows
+    for name in ("firm-1", "firm-2"):
+        attest(made, name)
+    witness.follow(made.log)
+    attest(restored, "firm-3")
+    with pytest.raises(Misbehaviour, match="fork") as caught:
+        witness.follow(restored.log)
+    assert verify_evidence(caught.value.evidence, made.log.policy).proves
+    assert witness.root == made.log.root
 
 
 def test_a_fork_of_the_same_size_is_refused_and_kept(made: Consortium) -> None:
@@ -208,10 +224,15 @@ def test_it_goes_on_where_it_stopped(made: Consortium, tmp_path: Path) -> None:
     with Witness(path, made.keys["firm-0"], "firm-0", made.log.vkey, CID, made.clock) as again:
         assert (again.size, again.note) == (made.log.size - 1, old)
         again.follow(made.log)
-        with pytest.raises(Misbehaviour, match="rollback"):
-            again.advance([], old, [])
+        forged = note_over(made, made.log.entries(0, 3))
+        with pytest.raises(WitnessRefusal, match="more than"):
+            again.advance([], forged, [])
+        forged = note_over(made, made.log.entries(1, 4))
+        with pytest.raises(Misbehaviour, match="fork"):
+            again.advance([], forged, [])
     with Witness(path, made.keys["firm-0"], "firm-0", made.log.vkey, CID, made.clock) as third:
-        assert [kind for kind, _, _ in third.evidence()] == ["rollback"]
+        assert [kind for kind, _, _ in third.evidence()] == ["fork"]
+        assert verify_evidence(third.mirror.evidence_files()[0], made.log.policy).proves
 
 
 def test_a_mirror_belongs_to_one_member_and_log(made: Consortium, tmp_path: Path) -> None:

@@ -1,0 +1,343 @@
+"""A mirror of the ledger: every entry kept, every rule replayed, and nothing taken that contradicts what is known.
+
+It needs no key: an auditor or a bank can have one, and a member's witness is one that also cosigns. A mirror takes a
+checkpoint when it is signed by the log's key of that moment, its tree extends the mirrored one, the entries given make
+up that tree, and every one of them is signed by its issuer and allowed by the rules. The comparison with what is
+mirrored and the record of what is new are one transaction.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ledger.checkpoint import (
+    FUTURE_TOLERANCE_S,
+    Checkpoint,
+    CheckpointError,
+    Policy,
+    SignedCheckpoint,
+    is_final,
+    verify_cosignature,
+)
+from ledger.errors import LedgerError
+from ledger.evidence import fork_evidence, notes_evidence, rules_evidence
+from ledger.finality import log_vkey
+from ledger.founding import founding_of
+from ledger.intake import Forbidden, Intake, stream
+from ledger.log import SNAPSHOT_EVERY
+from ledger.merkle import ProofError, leaf_hash, prefix_root, root_of, verify_consistency
+from ledger.mirrored import Mirrored
+from ledger.note import SignatureLine, Vkey, join_note
+from ledger.rules import State
+from ledger.source import Misbehaviour, Source, WitnessRefusal
+from ledger.statement import StatementError, decode_statement
+
+
+@dataclass(frozen=True)
+class News:
+    """What a mirror is about to take, as a witness sees it that may cosign it.
+
+    Attributes:
+        state: the state after the new entries.
+        signed: the checkpoint over them.
+        final: whether the checkpoint came with a quorum of cosignatures.
+        handovers: the handovers among the new entries: by index, `ledger.intake.approved_digest`.
+    """
+
+    state: State
+    signed: SignedCheckpoint
+    final: bool
+    handovers: dict[int, bytes]
+
+
+Cosign: TypeAlias = Callable[[News], SignatureLine]
+"""Makes a member's cosignature; raises `WitnessRefusal` when it will not, and then nothing is mirrored."""
+
+
+class Mirror(Mirrored):
+    """A copy of one log that believes nobody."""
+
+    def follow(self, source: Source, cosign: Cosign | None = None) -> str:
+        """Fetch what is new from `source`, check it, and take it; return the line of `cosign`, if given.
+
+        What is final is taken first, also where it contradicts entries of this mirror that were never final and that
+        a handover has left behind: those are set aside.
+
+        Raises:
+            Misbehaviour: a fork, or a checkpoint over entries that break the rules.
+            WitnessRefusal: not signed by the log, older than the mirror, or the entries are not the checkpoint's.
+        """
+        final, newest = source.final(), source.checkpoint()
+        if final is not None:
+            signed = self._parse(final)
+            if signed.checkpoint == self._parse(newest).checkpoint:
+                newest = final
+            elif signed.checkpoint.size > self.size or not self._has(signed):
+                self._catch_up(signed, source, cosign)
+            else:
+                self._learn(signed, signed.checkpoint.size)
+        return self._catch_up(self._parse(newest), source, cosign)
+
+    def advance(self, entries: Sequence[bytes], note: str, proof: Sequence[bytes], cosign: Cosign | None = None) -> str:
+        """Check new entries and the checkpoint over them, and take them; return the line of `cosign`, if given.
+
+        Args:
+            entries: those from the mirror's size up to the checkpoint's.
+            note: a checkpoint by the log; the members' cosignatures on it are kept.
+            proof: consistency from the mirror's size to the checkpoint's; empty when either is the start.
+
+        Raises:
+            Misbehaviour, WitnessRefusal: as `follow`.
+        """
+        signed = self._parse(note)
+        size = signed.checkpoint.size
+        if size < self.size or (size == self.size and not self._has(signed)):
+            raise self._accused_of_fork(signed, proof, None)
+        # News made for a mirror of another size has a proof that does not fit either: that is a slip, no fork.
+        if len(entries) != size - self.size:
+            raise WitnessRefusal(
+                f"{len(entries)} entries were given for entries {self.size} to {size - 1}; send exactly those"
+            )
+        if not self._extends(signed, proof):
+            raise self._accused_of_fork(signed, proof, None)
+        return self._take(self._intake(), entries, signed, cosign)
+
+    def add_cosignatures(self, lines: Iterable[str], size: int | None = None) -> bool:
+        """Keep members' cosignature lines on the mirrored checkpoint at `size` (the newest); say whether it is final.
+
+        Raises:
+            NoteError: not a signature line.
+            WitnessRefusal: there is no such checkpoint, or a line is by a member and wrong; nothing is kept.
+        """
+        at = self.size if size is None else size
+        note = self._store.checkpoint_at(at)
+        if note is None:
+            raise WitnessRefusal(f"{self._whose} has no checkpoint at size {at}; follow the log first")
+        signed = SignedCheckpoint.parse(note)
+        return self._learn(SignedCheckpoint.parse(signed.with_lines(SignatureLine.parse(line) for line in lines)), at)
+
+    def _catch_up(self, signed: SignedCheckpoint, source: Source, cosign: Cosign | None) -> str:
+        size = signed.checkpoint.size
+        if size < self.size and self._has(signed):
+            raise WitnessRefusal(
+                f"{self._whose} has mirrored {self.size} entries, the source only {size} of them; ask another source"
+            )
+        proof = source.consistency(self.size, size) if size >= self.size else []
+        if self._extends(signed, proof):
+            return self._take(self._intake(), stream(source, self.size, size), signed, cosign)
+        shared = _shared_entries(self, source, signed.checkpoint)
+        handed_over = shared < min(size, self.size) and _is_handover(source.entries(shared, shared + 1)[0])
+        if handed_over and shared >= self.final_size:
+            return self._take(self._replayed_to(shared), stream(source, shared, size), signed, cosign)
+        raise self._accused_of_fork(signed, proof, source)
+
+    def _take(self, intake: Intake, entries: Iterable[bytes], signed: SignedCheckpoint, cosign: Cosign | None) -> str:
+        """Take the entries after the intake's position; the mirror's own beyond it are set aside, if that is final."""
+        point, start, own = signed.checkpoint, intake.at.state.size, ""
+        try:
+            with self._store.write() as transaction:
+                if transaction.size() != self.size:
+                    raise WitnessRefusal("another process has advanced this mirror; open it again")
+                if start < self.size:
+                    transaction.set_aside(start)
+                intake.take(entries, transaction)
+                if intake.at.frontier.root() != point.root:
+                    raise WitnessRefusal(
+                        f"the entries given are not those of checkpoint {point.size}; fetch them again"
+                    )
+                self._require_founder(intake)
+                self._verify(signed, log_vkey(self.origin, intake.at.state))
+                facts = self._pinned(intake)
+                lines = self._good_lines(signed, intake)
+                final = self._makes_final(signed, lines, intake)
+                if start < self.size and not final:
+                    raise WitnessRefusal(
+                        f"{self._whose} has entries beyond {start} that this handover leaves out; it follows when the "
+                        "members have cosigned the new history"
+                    )
+                if cosign is not None:
+                    line = cosign(News(intake.at.state, signed, final, intake.handovers))
+                    own, lines = str(line), {line.name: str(line), **lines}
+                if facts:
+                    transaction.put_meta(facts)
+                if point.size > start:
+                    transaction.put_checkpoint(point.size, _bare(signed, log_vkey(self.origin, intake.at.state)))
+                transaction.put_cosignatures(point.size, lines)
+        except Forbidden as error:
+            raise self._accused_of_breaking(error, start, signed) from None
+        if start < self.size:
+            self._read()
+        else:
+            self._move_to(intake, point.size)
+        return own
+
+    def _move_to(self, intake: Intake, size: int) -> None:
+        """Stand where the intake stands, now that it is durable."""
+        if size > self.size:
+            self._at, self._note = intake.at, self._newest_note()
+            for state in intake.changes:
+                self._book.pass_entry(state)
+            self._book.pass_checkpoint(size)
+        self._book.settle()
+        if self.size - self._closed_at >= SNAPSHOT_EVERY:
+            self._put_snapshot()
+
+    def _learn(self, signed: SignedCheckpoint, size: int) -> bool:
+        """Keep the cosignatures on a checkpoint of the mirror's own history, and note whether it is final."""
+        if size <= self.final_size or self._store.checkpoint_at(size) is None:
+            return size <= self.final_size
+        lines = self._good_lines(signed, self._intake())
+        return self._book.add_cosignatures(lines.values(), size, self._clock())
+
+    def _intake(self) -> Intake:
+        founders = self._store.entries(0, self.size) if self.size and self.state.founding else []
+        return Intake(self._at, self._book.electorate, founders=founders)
+
+    def _parse(self, note: str) -> SignedCheckpoint:
+        try:
+            signed = SignedCheckpoint.parse(note)
+        except LedgerError as error:
+            raise WitnessRefusal(f"{self._whose} does not take this checkpoint: {error}") from None
+        if signed.checkpoint.origin != self.origin:
+            raise WitnessRefusal(f"the checkpoint is of the log {signed.checkpoint.origin!r}, not of {self.origin!r}")
+        return signed
+
+    def _verify(self, signed: SignedCheckpoint, log: Vkey) -> None:
+        try:
+            signed.verify_log(log)
+        except CheckpointError as error:
+            raise WitnessRefusal(f"{self._whose} does not take this checkpoint: {error}") from None
+
+    def _has(self, signed: SignedCheckpoint) -> bool:
+        """Whether a checkpoint is over entries of this mirror."""
+        point = signed.checkpoint
+        return point.size <= self.size and self.root_at(point.size) == point.root
+
+    def _extends(self, signed: SignedCheckpoint, proof: Sequence[bytes]) -> bool:
+        point = signed.checkpoint
+        try:
+            verify_consistency(self.size, point.size, proof, self.root, point.root)
+        except ProofError:
+            return False
+        return True
+
+    def _require_founder(self, intake: Intake) -> None:
+        if intake.founded_by not in (None, self._log.key):
+            raise WitnessRefusal(f"the log {self.origin!r} was founded with another key than {self._whose} expects")
+
+    def _pinned(self, intake: Intake) -> dict[str, str]:
+        """What is to be noted of the founding, now that its entries are known; refuses another than expected."""
+        if not intake.founders or intake.at.state.founding:
+            return {}
+        founding = founding_of(self.origin, intake.founders)
+        if self._founding is not None:
+            founding.require(self._founding)
+            return {}
+        self._founding = founding.fingerprint
+        return {"founding": founding.fingerprint}
+
+    def _good_lines(self, signed: SignedCheckpoint, intake: Intake) -> dict[str, str]:
+        """The members' cosignatures on a checkpoint, by key name; those from the future are left out."""
+        policy = _policy(intake, signed.checkpoint.size)
+        good = dict[str, str]()
+        for vkey in policy.witnesses.values() if policy else ():
+            for line in (line for line in signed.lines if line.is_by(vkey)):
+                try:
+                    time_s = verify_cosignature(signed.body, line, vkey)
+                except CheckpointError as error:
+                    raise WitnessRefusal(f"{self._whose} does not take this checkpoint: {error}") from None
+                if time_s <= self._clock() + FUTURE_TOLERANCE_S:
+                    good[line.name] = str(line)
+        return good
+
+    def _makes_final(self, signed: SignedCheckpoint, lines: dict[str, str], intake: Intake) -> bool:
+        policy = _policy(intake, signed.checkpoint.size)
+        if policy is None:
+            return False
+        bare = SignedCheckpoint.parse(_bare(signed, policy.logs[0]))
+        return is_final(bare.with_lines(SignatureLine.parse(line) for line in lines.values()), policy)
+
+    def _accused_of_fork(
+        self, signed: SignedCheckpoint, proof: Sequence[bytes], source: Source | None
+    ) -> WitnessRefusal:
+        """Refuse a history that this mirror's own does not allow; with proof, if it can be had."""
+        point, offered = signed.checkpoint, signed.with_lines(())
+        if point.size < self.size and self._has(signed):
+            return WitnessRefusal(f"{self._whose} has mirrored {self.size} entries, more than the {point.size} offered")
+        log = log_vkey(self.origin, self.state)
+        self._verify(signed, log)
+        detail = f"checkpoint {point.size} does not fit the {self.size} entries that {self._whose} has mirrored"
+        file = self._fork_file(signed, offered, proof, source)
+        if file is None:
+            self._keep("notes", offered, notes_evidence(self._note, offered))
+            return WitnessRefusal(f"{detail}, and its source gives no proof; both checkpoints are kept")
+        self._keep("fork", offered, file)
+        return Misbehaviour("fork", self._note, offered, detail, file)
+
+    def _fork_file(
+        self, signed: SignedCheckpoint, offered: str, proof: Sequence[bytes], source: Source | None
+    ) -> bytes | None:
+        point = signed.checkpoint
+        if point.size < self.size:
+            return fork_evidence(offered, self._note, self.root_at(point.size), self.consistency(point.size, self.size))
+        if point.size == self.size:
+            return fork_evidence(self._note, offered, point.root, [])
+        theirs = prefix_root(self.size, point.size, proof, point.root)
+        if theirs is None and source is not None:
+            theirs = root_of(leaf_hash(raw) for raw in stream(source, 0, self.size))
+            try:
+                verify_consistency(self.size, point.size, proof, theirs, point.root)
+            except ProofError:
+                return None
+        return None if theirs is None else fork_evidence(self._note, offered, theirs, proof)
+
+    def _accused_of_breaking(self, broken: Forbidden, start: int, signed: SignedCheckpoint) -> WitnessRefusal:
+        """Refuse an entry; the log is to blame if its checkpoint commits to these bytes."""
+        own = [leaf_hash(raw) for raw in self._store.entries(0, start)]
+        leaves, log = [*own, *broken.leaves], log_vkey(self.origin, self.state) if self.size else self._log
+        if root_of(leaves) != signed.checkpoint.root:
+            return WitnessRefusal(f"{self._whose} does not take this: {broken}")
+        self._verify(signed, log)
+        offered = signed.with_lines(())
+        file = rules_evidence(offered, leaves, broken.index, broken.entry)
+        self._keep("rules", offered, file)
+        return Misbehaviour(
+            "rules", self._note, offered, f"the log signed an entry that no log may take: {broken}", file
+        )
+
+    def _keep(self, kind: str, offered: str, file: bytes) -> None:
+        with self._store.write() as transaction:
+            transaction.put_evidence(kind, self._note, offered, file)
+
+
+def _policy(intake: Intake, size: int) -> Policy | None:
+    try:
+        return intake.electorate.policy(size)
+    except CheckpointError:
+        return None
+
+
+def _bare(signed: SignedCheckpoint, log: Vkey) -> str:
+    """The note with the log's own signature only."""
+    return join_note(signed.body, [line for line in signed.lines if line.is_by(log)][:1])
+
+
+def _shared_entries(mirror: Mirrored, source: Source, point: Checkpoint) -> int:
+    """How many first entries the mirror shares with the tree of a checkpoint, by proofs of the source."""
+    low, high = 0, min(mirror.size, point.size)
+    while low < high:
+        middle = (low + high + 1) // 2
+        try:
+            proof = source.consistency(middle, point.size)
+            verify_consistency(middle, point.size, proof, mirror.root_at(middle), point.root)
+            low = middle
+        except ProofError:
+            high = middle - 1
+    return low
+
+
+def _is_handover(raw: bytes) -> bool:
+    try:
+        return bool(decode_statement(raw).payload["t"] == "handover")
+    except StatementError:
+        return False

@@ -1,0 +1,52 @@
+"""Where a mirror reads a log, and how it refuses what it read."""
+
+from typing import Protocol
+
+from ledger.errors import LedgerError
+
+
+class Source(Protocol):
+    """A log to follow: a `ledger.log.Log`, a client of one, another member's mirror, or an exported directory.
+
+    Nothing that it says is believed: a mirror checks all of it.
+    """
+
+    def checkpoint(self) -> str:
+        """The newest checkpoint that the log signed; cosignatures may stand on it."""
+        ...
+
+    def final(self) -> str | None:
+        """The largest checkpoint known to be final, with its cosignatures."""
+        ...
+
+    def entries(self, start: int, end: int) -> list[bytes]:
+        """Entries `start` to `end - 1`."""
+        ...
+
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        """Proof that the tree of `new` entries extends that of `old`; empty when `old` is 0."""
+        ...
+
+
+class WitnessRefusal(LedgerError):
+    """The mirror does not take this, and its witness does not cosign; nothing in it has changed."""
+
+    exit_code = 1
+
+
+class Misbehaviour(WitnessRefusal):
+    """The log signed what an honest log does not sign. What shows it is kept.
+
+    Attributes:
+        kind: `fork` or `rules`.
+        known: the mirror's newest checkpoint (empty before the first).
+        offered: the checkpoint that was refused.
+        evidence: the file that shows it to others; `ledger.evidence.verify_evidence` reads it.
+    """
+
+    def __init__(self, kind: str, known: str, offered: str, detail: str, evidence: bytes) -> None:
+        super().__init__(f"{kind}: {detail}; the evidence is kept, show it to the other members")
+        self.kind = kind
+        self.known = known
+        self.offered = offered
+        self.evidence = evidence
