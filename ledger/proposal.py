@@ -77,6 +77,14 @@ class Proposal:
         others = [one for one in self.payload["approvals"] if one["member"] != member]
         return replace(self, payload={**self.payload, "approvals": [*others, approve(self.payload, member, key)]})
 
+    def require_current(self, state: State) -> None:
+        """Raise `ProposalError` unless the ledger would still take this proposal, once enough have approved."""
+        self.approvers(state)
+        if self.payload["id"] in state.ids:
+            raise ProposalError("the proposal is on the ledger already")
+        if self.payload["parent"] != state.membership_digest:
+            raise ProposalError("members, keys or terms have changed since this was proposed; propose it again")
+
     def approvers(self, state: State) -> list[str]:
         """The active members whose approval is in the file and holds, sorted.
 

@@ -9,6 +9,7 @@ from ledger.commands import (
     attesting,
     evidence,
     founding,
+    keys,
     members,
     proposing,
     reading,
@@ -42,7 +43,7 @@ _attest = "attest --home firm-1 --subject batch-7 --file lading.pdf --kind bill-
 _add(app, attesting.attest, "attest", _attest, _WRITE)
 _add(app, attesting.submit, "submit", "submit lading.pdf.statement --home firm-1", _WRITE)
 _add(app, tracing.trace, "trace", "trace batch-7 --home firm-2 --file lading.pdf", _CHECK)
-_add(app, attesting.open_body, "open", "open 12 --home firm-2 --out lading.pdf", _CHECK)
+_add(app, attesting.open_entry, "open", "open 12 --home firm-2 --out lading.pdf", _CHECK)
 _receipt = "verify receipt.cbor --statement statement.cbor --policy policy.txt"
 _add(app, reading.verify, "verify", _receipt, _CHECK)
 _add(app, reading.audit, "audit", "audit --db firm-1/mirror.db --policy policy.txt", _CHECK)
@@ -57,8 +58,10 @@ _members = _group(
     invoke_without_command=True,
 )
 _members.callback()(members.listing)
-_add(_members, members.key, "key", 'members key --home firm-1 --member firm-1 --name "Acme GmbH"')
-_add(_members, members.switch, "switch-key", "members switch-key --home firm-1")
+_add(_members, keys.key, "key", 'members key --home firm-1 --member firm-1 --name "Acme GmbH"')
+_add(_members, keys.switch, "switch-key", "members switch-key --home firm-1")
+_add(_members, keys.encryption, "encryption", "members encryption --home firm-1")
+_add(_members, keys.rotate_log, "rotate-log", "members rotate-log --home coordinator --key /media/safe/next-log.pem")
 _add(_members, proposing.approve, "approve", "members approve enrol-firm-9.proposal --home firm-1")
 _add(_members, proposing.status, "proposal", "members proposal enrol-firm-9.proposal --home firm-1")
 _add(_members, proposing.submit, "submit", "members submit enrol-firm-9.proposal --home firm-1")
@@ -77,5 +80,7 @@ _suspend = "members propose suspend --home firm-1 --member firm-2 --reason close
 _add(_propose, proposing.suspend, "suspend", _suspend)
 _policy = "members propose policy --home firm-1 --min-cohort 5 --out terms.proposal"
 _add(_propose, proposing.policy, "policy", _policy)
+_log_key = "members propose log-key --home coordinator --out log-key.proposal"
+_add(_propose, proposing.log_key, "log-key", _log_key)
 _members.add_typer(_propose)
 app.add_typer(_members, rich_help_panel=_RUN)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,12 +11,13 @@ import typer
 
 from ledger.commands.answering import AsJson, UsageError, answer, answering, read, write
 from ledger.commands.connecting import Address, Authority, address_of, connected
-from ledger.commands.places import OwnHome
+from ledger.commands.places import OwnHome, cid_of
 from ledger.commands.placing import Place, put
-from ledger.commands.speaking import speaker
+from ledger.commands.speaking import fresh_record, speaker
 
 if TYPE_CHECKING:
     from ledger.keys import SigningKey
+    from ledger.service.bodies import About
     from ledger.statement import Statement
 
 Wait = Annotated[float, typer.Option("--wait", min=0, max=60, help="Wait so many seconds for finality.")]
@@ -84,7 +84,7 @@ def attest(
             )
             write(sealed, envelope, replace=True, mode=0o600)
         else:
-            raw = _sign({**fields, **({"acl": "public"} if public else {})}, _cid(home), os.urandom(16), name, key)
+            raw = _sign({**fields, **({"acl": "public"} if public else {})}, cid_of(home), name, key)
         write(kept, raw, replace=True)  # before it is sent: whatever happens, the next run sends the same one
         decoded = decode_statement(raw)
         bodies = {0: read(sealed)} if sealed.exists() else {}
@@ -99,7 +99,7 @@ def attest(
         _report(decoded, place, file.with_name(f"{file.name}.receipt"), facts, as_json)
 
 
-def open_body(
+def open_entry(
     entry: Annotated[int, typer.Argument(min=0, help="The entry, as `trace` or `show` lists it.")],
     home: OwnHome,
     out: Annotated[Path, typer.Option("--out", help="Write what was sealed into this file, which must not exist yet.")],
@@ -109,15 +109,11 @@ def open_body(
     as_json: AsJson = False,
 ) -> None:
     """Fetch what was sealed to this member with an entry, open it, and hold it against the ledger's commitment."""
-    from ledger.homes import ENCRYPTION_KEY
     from ledger.service.bodies import About
-    from ledger.service.bodies import open_body as unseal
-    from ledger.service.encryption_key import EncryptionKey
     from ledger.statement import decode_statement
 
     with answering(as_json):
         name, key = speaker(home, member)
-        secret = EncryptionKey.load(home / ENCRYPTION_KEY)
         with connected(address_of(home, address), home, ca, (name, key)) as client:
             statement = decode_statement(client.entries(entry, entry + 1)[0])
             record = statement.payload
@@ -125,31 +121,33 @@ def open_body(
                 raise UsageError(f"entry {entry} has no sealed body")
             envelope = client.body(statement.digest)
         about = About(record["cid"], record["id"], record["body_sha256"])
-        content = unseal(envelope, about, name, secret)
+        content = _unseal(envelope, about, name, home)
         write(out, content, mode=0o600)
         facts = {"ok": True, "index": entry, "issuer": statement.issuer, "bytes": len(content), "file": str(out)}
         line = f"{out}: {len(content)} bytes that {statement.issuer} sealed, as entry {entry} commits to them."
         answer(facts, [line], as_json)
 
 
-def _cid(home: Path) -> str:
-    """The consortium's id, as the home remembers it or its database says."""
-    from ledger.commands.places import database, reading
-    from ledger.homes import Settings
+def _unseal(envelope: bytes, about: About, name: str, home: Path) -> bytes:
+    """Open an envelope with the member's encryption key, or with one that it had before."""
+    from ledger.homes import ENCRYPTION_KEY
+    from ledger.service.bodies import BadBody, open_body
+    from ledger.service.encryption_key import EncryptionKey
 
-    known = Settings.load(home).cid
-    if known:
-        return known
-    with reading(database(home, None)) as store:
-        return store.meta()["cid"]
+    problem: BadBody | None = None
+    for path in (home / ENCRYPTION_KEY, *sorted(home.glob("encryption.old-*.pem"))):
+        try:
+            return open_body(envelope, about, name, EncryptionKey.load(path))
+        except BadBody as error:
+            problem = problem or error
+    assert problem is not None, "the first key was tried"
+    raise problem
 
 
-def _sign(fields: dict[str, Any], cid: str, record_id: bytes, issuer: str, key: SigningKey) -> bytes:
-    from ledger.genesis import record
+def _sign(fields: Mapping[str, Any], cid: str, issuer: str, key: SigningKey) -> bytes:
     from ledger.statement import sign_statement
 
-    payload = record("attest", cid=cid, record_id=record_id, ts=int(time.time()), **fields)
-    return sign_statement(payload, issuer=issuer, subject=fields["subject"], key=key)
+    return sign_statement(fresh_record("attest", cid, **fields), issuer=issuer, subject=fields["subject"], key=key)
 
 
 def _same(kept: Path, fields: dict[str, Any]) -> bytes:
@@ -174,17 +172,18 @@ def _sealed(
 ) -> tuple[bytes, bytes]:
     """A statement that commits to `content`, and the content sealed to the parties."""
     from ledger.service.bodies import About, commit_to_body, seal_body
+    from ledger.statement import decode_statement
 
     name, key = own
     with connected(address, home, ca, own) as client:
-        known = {one.member: one.encryption_key for one in client.members()}
+        known = {one.member: one.encryption_key for one in client.members() if one.encryption_key}
     for party in parties:
-        if not known.get(party):
+        if party not in known:
             raise UsageError(f"{party!r} has published no encryption key; it runs: artesian ledger members encryption")
-    cid, record_id = _cid(home), os.urandom(16)
+    cid = cid_of(home)
     salt, commitment = commit_to_body(content)
-    raw = _sign({**fields, "acl": "parties", "body_sha256": commitment}, cid, record_id, name, key)
-    about = About(cid, record_id, commitment)
+    raw = _sign({**fields, "acl": "parties", "body_sha256": commitment}, cid, name, key)
+    about = About(cid, decode_statement(raw).payload["id"], commitment)
     return raw, seal_body(content, salt, about, {party: known[party] for party in parties})
 
 

@@ -13,7 +13,8 @@ from ledger.commands.answering import UsageError
 
 if TYPE_CHECKING:
     from ledger.keys import SigningKey
-    from ledger.service.client import ClientTls, LedgerClient
+    from ledger.service.client import LedgerClient
+    from ledger.service.tls import ClientTls
 
 Address = Annotated[str, typer.Option("--address", help="The ledger's service, HOST:PORT; default: the home's.")]
 Authority = Annotated[
@@ -44,7 +45,8 @@ def connected(
     Raises:
         UsageError: there is no address.
     """
-    from ledger.service.client import Identity, LedgerClient
+    from ledger.service.client import LedgerClient
+    from ledger.service.tokens import Identity
 
     if not address:
         raise UsageError("give --address with HOST:PORT of the ledger's service")
@@ -71,7 +73,7 @@ def _origin(address: str, home: Path | None, ca: Path | None) -> str:
 
 
 def _tls(home: Path | None, ca: Path | None) -> ClientTls | None:
-    from ledger.service.client import ClientTls
+    from ledger.service.tls import ClientTls
 
     if ca is None and home is not None and (home / _CA).is_file():
         ca = home / _CA

@@ -1,18 +1,16 @@
-"""`artesian ledger members`: who belongs, whose keys hold, and how a member's own keys are made and changed."""
+"""`artesian ledger members`: who belongs, and whose keys hold."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ledger.commands.answering import AsJson, UsageError, answer, answering, write
-from ledger.commands.places import Database, Home, OwnHome, database, standing
+from ledger.commands.answering import AsJson, answer, answering
+from ledger.commands.places import Database, Home, standing
 
 if TYPE_CHECKING:
     from ledger.rules import State
-
-Member = Annotated[str, typer.Option("--member", help="The member's id, a short lower-case name.")]
 
 
 def listing(context: typer.Context, home: Home = None, db: Database = None, as_json: AsJson = False) -> None:
@@ -20,73 +18,8 @@ def listing(context: typer.Context, home: Home = None, db: Database = None, as_j
     if context.invoked_subcommand is not None:
         return
     with answering(as_json):
-        at = standing(database(home, db))
+        at = standing(home, db)
         answer(_facts(at.origin, at.state), _words(at.origin, at.state), as_json)
-
-
-def key(
-    home: OwnHome,
-    member: Member,
-    kind: Annotated[str, typer.Option(help="firm or bank.")] = "firm",
-    name: Annotated[str, typer.Option(help="The organisation's name, for people. Default: the id.")] = "",
-    hybrid: Annotated[bool, typer.Option("--hybrid", help="Ed25519 and ML-DSA-65 together.")] = False,
-    coming: Annotated[bool, typer.Option("--next", help="The key that is to replace the present one.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Make a member's signing key where it stays, and print the block with which it asks to be enrolled."""
-    from ledger.genesis import Founder
-    from ledger.homes import COMING_KEY, MEMBER, SIGNING_KEY
-    from ledger.keys import SigningKey
-    from ledger.member_file import KINDS, member_block
-    from ledger.rules.records import is_slug
-
-    with answering(as_json):
-        if kind not in KINDS:
-            raise UsageError(f"--kind {kind!r}: choose {' or '.join(KINDS)}")
-        if not is_slug(member):
-            raise UsageError(f"--member {member!r}: use lower-case letters, digits and hyphens")
-        secret, block_file = (COMING_KEY, f"next-{MEMBER}") if coming else (SIGNING_KEY, MEMBER)
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = SigningKey.generate(hybrid=hybrid)
-        made.save(home / secret)
-        block = member_block(Founder(member, kind, made.public, name or member))
-        write(home / block_file, block.encode(), replace=True)
-        facts = {
-            "ok": True,
-            "member": member,
-            "kind": kind,
-            "key": made.public.raw,
-            "fingerprint": made.public.fingerprint,
-            "file": str(home / block_file),
-        }
-        answer(facts, block.splitlines(), as_json)
-
-
-def switch(home: OwnHome, as_json: AsJson = False) -> None:
-    """Put the next signing key in place of the present one, once the mirror says that the ledger names it.
-
-    The old key is kept beside it as `signing.old-....pem`: nothing is signed with it any more.
-    """
-    from ledger.homes import COMING_KEY, MEMBER, SIGNING_KEY
-    from ledger.keys import SigningKey
-
-    with answering(as_json):
-        coming, present = SigningKey.load(home / COMING_KEY).public, SigningKey.load(home / SIGNING_KEY).public
-        state = standing(database(home, None)).state
-        known = {m.key.raw: m.member for m in state.members.values()}
-        if state.coordinator is not None:
-            known[state.coordinator.raw] = "coordinator"
-        if coming.raw not in known:
-            raise UsageError(f"{home / COMING_KEY}: the ledger does not name this key yet; let the witness catch up")
-        old = home / f"signing.old-{present.kid.hex()[:8]}.pem"
-        if old.exists():
-            raise UsageError(f"{old}: is there already; move it away")
-        (home / SIGNING_KEY).rename(old)
-        (home / COMING_KEY).rename(home / SIGNING_KEY)
-        if (home / f"next-{MEMBER}").exists():
-            (home / f"next-{MEMBER}").replace(home / MEMBER)
-        facts = {"ok": True, "member": known[coming.raw], "fingerprint": coming.fingerprint, "old": str(old)}
-        answer(facts, [f"{known[coming.raw]} signs with {coming.fingerprint} now. The old key is {old}."], as_json)
 
 
 def _facts(origin: str, state: State) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ledger.commands.answering import UsageError, read
+from ledger.commands.progress import progress
 
 if TYPE_CHECKING:
+    from ledger.keys import PublicKey
     from ledger.policy import Policy
     from ledger.rules import State
     from ledger.store import Store
@@ -77,6 +79,21 @@ def load_policy(path: Path) -> Policy:
         raise UsageError(f"{path}: the policy is not text in UTF-8") from None
 
 
+def cid_of(home: Path) -> str:
+    """The consortium's id, as the home remembers it or its database says.
+
+    Raises:
+        HomeError: neither is there.
+    """
+    from ledger.homes import Settings
+
+    known = Settings.load(home).cid
+    if known:
+        return known
+    with reading(database(home, None)) as store:
+        return store.meta()["cid"]
+
+
 @contextmanager
 def reading(location: str) -> Iterator[Store]:
     """The tables of a ledger or a mirror, to look at and not to change."""
@@ -102,17 +119,34 @@ class Standing:
     state: State
 
 
-def standing(location: str) -> Standing:
-    """Replay a stored ledger or mirror.
+def standing(home: Path | None, db: str | None = None) -> Standing:
+    """Where the ledger or mirror that the options name stands, recomputed from its bytes.
 
     Raises:
         Damaged: it is not what was written.
     """
     from ledger.note import Vkey
-    from ledger.replay import replay
+    from ledger.startup import resume
 
-    with reading(location) as store:
-        meta = store.meta()
-        log = Vkey.parse(meta["vkey"])
-        end = replay(store, meta["cid"], log, verify_all=True, at_checkpoint=lambda _: None)
+    location = database(home, db)
+    with reading(location) as store, progress("replaying") as at:
+        meta, size = store.meta(), store.size()
+        end = resume(
+            store,
+            meta["cid"],
+            Vkey.parse(meta["vkey"]),
+            None if home is None or db is not None else _seal(home, location),
+            at_snapshot=lambda _snapshot, _edge: None,
+            at_entry=lambda entry: at(entry.state.size, size) if entry.state.size % 1024 == 0 else None,
+            at_checkpoint=lambda _: None,
+        )
     return Standing(meta["origin"], end.state)
+
+
+def _seal(home: Path, location: str) -> PublicKey | None:
+    """The key under which the home's own process seals its snapshots: the log's, or a witness's."""
+    from ledger.homes import MIRROR, SIGNING_KEY, log_key_of
+    from ledger.keys import SigningKey
+
+    path = home / SIGNING_KEY if Path(location).name == MIRROR else log_key_of(home)
+    return SigningKey.load(path).public.ed25519 if path.is_file() else None

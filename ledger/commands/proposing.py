@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +10,9 @@ import typer
 
 from ledger.commands.answering import AsJson, UsageError, answer, answering, read, tell, write
 from ledger.commands.connecting import Address, Authority
-from ledger.commands.places import OwnHome, database, standing
+from ledger.commands.places import OwnHome, standing
 from ledger.commands.placing import put
-from ledger.commands.speaking import speaker
+from ledger.commands.speaking import fresh_record, speaker
 
 if TYPE_CHECKING:
     from ledger.proposal import Proposal
@@ -68,7 +66,7 @@ def policy(
     import hashlib
 
     with answering(as_json):
-        state = standing(database(home, None)).state
+        state = standing(home).state
         assert state.coordinator is not None, "a ledger that can be replayed has a founding policy"
         fields = {
             "coordinator": state.coordinator.raw,
@@ -82,6 +80,26 @@ def policy(
         _propose("policy", fields, home, out, as_json)
 
 
+def log_key(home: OwnHome, out: Out, as_json: AsJson = False) -> None:
+    """Propose a new key for the log, when the one that it committed to is lost: then a quorum must agree.
+
+    The new key and the one after it are made in the coordinator's home; `members rotate-log` takes them into use.
+    """
+    from ledger.homes import FOLLOWING_LOG_KEY, NEXT_LOG_KEY
+    from ledger.keys import SigningKey
+    from ledger.rules import LOG, commitment
+
+    with answering(as_json):
+        state = standing(home).state
+        for name in (NEXT_LOG_KEY, FOLLOWING_LOG_KEY):
+            if not (home / name).exists():
+                SigningKey.generate().save(home / name)
+        coming, following = (SigningKey.load(home / name).public for name in (NEXT_LOG_KEY, FOLLOWING_LOG_KEY))
+        if state.log is not None and state.log.next == commitment(coming):
+            raise UsageError(f"{home / NEXT_LOG_KEY}: the ledger has committed to this key; run: members rotate-log")
+        _propose("rotate", {"member": LOG, "key": coming.raw, "next_log": commitment(following)}, home, out, as_json)
+
+
 def approve(
     proposal: File,
     home: OwnHome,
@@ -93,8 +111,10 @@ def approve(
     from ledger.proposal import Proposal
 
     with answering(as_json):
-        asked, state = Proposal.from_bytes(read(proposal)), standing(database(home, None)).state
-        asked.approvers(state)  # refuses a proposal of another consortium before anything is asked
+        asked, state = Proposal.from_bytes(read(proposal)), standing(home).state
+        if asked.payload["t"] == "handover":  # approving one binds the witness: another command does that first
+            raise UsageError("a handover is approved with: artesian ledger handover approve")
+        asked.require_current(state)
         name, key = speaker(home, member, state)
         if not state.is_enrolled(name):
             raise UsageError(f"{name} is no active member and cannot approve")
@@ -113,7 +133,7 @@ def status(proposal: File, home: OwnHome, as_json: AsJson = False) -> None:
 
     with answering(as_json):
         asked = Proposal.from_bytes(read(proposal))
-        _report(asked, standing(database(home, None)).state, proposal, as_json)
+        _report(asked, standing(home).state, proposal, as_json)
 
 
 def submit(proposal: File, home: OwnHome, address: Address = "", ca: Authority = None, as_json: AsJson = False) -> None:
@@ -121,7 +141,8 @@ def submit(proposal: File, home: OwnHome, address: Address = "", ca: Authority =
     from ledger.proposal import Proposal
 
     with answering(as_json):
-        asked, state = Proposal.from_bytes(read(proposal)), standing(database(home, None)).state
+        asked, state = Proposal.from_bytes(read(proposal)), standing(home).state
+        asked.require_current(state)
         name, key = speaker(home, "", state)
         (place,) = put([asked.statement(state, issuer=name, key=key)], home, address, ca, (name, key))
         facts = {"ok": True, "index": place.index, "final": place.receipt is not None}
@@ -135,12 +156,10 @@ def _one(members: list[Any], path: Path) -> list[Any]:
 
 
 def _propose(t: str, fields: dict[str, Any], home: Path, out: Path, as_json: bool) -> None:
-    from ledger.genesis import record
     from ledger.proposal import Proposal
 
-    state = standing(database(home, None)).state
-    common = {"cid": state.cid, "record_id": os.urandom(16), "ts": int(time.time())}
-    payload = record(t, **common, parent=state.membership_digest, **fields, approvals=[])
+    state = standing(home).state
+    payload = fresh_record(t, state.cid, parent=state.membership_digest, **fields, approvals=[])
     proposal = Proposal.of(payload)
     write(out, proposal.to_bytes())
     _report(proposal, state, out, as_json)

@@ -11,6 +11,7 @@ import typer
 
 from ledger.commands.answering import AsJson, answer, answering, read
 from ledger.commands.places import Database, Home, PolicyFile, database, load_policy, policy_file, reading, standing
+from ledger.commands.progress import progress
 
 
 def verify(
@@ -41,7 +42,9 @@ def audit(home: Home = None, db: Database = None, policy: PolicyFile = None, as_
     from ledger.audit import audit as run_audit
 
     with answering(as_json):
-        report = run_audit(database(home, db), load_policy(policy_file(home, policy)))
+        trusted = load_policy(policy_file(home, policy))
+        with progress("auditing") as at:
+            report = run_audit(database(home, db), trusted, at)
         words = [
             f"{report.origin}: {report.entries} entries, {report.checkpoints} checkpoints and "
             f"{report.cosignatures} cosignatures checked; {report.final_size} entries are final.",
@@ -68,17 +71,17 @@ def show(
         meta, size = store.meta(), store.size()
         first = max(start or 0, 0 if last is None else size - last)
         entries = []
-        for index, (digest, raw) in enumerate(store.entry_rows(min(first, size), size), start=first):
-            entry = decode_statement(raw)
-            if entry.digest != digest:
-                raise Damaged(f"{store.name}: entry {index} stands under a digest that is not its own; run: audit")
+        for row in store.entry_rows(min(first, size), size):
+            entry = decode_statement(row.raw)
+            if entry.digest != row.digest:
+                raise Damaged(f"{store.name}: entry {row.idx} stands under a digest that is not its own; run: audit")
             entries.append(
                 {
-                    "index": index,
+                    "index": row.idx,
                     "type": entry.payload.get("t"),
                     "issuer": entry.issuer,
                     "subject": entry.subject,
-                    "digest": digest,
+                    "digest": entry.digest,
                     "record": entry.payload,
                 }
             )
@@ -94,7 +97,7 @@ def policy(home: Home = None, db: Database = None, as_json: AsJson = False) -> N
     from ledger.finality import consortium_policy
 
     with answering(as_json):
-        at = standing(database(home, db))
+        at = standing(home, db)
         text = consortium_policy(at.state, at.origin).text()
         answer({"origin": at.origin, "size": at.state.size, "policy": text}, text.splitlines(), as_json)
 

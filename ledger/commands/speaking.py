@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ledger.commands.answering import UsageError
 
 if TYPE_CHECKING:
     from ledger.keys import SigningKey
     from ledger.rules import State
+
+
+def fresh_record(t: str, cid: str, **fields: Any) -> dict[str, Any]:
+    """A record of type `t` with an id of its own and the present time."""
+    from ledger.genesis import record
+
+    return record(t, cid=cid, record_id=os.urandom(16), ts=int(time.time()), **fields)
 
 
 def speaker(home: Path, member: str = "", state: State | None = None) -> tuple[str, SigningKey]:

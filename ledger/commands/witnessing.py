@@ -46,7 +46,7 @@ def witness(
         known = _known(home, name, key, address_of(home, address), founding, ca)
         with connected(known.address, home, ca, (name, key), known.origin) as client:
             log = _log(home / MIRROR, client, known)
-            with Witness(home / MIRROR, key, name, log, known.cid) as kept:
+            with Witness(home / MIRROR, key, name, log, known.cid, founding=known.founding) as kept:
                 if once:
                     _once(kept, client, known, as_json)
                 else:
@@ -69,8 +69,7 @@ def _keep(kept: Witness, client: LedgerClient, known: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    # A stream that waits for news ends when its connection is closed, not before.
-    threading.Thread(target=lambda: (stop.wait(), client.close()), daemon=True).start()
+    threading.Thread(target=_close_when, args=(stop, client), daemon=True).start()
     tell(f"{kept.member} witnesses {known.origin} at {known.address}: {kept.size} entries mirrored")
     kept.rest()
     cosigned = kept.size
@@ -88,6 +87,12 @@ def _keep(kept: Witness, client: LedgerClient, known: Settings) -> None:
             tell(f"{_now()} {error}; trying again")
 
     keep_witnessing(kept, client, stop=stop, on_news=on_news, on_trouble=on_trouble)
+
+
+def _close_when(stop: threading.Event, client: LedgerClient) -> None:
+    """A stream that waits for news ends when its connection is closed, not before."""
+    stop.wait()
+    client.close()
 
 
 def _known(home: Path, name: str, key: SigningKey, address: str, founding: str, ca: Path | None) -> Settings:

@@ -1,0 +1,207 @@
+"""`artesian ledger members key`, `switch-key`, `encryption`, `rotate-log`: an organisation's keys, and the log's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ledger.commands.answering import AsJson, UsageError, answer, answering, read, write
+from ledger.commands.connecting import Address, Authority, address_of, connected
+from ledger.commands.places import OwnHome, cid_of, database, standing
+from ledger.commands.placing import put
+from ledger.commands.speaking import fresh_record, speaker
+
+if TYPE_CHECKING:
+    from ledger.keys import SigningKey
+    from ledger.rules import State
+
+
+def key(
+    home: OwnHome,
+    member: Annotated[str, typer.Option("--member", help="The member's id, a short lower-case name.")],
+    kind: Annotated[str, typer.Option(help="firm or bank.")] = "firm",
+    name: Annotated[str, typer.Option(help="The organisation's name, for people. Default: the id.")] = "",
+    hybrid: Annotated[bool, typer.Option("--hybrid", help="Ed25519 and ML-DSA-65 together.")] = False,
+    coming: Annotated[bool, typer.Option("--next", help="The key that is to replace the present one.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a member's signing key where it stays, and print the block with which it asks to be enrolled."""
+    from ledger.genesis import Founder
+    from ledger.homes import COMING_KEY, MEMBER, SIGNING_KEY
+    from ledger.keys import SigningKey
+    from ledger.member_file import KINDS, member_block
+    from ledger.rules.records import is_slug
+
+    with answering(as_json):
+        if kind not in KINDS:
+            raise UsageError(f"--kind {kind!r}: choose {' or '.join(KINDS)}")
+        if not is_slug(member):
+            raise UsageError(f"--member {member!r}: use lower-case letters, digits and hyphens")
+        secret, block_file = (COMING_KEY, f"next-{MEMBER}") if coming else (SIGNING_KEY, MEMBER)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = SigningKey.generate(hybrid=hybrid)
+        made.save(home / secret)
+        block = member_block(Founder(member, kind, made.public, name or member))
+        write(home / block_file, block.encode(), replace=True)
+        facts = {
+            "ok": True,
+            "member": member,
+            "kind": kind,
+            "key": made.public.raw,
+            "fingerprint": made.public.fingerprint,
+            "file": str(home / block_file),
+        }
+        answer(facts, block.splitlines(), as_json)
+
+
+def switch(home: OwnHome, as_json: AsJson = False) -> None:
+    """Put the next signing key in place of the present one, once the mirror says that the ledger names it.
+
+    The old key is kept beside it as `signing.old-....pem`: nothing is signed with it any more.
+    """
+    from ledger.homes import COMING_KEY, MEMBER, SIGNING_KEY
+    from ledger.keys import SigningKey
+
+    with answering(as_json):
+        coming, present = SigningKey.load(home / COMING_KEY).public, SigningKey.load(home / SIGNING_KEY).public
+        state = standing(home).state
+        known = {m.key.raw: m.member for m in state.members.values()}
+        if state.coordinator is not None:
+            known[state.coordinator.raw] = "coordinator"
+        if coming.raw not in known:
+            raise UsageError(f"{home / COMING_KEY}: the ledger does not name this key yet; let the witness catch up")
+        old = home / f"signing.old-{present.kid.hex()[:8]}.pem"
+        if old.exists():
+            raise UsageError(f"{old}: is there already; move it away")
+        (home / SIGNING_KEY).rename(old)
+        (home / COMING_KEY).rename(home / SIGNING_KEY)
+        if (home / f"next-{MEMBER}").exists():
+            (home / f"next-{MEMBER}").replace(home / MEMBER)
+        facts = {"ok": True, "member": known[coming.raw], "fingerprint": coming.fingerprint, "old": str(old)}
+        answer(facts, [f"{known[coming.raw]} signs with {coming.fingerprint} now. The old key is {old}."], as_json)
+
+
+def encryption(
+    home: OwnHome,
+    new: Annotated[bool, typer.Option("--new", help="Replace the key; the old one still opens older bodies.")] = False,
+    address: Address = "",
+    ca: Authority = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make this member's encryption key, if it has none, and publish it: bodies are sealed to it."""
+    from ledger.homes import COMING_ENCRYPTION_KEY, ENCRYPTION_KEY
+    from ledger.service.encryption_key import EncryptionKey
+
+    with answering(as_json):
+        name, key = speaker(home)
+        present, coming = home / ENCRYPTION_KEY, home / COMING_ENCRYPTION_KEY
+        fresh = new or not present.exists()
+        if fresh and not coming.exists():
+            EncryptionKey.generate().save(coming)
+        public = EncryptionKey.load(coming if fresh else present).public
+        if _published(name, key, home, address, ca) != public:
+            put([_encryption_statement(name, key, public, home)], home, address, ca, (name, key))
+        if fresh:
+            if present.exists():
+                present.rename(home / f"encryption.old-{os.urandom(4).hex()}.pem")
+            coming.rename(present)
+        facts = {"ok": True, "member": name, "key": public}
+        answer(facts, [f"Bodies for {name} are sealed to the key in {present} from now on."], as_json)
+
+
+def rotate_log(
+    home: OwnHome,
+    key: Annotated[Path | None, typer.Option("--key", help="The next key; default: the home's next-log.pem.")] = None,
+    proposal: Annotated[
+        Path | None, typer.Option("--proposal", help="What a quorum approved, if the key was not committed to.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give the log its next key, and commit to the one after it. Stop `serve` before, and start it after."""
+    from ledger.homes import FOLLOWING_LOG_KEY, LOG_KEY, NEXT_LOG_KEY, log_key_of
+    from ledger.keys import SigningKey
+    from ledger.log import Log
+
+    with answering(as_json):
+        path = key or home / NEXT_LOG_KEY
+        coming, following = SigningKey.load(path), _made(home / FOLLOWING_LOG_KEY)
+        state = standing(home).state
+        if state.log is None or state.log.key != coming.public.ed25519:
+            old = log_key_of(home)
+            statement = _rotation(home, state, coming, following, proposal)
+            with Log.open(database(home, None), SigningKey.load(old)) as log:
+                log.append([statement])
+                log.use_key(coming)
+                log.checkpoint()
+        _take_over(home, path, coming)
+        (home / FOLLOWING_LOG_KEY).replace(home / NEXT_LOG_KEY)
+        facts = {"ok": True, "fingerprint": coming.public.fingerprint, "next": following.public.fingerprint}
+        words = [
+            f"The log signs with {coming.public.fingerprint} now.",
+            f"Its next key is {home / NEXT_LOG_KEY}: take it to a safe place. Destroy the old {LOG_KEY} that was kept.",
+            "Give verifiers the new policy: artesian ledger policy",
+        ]
+        answer(facts, words, as_json)
+
+
+def _published(name: str, key: SigningKey, home: Path, address: str, ca: Path | None) -> bytes | None:
+    where = address_of(home, address)
+    if not where:
+        return standing(home).state.encryption_keys.get(name)
+    with connected(where, home, ca, (name, key)) as client:
+        return next((one.encryption_key for one in client.members() if one.member == name), None)
+
+
+def _encryption_statement(name: str, key: SigningKey, public: bytes, home: Path) -> bytes:
+    from ledger.statement import sign_statement
+
+    return sign_statement(fresh_record("encryption_key", cid_of(home), key=public), issuer=name, subject=name, key=key)
+
+
+def _made(path: Path) -> SigningKey:
+    """The key in a file, made now if there is none."""
+    from ledger.keys import SigningKey
+
+    if not path.exists():
+        SigningKey.generate().save(path)
+    return SigningKey.load(path)
+
+
+def _rotation(home: Path, state: State, coming: SigningKey, following: SigningKey, proposal: Path | None) -> bytes:
+    """The signed record that gives the log its next key: committed to before, or approved by a quorum."""
+    from ledger.proposal import Proposal
+    from ledger.rules import LOG, commitment
+    from ledger.statement import sign_statement
+
+    name, own = speaker(home, "", state)
+    if proposal is not None:
+        return Proposal.from_bytes(read(proposal)).statement(state, issuer=name, key=own)
+    if state.log is None or state.log.next != commitment(coming.public):
+        raise UsageError("this is not the key that the ledger has committed to; see members propose log-key")
+    payload = fresh_record(
+        "rotate",
+        state.cid,
+        parent=state.membership_digest,
+        member=LOG,
+        key=coming.public.raw,
+        next_log=commitment(following.public),
+        approvals=[],
+    )
+    return sign_statement(payload, issuer=name, subject=LOG, key=own)
+
+
+def _take_over(home: Path, path: Path, coming: SigningKey) -> None:
+    """Make `coming` the home's log.pem; the one before it is kept under another name."""
+    from ledger.homes import LOG_KEY
+    from ledger.keys import SigningKey
+
+    own = home / LOG_KEY
+    if own.exists() and SigningKey.load(own).public != coming.public:
+        own.rename(home / f"log.old-{SigningKey.load(own).public.kid.hex()[:8]}.pem")
+    if not own.exists():
+        coming.save(own)
+    if path.resolve() != own.resolve():
+        path.unlink()
