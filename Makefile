@@ -9,7 +9,7 @@ FOREIGN_NODE := tests/foreign/node_modules/.installed
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: install install-dev postgresql foreign demo test check bench format clean
+.PHONY: install install-dev postgresql foreign demo test fuzz check bench format clean
 
 install: $(INSTALLED)
 
@@ -49,6 +49,11 @@ $(FOREIGN_NODE): tests/foreign/package.json tests/foreign/package-lock.json test
 
 test: install-dev postgresql foreign
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The decoders on many more hostile inputs than the tests take; EXAMPLES a property.
+EXAMPLES ?= 20000
+fuzz: install-dev
+	ARTESIAN_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/ledger/test_decoders.py --hypothesis-profile=fuzz --timeout=0
 
 check: install-dev
 	$(BIN)/ruff check .

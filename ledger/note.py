@@ -20,7 +20,8 @@ COSIGNATURE_V1 = 0x04
 MAX_NOTE_CHARACTERS = 1 << 20
 MAX_SIGNATURES = 4096
 _DASH = "\u2014 "
-_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f]")
+_REFUSED = re.compile("[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]")
+"""Control characters besides newline, and what is no UTF-8."""
 
 
 class NoteError(LedgerError):
@@ -35,7 +36,7 @@ def check_name(name: str) -> str:
     Raises:
         NoteError: it cannot.
     """
-    if not name or "+" in name or any(c.isspace() for c in name) or _CONTROL.search(name):
+    if not name or "+" in name or any(c.isspace() for c in name) or _REFUSED.search(name):
         raise NoteError(f"{name!r} cannot name a key: it must not be empty nor hold spaces or '+'")
     return name
 
@@ -155,14 +156,14 @@ def parse_note(text: str) -> tuple[str, list[SignatureLine]]:
     """Split a note into its signed text (with the final newline) and its signature lines.
 
     Raises:
-        NoteError: not a note, control characters, or too large.
+        NoteError: not a note, control characters, not UTF-8, or too large.
     """
-    if len(text) > MAX_NOTE_CHARACTERS or _CONTROL.search(text):
-        raise NoteError("the note is too long or holds control characters; fetch it again")
+    if len(text) > MAX_NOTE_CHARACTERS or _REFUSED.search(text):
+        raise NoteError("the note is too long or holds control characters or what is no UTF-8; fetch it again")
     body, separator, signatures = text.rpartition("\n\n")
     if not separator or not signatures.endswith("\n"):
         raise NoteError("this is not a signed note: a text, an empty line and signature lines are expected")
-    lines = signatures.splitlines()
+    lines = signatures.removesuffix("\n").split("\n")
     if len(lines) > MAX_SIGNATURES:
         raise NoteError(f"the note has more than {MAX_SIGNATURES} signatures; remove those that are not needed")
     return body + "\n", [SignatureLine.parse(line) for line in lines]

@@ -9,7 +9,7 @@ from ledger.errors import LedgerError
 from ledger.note import COSIGNATURE_V1, ED25519, NoteError, Vkey
 
 MAX_LINES = 4096
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
+_REFUSED = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 class PolicyError(LedgerError):
@@ -95,8 +95,8 @@ class Policy:
         Raises:
             PolicyError: malformed; says which line.
         """
-        if _CONTROL.search(text):
-            raise PolicyError("the policy holds control characters; it must be plain lines of text")
+        if _REFUSED.search(text):
+            raise PolicyError("the policy holds control characters or what is no UTF-8; it must be plain lines of text")
         lines = text.split("\n")
         if len(lines) > MAX_LINES:
             raise PolicyError(f"the policy has more than {MAX_LINES} lines; split it")

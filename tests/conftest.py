@@ -3,12 +3,19 @@
 A test that needs a program from the operating system carries a marker with that program's name and is skipped
 where it is missing. `ARTESIAN_REQUIRE`, marker names between commas, turns such a skip into a failure: continuous
 integration sets it, so that nothing is left out there unseen.
+
+Hypothesis runs without its deadline, which a busy machine misses; its profile `fuzz` is for `make fuzz`.
 """
 
 import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("tests", deadline=None)
+settings.register_profile("fuzz", deadline=None, max_examples=int(os.environ.get("ARTESIAN_FUZZ_EXAMPLES", "20000")))
+settings.load_profile("tests")
 
 pytest_plugins = ["postgres_world"]
 
