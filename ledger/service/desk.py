@@ -1,0 +1,240 @@
+"""What the service answers, whatever carries the questions: who may ask, within which limits, and what comes back."""
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
+
+from ledger.errors import NoSuchEntry
+from ledger.log import Log
+from ledger.rules import COORDINATOR, Refused, State
+from ledger.service import ledger_pb2 as pb
+from ledger.service.access import PARTIES, NotAllowed, level_of, require_member
+from ledger.service.batch import Accepted, Outcome
+from ledger.service.board import Board
+from ledger.service.bodies import BadBody, Envelope
+from ledger.service.errors import BadRequest
+from ledger.service.limits import Settings
+from ledger.service.promise import DIGEST_BYTES, Promise
+from ledger.service.sequencer import Sequencer
+from ledger.statement import Statement, StatementError, decode_statement
+
+T = TypeVar("T")
+MAX_LINES = 256
+MAX_LINE_CHARACTERS = 8192
+
+
+class Desk:
+    """Answers single questions. Lives in one event loop.
+
+    Attributes:
+        settings: the limits.
+        board: what stands on the ledger.
+    """
+
+    def __init__(self, sequencer: Sequencer, board: Board, settings: Settings) -> None:
+        """Answer from the log that `sequencer` owns."""
+        self.settings = settings
+        self.board = board
+        self._sequencer = sequencer
+
+    @property
+    def state(self) -> State:
+        """What the rules make of all durable entries."""
+        return self._sequencer.state
+
+    async def ask(self, question: Callable[[Log], T]) -> T:
+        """The log's answer to `question`."""
+        return await _result(self._sequencer.ask(question))
+
+    async def submit(self, request: pb.SubmitRequest, caller: str | None, remaining_s: float) -> pb.SubmitReply:
+        """Put statements on the ledger; the answer may wait for finality, for less than `remaining_s` in any case.
+
+        Raises:
+            NotAllowed: an outsider.
+            BadRequest: over a limit.
+            StoreError: nothing was written, or not every body.
+        """
+        member = require_member(caller, "submitting statements")
+        submissions, most = request.submissions, self.settings.max_statements
+        if not 0 < len(submissions) <= most:
+            raise BadRequest(f"{len(submissions)} statements in one call; send 1 to {most}")
+        if not 0 <= request.wait_s < math.inf:
+            raise BadRequest(f"a wait of {request.wait_s} s; give a number of seconds, or 0")
+        readings = [self._read(submission, member) for submission in submissions]
+        good = [reading for reading in readings if isinstance(reading, Statement)]
+        placed = await _result(self._sequencer.submit(good)) if good else []
+        taken = iter(placed)
+        outcomes = [reading if isinstance(reading, Refused) else next(taken) for reading in readings]
+        await self._keep_bodies(submissions, outcomes)
+        await self._wait_until_final(outcomes, min(request.wait_s, self.settings.max_wait_s, 0.9 * remaining_s))
+        return await self._reply(outcomes)
+
+    async def receipt(self, request: pb.ReceiptRequest) -> pb.ReceiptReply:
+        """A receipt by place or digest; for anyone, as it holds nothing of the statement.
+
+        Raises:
+            NoSuchEntry: not there.
+            NotFinal: not yet.
+        """
+
+        def look(log: Log) -> pb.ReceiptReply:
+            if request.WhichOneof("entry") == "digest":
+                index = log.index_of(_digest(request.digest))
+                if index is None:
+                    raise NoSuchEntry("no statement with this digest is on the ledger; submit it first")
+            else:
+                index = request.index
+            return pb.ReceiptReply(index=index, receipt=log.receipt(index))
+
+        return await self.ask(look)
+
+    async def cosign(self, request: pb.CosignRequest, caller: str | None) -> pb.CosignReply:
+        """Keep cosignatures on a checkpoint.
+
+        Raises:
+            NotAllowed, BadRequest, NoSuchEntry, NoteError, CheckpointError: not kept.
+        """
+        require_member(caller, "handing in cosignatures")
+        lines = request.lines
+        if not 0 < len(lines) <= MAX_LINES or any(len(line) > MAX_LINE_CHARACTERS for line in lines):
+            raise BadRequest(f"{len(lines)} cosignature lines; send 1 to {MAX_LINES} of a normal length")
+        final = await _result(self._sequencer.cosign(list(lines), request.size))
+        return pb.CosignReply(final=final)
+
+    async def body(self, request: pb.BodyRequest, caller: str | None) -> pb.BodyReply:
+        """The encrypted body of a statement, for its parties.
+
+        Raises:
+            NotAllowed: the caller is none of them.
+            NoSuchEntry: there is none, or it was deleted.
+        """
+        member = require_member(caller, "reading a body")
+        digest = _digest(request.digest)
+        raw = await self.ask(lambda log: log.body(digest))
+        if raw is None:
+            raise NoSuchEntry("there is no body here for this statement: none was handed in, or it was deleted")
+        if member not in Envelope.from_bytes(raw).sealed:
+            raise NotAllowed(f"{member!r} is no party to this body; ask its issuer")
+        return pb.BodyReply(body=raw)
+
+    async def delete_body(self, request: pb.DeleteBodyRequest, caller: str | None) -> pb.DeleteBodyReply:
+        """Delete a body for good; the entry, its commitment and its receipts stay. Again: nothing more happens.
+
+        Raises:
+            NotAllowed: only the issuer and the coordinator may.
+            NoSuchEntry: no such statement.
+        """
+        member = require_member(caller, "deleting a body")
+        digest = _digest(request.digest)
+
+        def delete(log: Log) -> None:
+            index = log.index_of(digest)
+            if index is None:
+                raise NoSuchEntry("no statement with this digest is on the ledger")
+            issuer = decode_statement(log.entries(index, index + 1)[0]).issuer
+            if member not in (issuer, COORDINATOR):
+                raise NotAllowed(f"only {issuer!r}, who issued the statement, and the coordinator may delete its body")
+            log.delete_body(digest)
+
+        await self.ask(delete)
+        return pb.DeleteBodyReply()
+
+    def members(self, caller: str | None) -> pb.MembersReply:
+        """Everyone who is or was a member, with the keys of now.
+
+        Raises:
+            NotAllowed: an outsider.
+        """
+        require_member(caller, "the list of members")
+        state = self.state
+        known = sorted(state.members.values(), key=lambda member: member.member)
+        members = [
+            pb.Member(
+                member=m.member,
+                kind=m.kind,
+                name=m.name,
+                key=m.key.raw,
+                active=m.active,
+                encryption_key=state.encryption_keys.get(m.member, b""),
+            )
+            for m in known
+        ]
+        return pb.MembersReply(size=state.size, members=members)
+
+    def _read(self, submission: pb.Submission, caller: str) -> Statement | Refused:
+        """A submission's statement, or why it is refused before any rule is asked."""
+        size = self.state.size
+        try:
+            statement = decode_statement(submission.statement)
+            if submission.body:
+                self._require_acceptable(submission.body, statement, caller)
+        except StatementError as error:
+            return Refused("statement", size, str(error))
+        except BadBody as error:
+            return Refused("body", size, str(error))
+        return statement
+
+    def _require_acceptable(self, body: bytes, statement: Statement, caller: str) -> None:
+        if level_of(statement.payload) != PARTIES or "body_sha256" not in statement.payload:
+            raise BadBody("only a record with acl 'parties' and a body_sha256 has a body")
+        if statement.issuer != caller:
+            raise BadBody(f"the body of a statement by {statement.issuer!r} is taken from nobody else")
+        if len(body) > self.settings.max_body_bytes:
+            raise BadBody(f"the body has {len(body)} bytes, the limit is {self.settings.max_body_bytes}")
+        Envelope.from_bytes(body)
+
+    async def _keep_bodies(self, submissions: Sequence[pb.Submission], outcomes: Sequence[Outcome]) -> None:
+        bodies = [
+            (outcome.digest, submission.body)
+            for submission, outcome in zip(submissions, outcomes, strict=True)
+            if submission.body and isinstance(outcome, Accepted)
+        ]
+
+        def keep(log: Log) -> None:
+            for digest, body in bodies:
+                log.put_body(digest, body)
+
+        if bodies:
+            await self.ask(keep)
+
+    async def _wait_until_final(self, outcomes: Sequence[Outcome], wait_s: float) -> None:
+        needed = max((outcome.index + 1 for outcome in outcomes if isinstance(outcome, Accepted)), default=0)
+        clock = asyncio.get_running_loop().time
+        deadline_s = clock() + wait_s
+        view = self.board.view
+        while view.final_size < needed and not self.board.closed and (left_s := deadline_s - clock()) > 0:
+            view = await self.board.change(view, left_s)
+
+    async def _reply(self, outcomes: Sequence[Outcome]) -> pb.SubmitReply:
+        final_size = self.board.view.final_size
+        indices = {o.index for o in outcomes if isinstance(o, Accepted) and o.index < final_size}
+
+        def look(log: Log) -> dict[int, bytes]:
+            return {index: log.receipt(index) for index in indices}
+
+        receipts = await self.ask(look) if indices else {}
+        return pb.SubmitReply(results=[self._answer(outcome, receipts) for outcome in outcomes])
+
+    def _answer(self, outcome: Outcome, receipts: dict[int, bytes]) -> pb.Result:
+        if isinstance(outcome, Refused):
+            return pb.Result(refusal=pb.Refusal(rule=outcome.rule, entry=outcome.index, detail=outcome.detail))
+        index, receipt = outcome.index, receipts.get(outcome.index)
+        if receipt is not None:
+            return pb.Result(placed=pb.Placed(index=index, receipt=receipt))
+        deadline_s = outcome.accepted_s + self.settings.inclusion_s
+        promise = Promise(self._sequencer.origin, outcome.digest, index, outcome.accepted_s, deadline_s)
+        return pb.Result(placed=pb.Placed(index=index, promise=promise.sign(self._sequencer.key)))
+
+
+def _digest(raw: bytes) -> bytes:
+    if len(raw) != DIGEST_BYTES:
+        raise BadRequest(f"a digest of {len(raw)} bytes; it has {DIGEST_BYTES}")
+    return raw
+
+
+async def _result(future: "Future[T]") -> T:
+    # Shielded: what the sequencer has taken is done, also when the caller hangs up meanwhile.
+    result: T = await asyncio.shield(asyncio.wrap_future(future))
+    return result

@@ -1,0 +1,191 @@
+"""Follow a served ledger for as long as it lives and longer: reconnect, catch up, and cosign what a witness allows."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from ledger.checkpoint import SignedCheckpoint
+from ledger.errors import NoSuchEntry, StoreError
+from ledger.service.client import LedgerClient, Unreachable, statement_of
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
+MIRROR_TRIES, MIRROR_WAIT_S = 60, 0.5
+
+
+@dataclass(frozen=True)
+class News:
+    """What has come: a checkpoint with the entries before it, a final checkpoint, or neither (a sign of life).
+
+    Attributes:
+        start: the follower's place: how many entries it has.
+        entries: those from there up to the checkpoint's size.
+        checkpoint: signed by the log, or empty.
+        consistency: proof from the follower's place to the checkpoint.
+        final: a final checkpoint with its cosignatures, or empty.
+    """
+
+    start: int
+    entries: Sequence[bytes] = ()
+    checkpoint: str = ""
+    consistency: Sequence[bytes] = ()
+    final: str = ""
+
+    @property
+    def told(self) -> tuple[Sequence[bytes], str, Sequence[bytes]]:
+        """What a witness advances over."""
+        return self.entries, self.checkpoint, self.consistency
+
+
+class Cosigner(Protocol):
+    """A witness as this module uses it: `ledger.witness.Witness`."""
+
+    @property
+    def size(self) -> int: ...
+    def rest(self) -> None: ...
+    def wake(self) -> None: ...
+    def follow(self, source: LedgerClient) -> str: ...
+    def advance(self, entries: Sequence[bytes], checkpoint_note: str, consistency_proof: Sequence[bytes]) -> str: ...
+
+
+class BackOff:
+    """Waits that grow while nothing succeeds, with some chance in them, so that not all come back at once."""
+
+    def __init__(self, stop: threading.Event, chance: Callable[[], float] = random.random) -> None:
+        """Wait no longer than until `stop` is set."""
+        self._stop = stop
+        self._chance = chance
+        self._wait_s = FIRST_WAIT_S
+
+    def reset(self) -> None:
+        """Something succeeded."""
+        self._wait_s = FIRST_WAIT_S
+
+    def wait(self, at_most_s: float) -> None:
+        """Wait half to all of the present time, but not over `at_most_s`."""
+        self._stop.wait(min(at_most_s, self._wait_s * (1 + self._chance()) / 2))
+        self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
+
+
+def follow(
+    client: LedgerClient,
+    start: int,
+    *,
+    final_size: int = 0,
+    for_s: float = float("inf"),
+    stop: threading.Event | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Iterator[News]:
+    """News from entry `start` on, across broken connections and restarts of the service.
+
+    A piece of news is complete: a connection that breaks in the middle of one repeats it from its start.
+
+    Args:
+        final_size: size of the final checkpoint that is known already.
+        for_s: end after so many seconds.
+        stop: end soon after it is set; closing the client ends at once.
+
+    Raises:
+        Unreachable: there was no answer in all of `for_s`.
+        LedgerError: the service refuses, for a reason that waiting does not mend.
+    """
+    stop = stop or threading.Event()
+    end_s, back_off, answered = monotonic() + for_s, BackOff(stop), False
+    problem: Unreachable | None = None
+    at, known = start, final_size
+    while not stop.is_set() and monotonic() < end_s:
+        try:
+            for news in _complete(client, at, known):
+                answered = True
+                back_off.reset()
+                at = _size(news.checkpoint) or at
+                known = _size(news.final) or known
+                yield news
+                if stop.is_set() or monotonic() >= end_s:
+                    return
+        except Unreachable as error:
+            problem = error
+            back_off.wait(end_s - monotonic())
+    if problem is not None and not answered and not stop.is_set():
+        raise problem
+
+
+def keep_witnessing(
+    witness: Cosigner,
+    client: LedgerClient,
+    *,
+    stop: threading.Event,
+    for_s: float = float("inf"),
+    on_news: Callable[[News], None] = lambda _: None,
+    on_trouble: Callable[[Unreachable], None] = lambda _: None,
+) -> None:
+    """Let a witness advance over everything the service brings, and hand in its cosignatures, until `stop` is set.
+
+    A cosignature that was made and not handed in, for a crash of either side, is made again after coming back.
+
+    Args:
+        witness: it rests between the news, and when this returns.
+        client: of the witness's member.
+        for_s: end after so many seconds.
+        on_news: called after each piece of news has been dealt with.
+        on_trouble: called when the service cannot be reached, before another try.
+
+    Raises:
+        Misbehaviour: the log has forked, gone back or broken the rules; the evidence is kept.
+        WitnessRefusal, NotAllowed: the witness or the service will not go on.
+        StoreError: another process keeps the mirror to itself.
+    """
+    end_s, back_off = time.monotonic() + for_s, BackOff(stop)
+    witness.rest()
+    while not stop.is_set() and time.monotonic() < end_s:
+        try:
+            for news in follow(client, witness.size, stop=stop, for_s=end_s - time.monotonic()):
+                if news.checkpoint:
+                    with _awake(witness, stop):
+                        # Another process of the member may have advanced the mirror while this one waited.
+                        fits = witness.size == news.start
+                        line = witness.advance(*news.told) if fits else witness.follow(client)
+                        size = witness.size
+                    client.cosign([line], size)
+                    back_off.reset()
+                on_news(news)
+        except NoSuchEntry:  # the log is smaller than what was cosigned: the witness shall see, and keep the evidence
+            with _awake(witness, stop):
+                witness.follow(client)
+        except Unreachable as error:
+            on_trouble(error)
+            back_off.wait(end_s - time.monotonic())
+
+
+@contextmanager
+def _awake(witness: Cosigner, stop: threading.Event) -> Iterator[None]:
+    """Hold the mirror while it is worked on; between the news the member's other commands may use it."""
+    for tries_left in reversed(range(MIRROR_TRIES)):
+        try:
+            witness.wake()
+            break
+        except StoreError:
+            if not tries_left or stop.wait(MIRROR_WAIT_S):
+                raise
+    try:
+        yield
+    finally:
+        witness.rest()
+
+
+def _complete(client: LedgerClient, start: int, final_size: int) -> Iterator[News]:
+    at, entries = start, list[bytes]()
+    for piece in client.news(start, final_size):
+        entries += map(statement_of, piece.entries)
+        if piece.checkpoint:
+            yield News(at, entries, piece.checkpoint, list(piece.consistency))
+            at, entries = _size(piece.checkpoint), []
+        elif piece.final_checkpoint or not piece.entries:
+            yield News(at, final=piece.final_checkpoint)
+
+
+def _size(note: str) -> int:
+    return SignedCheckpoint.parse(note).checkpoint.size if note else 0

@@ -1,0 +1,286 @@
+"""One thread owns the log: many callers' statements become durable together, and one bad one stops only itself.
+
+Every use of the log goes through this thread, in turns: a turn takes what is waiting, appends all statements in
+one transaction, adds cosignatures, makes a checkpoint when one is due, tells what has changed, and then answers
+what was asked. When nothing is waiting, the thread audits what the start left unaudited.
+"""
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ledger.errors import Conflict, LedgerError, StoreError
+from ledger.keys import SigningKey
+from ledger.log import Log
+from ledger.rules import State
+from ledger.service.batch import Outcome, append_each, cosign_each
+from ledger.service.board import View
+from ledger.service.limits import Settings
+from ledger.statement import Statement
+
+T = TypeVar("T")
+
+
+class Overloaded(LedgerError):
+    """More calls are waiting for the log than it takes; come back later."""
+
+    exit_code = 3
+
+
+class Stopped(LedgerError):
+    """The sequencer has stopped and takes nothing more."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class _Submit:
+    statements: Sequence[Statement]
+    done: "Future[list[Outcome]]"
+
+
+@dataclass(frozen=True)
+class _Cosign:
+    lines: Sequence[str]
+    size: int
+    done: "Future[bool]"
+
+
+@dataclass(frozen=True)
+class _Ask:
+    question: Callable[[Log], Any]
+    done: "Future[Any]"
+
+
+class Sequencer:
+    """The owner of a log. Its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        log: Log,
+        key: SigningKey,
+        settings: Settings,
+        *,
+        next_key: SigningKey | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Own `log` from now on; nobody else may use it.
+
+        Args:
+            key: the log's present signing key, with which it was opened.
+            next_key: the key that the log changes to when a `rotate` record for it is appended.
+            monotonic: seconds from any start, for the times between checkpoints.
+        """
+        self.origin = log.origin
+        self.key = key
+        """Signs promises: the log's key now."""
+        self._log = log
+        self._settings = settings
+        self._next_key = next_key
+        self._monotonic = monotonic
+        self._jobs: queue.Queue[_Submit | _Cosign | _Ask | None] = queue.Queue(settings.max_pending)
+        self._listener: Callable[[View], None] = lambda _: None
+        self._on_stop: Callable[[], None] = lambda: None
+        self._note, self._noted_size = "", 0
+        self._checkpointed_s = float("-inf")
+        self._auditing = True
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
+        self.view = View(log.state)
+        """What stood after the latest turn."""
+        self.failure: Exception | None = None
+        """What stopped the sequencer before it was told to."""
+
+    @property
+    def state(self) -> State:
+        """What the rules make of all durable entries: never older than an answer that was given."""
+        return self._log.state
+
+    def start(self, listener: Callable[[View], None], on_stop: Callable[[], None]) -> None:
+        """Make the first checkpoint and take jobs. Both functions are called from the sequencer's thread.
+
+        Args:
+            listener: called with what has changed after each turn.
+            on_stop: called once when the sequencer has stopped, for whatever reason.
+
+        Raises:
+            LedgerError: the log's state cannot be committed to; nothing was started.
+        """
+        self._listener, self._on_stop = listener, on_stop
+        self._checkpoint()
+        self._look()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the turn at hand, refuse what still waits, and give the log back."""
+        self._closing.set()
+        with contextlib.suppress(queue.Full):  # a full queue keeps the thread awake anyway
+            self._jobs.put_nowait(None)
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._log.close()
+
+    def submit(self, statements: Sequence[Statement]) -> "Future[list[Outcome]]":
+        """Have statements put on the ledger; the outcomes come in their order when they are durable.
+
+        The future raises `StoreError` when nothing could be written.
+
+        Raises:
+            Overloaded, Stopped: not taken.
+        """
+        job = _Submit(statements, Future())
+        self._enter(job)
+        return job.done
+
+    def cosign(self, lines: Sequence[str], size: int) -> "Future[bool]":
+        """Have cosignature lines kept on the checkpoint at `size`; says whether it is final then."""
+        job = _Cosign(lines, size, Future())
+        self._enter(job)
+        return job.done
+
+    def ask(self, question: Callable[[Log], T]) -> "Future[T]":
+        """Have `question` answered by the log, between turns. It must be quick, and change no entries."""
+        done: Future[T] = Future()
+        self._enter(_Ask(question, done))
+        return done
+
+    def _enter(self, job: _Submit | _Cosign | _Ask) -> None:
+        if self._closing.is_set():
+            raise Stopped("the ledger's sequencer has stopped; try again when it is back")
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            raise Overloaded("too many calls are waiting for the ledger; try again in a second") from None
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                self._turn(self._take())
+        except Exception as error:  # whatever it is, going on could fork the history: fail closed
+            self.failure = error
+        finally:
+            self._closing.set()
+            self._refuse_all()
+            self._on_stop()
+
+    def _take(self) -> list[_Submit | _Cosign | _Ask]:
+        """What is waiting, up to a batch; waits for something unless there is other work to do."""
+        jobs: list[_Submit | _Cosign | _Ask] = []
+        statements = 0
+        wait_s = self._may_wait_s()
+        try:
+            job = self._jobs.get(wait_s > 0, wait_s if wait_s < float("inf") else None)
+            while job is not None:
+                jobs.append(job)
+                statements += len(job.statements) if isinstance(job, _Submit) else 0
+                if statements >= self._settings.max_batch or len(jobs) >= self._settings.max_pending:
+                    break
+                job = self._jobs.get_nowait()
+        except queue.Empty:
+            pass
+        return jobs
+
+    def _may_wait_s(self) -> float:
+        if self._auditing:
+            return 0.0
+        if self._log.size > self._noted_size and not self._log.state.founding:
+            return max(0.0, self._checkpointed_s + self._settings.checkpoint_s - self._monotonic())
+        return float("inf")
+
+    def _turn(self, jobs: Sequence[_Submit | _Cosign | _Ask]) -> None:
+        jobs = [job for job in jobs if job.done.set_running_or_notify_cancel()]
+        try:
+            self._append([job for job in jobs if isinstance(job, _Submit)])
+            self._cosign([job for job in jobs if isinstance(job, _Cosign)])
+            self._checkpoint()
+            self._look()
+            for job in jobs:
+                if isinstance(job, _Ask):
+                    self._answer(job)
+            if not jobs:
+                self._auditing = self._auditing and self._log.audit_some(self._settings.audit_s)
+        except Exception:
+            stopped = Stopped("the ledger's sequencer has stopped; it is not known whether this was done: ask again")
+            for job in jobs:
+                if not job.done.done():
+                    job.done.set_exception(stopped)
+            raise
+
+    def _append(self, jobs: Sequence[_Submit]) -> None:
+        if not jobs:
+            return
+        statements = [statement for job in jobs for statement in job.statements]
+        try:
+            outcomes = iter(append_each(self._log, statements))
+        except Conflict:
+            raise
+        except StoreError as error:  # nothing was written, and the log is as it was
+            for job in jobs:
+                job.done.set_exception(error)
+            return
+        self._follow_key()
+        for job in jobs:
+            job.done.set_result([next(outcomes) for _ in job.statements])
+
+    def _cosign(self, jobs: Sequence[_Cosign]) -> None:
+        for job, outcome in zip(jobs, cosign_each(self._log, [(job.lines, job.size) for job in jobs]), strict=True):
+            if isinstance(outcome, Conflict):
+                raise outcome
+            if isinstance(outcome, LedgerError):
+                job.done.set_exception(outcome)
+            else:
+                job.done.set_result(outcome)
+
+    def _checkpoint(self) -> None:
+        """Sign what is durable, if it is time."""
+        log, now_s = self._log, self._monotonic()
+        due = now_s >= self._checkpointed_s + self._settings.checkpoint_s
+        if log.size <= self._noted_size or log.state.founding or not due:
+            return
+        try:
+            note = log.checkpoint()
+        except Conflict:
+            raise
+        except StoreError:  # the entries are safe; the checkpoint is made when there is room again
+            self._checkpointed_s = now_s + 1.0
+            return
+        self._checkpointed_s = now_s
+        self._note, self._noted_size = note, log.size
+
+    def _follow_key(self) -> None:
+        """Sign with the key that the ledger names now; without it the next checkpoint fails, and the log stops."""
+        named = self._log.state.log
+        if named is not None and self._next_key is not None and named.key == self._next_key.public.ed25519:
+            self._log.use_key(self._next_key)
+            self.key, self._next_key = self._next_key, None
+
+    def _look(self) -> None:
+        """Tell what has changed."""
+        log = self._log
+        view = View(log.state, self._note, self._noted_size, log.final() or "", log.final_size)
+        if view.differs(self.view):
+            self.view = view
+            self._listener(view)
+
+    def _answer(self, job: _Ask) -> None:
+        try:
+            answer = job.question(self._log)
+        except LedgerError as error:
+            job.done.set_exception(error)
+        else:
+            job.done.set_result(answer)
+
+    def _refuse_all(self) -> None:
+        stopped = Stopped("the ledger's sequencer has stopped; try again when it is back")
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            if job is not None and job.done.set_running_or_notify_cancel():
+                job.done.set_exception(stopped)

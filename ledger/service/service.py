@@ -1,0 +1,121 @@
+"""The gRPC face of a `Desk`: who calls, which status an error has, and an end to every wait."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+
+from ledger.errors import LedgerError
+from ledger.service import ledger_pb2 as pb
+from ledger.service import streams
+from ledger.service.desk import Desk
+from ledger.service.errors import status_of
+from ledger.service.ledger_pb2_grpc import LedgerServicer
+from ledger.service.tokens import METADATA_KEY, BadToken, TokenGuard
+
+T = TypeVar("T")
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Ledger"].full_name
+
+
+class LedgerService(LedgerServicer):
+    """Each method is one rpc of ledger.proto, which says what it does."""
+
+    def __init__(self, desk: Desk, guard: TokenGuard, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Serve what `desk` answers to whom `guard` knows."""
+        self._desk = desk
+        self._guard = guard
+        self._monotonic = monotonic
+        self._seats = streams.Seats(desk.settings.max_followers, desk.settings.max_followers_each)
+
+    async def Submit(self, request: pb.SubmitRequest, context: Any) -> pb.SubmitReply:  # noqa: N802
+        """Statements in; places, with receipts or promises, out."""
+        # Whoever sets no deadline gets the service's own.
+        remaining_s = context.time_remaining() or self._desk.settings.max_wait_s
+        return await self._answer(context, lambda caller: self._desk.submit(request, caller, remaining_s))
+
+    async def Entries(self, request: pb.EntriesRequest, context: Any) -> None:  # noqa: N802
+        """A stream of entries."""
+
+        async def send(caller: str | None) -> None:
+            await self._send(streams.entries(self._desk, request, caller), context)
+
+        await self._answer(context, send)
+
+    async def Follow(self, request: pb.FollowRequest, context: Any) -> None:  # noqa: N802
+        """A stream of news."""
+
+        async def send(caller: str | None) -> None:
+            with self._seats.seat(caller):
+                await self._send(streams.news(self._desk, request, caller, self._monotonic), context)
+
+        await self._answer(context, send)
+
+    async def Checkpoint(self, request: pb.CheckpointRequest, context: Any) -> pb.CheckpointReply:  # noqa: N802
+        """The latest checkpoints."""
+
+        async def look(_: str | None) -> pb.CheckpointReply:
+            view = self._desk.board.view
+            return pb.CheckpointReply(checkpoint=view.checkpoint, final_checkpoint=view.final)
+
+        return await self._answer(context, look)
+
+    async def Consistency(self, request: pb.ConsistencyRequest, context: Any) -> pb.Proof:  # noqa: N802
+        """One tree extends the other."""
+        old, new = request.old_size, request.new_size
+        path = await self._answer(context, lambda _: self._desk.ask(lambda log: log.consistency(old, new)))
+        return pb.Proof(path=path)
+
+    async def Inclusion(self, request: pb.InclusionRequest, context: Any) -> pb.Proof:  # noqa: N802
+        """An entry is in a tree."""
+        index, size = request.index, request.size
+        path = await self._answer(context, lambda _: self._desk.ask(lambda log: log.inclusion(index, size)))
+        return pb.Proof(path=path)
+
+    async def Receipt(self, request: pb.ReceiptRequest, context: Any) -> pb.ReceiptReply:  # noqa: N802
+        """A receipt."""
+        return await self._answer(context, lambda _: self._desk.receipt(request))
+
+    async def Cosign(self, request: pb.CosignRequest, context: Any) -> pb.CosignReply:  # noqa: N802
+        """Cosignatures in."""
+        return await self._answer(context, lambda caller: self._desk.cosign(request, caller))
+
+    async def Body(self, request: pb.BodyRequest, context: Any) -> pb.BodyReply:  # noqa: N802
+        """An encrypted body."""
+        return await self._answer(context, lambda caller: self._desk.body(request, caller))
+
+    async def DeleteBody(self, request: pb.DeleteBodyRequest, context: Any) -> pb.DeleteBodyReply:  # noqa: N802
+        """A body away."""
+        return await self._answer(context, lambda caller: self._desk.delete_body(request, caller))
+
+    async def Members(self, request: pb.MembersRequest, context: Any) -> pb.MembersReply:  # noqa: N802
+        """Who is a member."""
+
+        async def look(caller: str | None) -> pb.MembersReply:
+            return self._desk.members(caller)
+
+        return await self._answer(context, look)
+
+    async def _answer(self, context: Any, answer: Callable[[str | None], Awaitable[T]]) -> T:
+        """What `answer` gives to the caller of this rpc; an error of ours becomes the status of the call."""
+        try:
+            return await answer(self._caller(context))
+        except LedgerError as error:
+            await context.abort(status_of(error), str(error))
+            raise
+
+    def _caller(self, context: Any) -> str | None:
+        sent = [value for key, value in context.invocation_metadata() or () if key == METADATA_KEY]
+        if len(sent) > 1 or not all(isinstance(value, str) for value in sent):
+            raise BadToken(f"the metadata {METADATA_KEY!r} must be there once, or not at all")
+        return self._guard.caller(sent[0] if sent else None, self._desk.state)
+
+    async def _send(self, messages: AsyncIterator[Any], context: Any) -> None:
+        """Write a stream at its reader's pace, and end it when the reader takes nothing any more."""
+        async for message in messages:
+            try:
+                await asyncio.wait_for(context.write(message), self._desk.settings.stall_s)
+            except TimeoutError:
+                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the reader of this stream takes nothing; ended")

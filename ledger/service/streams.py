@@ -1,0 +1,142 @@
+"""The service's two streams: entries as they stand, and news as they come.
+
+A stream pulls: it reads the next piece from the log only when its reader has taken the one before, and it keeps
+nothing but a few numbers. However many read however slowly, memory does not grow.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from ledger.errors import NoSuchEntry
+from ledger.keys import PublicKey
+from ledger.log import Log
+from ledger.service import ledger_pb2 as pb
+from ledger.service.access import entry_for
+from ledger.service.board import View
+from ledger.service.desk import Desk
+from ledger.service.errors import BadRequest
+from ledger.service.sequencer import Overloaded
+from ledger.service.tokens import BadToken, key_of
+
+_CHUNK = 64
+
+Monotonic: TypeAlias = Callable[[], float]
+
+
+class Seats:
+    """How many streams there are: each reader has a few, and all together have an end."""
+
+    def __init__(self, most: int, most_each: int) -> None:
+        """Allow `most` in all, and `most_each` to one member; outsiders count as one."""
+        self._most, self._most_each = most, most_each
+        self._taken: Counter[str | None] = Counter()
+
+    @contextmanager
+    def seat(self, caller: str | None) -> Iterator[None]:
+        """A stream of `caller`.
+
+        Raises:
+            Overloaded: no seat is free.
+        """
+        if self._taken.total() >= self._most or self._taken[caller] >= self._most_each:
+            raise Overloaded("too many streams are open; close one, or come back later")
+        self._taken[caller] += 1
+        try:
+            yield
+        finally:
+            self._taken[caller] -= 1
+
+
+async def entries(desk: Desk, request: pb.EntriesRequest, caller: str | None) -> AsyncIterator[pb.EntriesReply]:
+    """Entries `start` to `end - 1` as `caller` may see them, in replies of bounded size.
+
+    Raises:
+        NoSuchEntry: not that many entries.
+        BadRequest: more than one call may ask for.
+    """
+    start, end, most = request.start, request.end, desk.settings.max_entries
+    size = desk.state.size
+    if not start <= end <= size:
+        raise NoSuchEntry(f"no entries {start} to {end}: the ledger has {size}")
+    if end - start > most:
+        raise BadRequest(f"{end - start} entries in one call; ask for at most {most}, then for the next")
+    while start < end:
+        raws = await _read(desk, start, end)
+        start += len(raws)
+        yield pb.EntriesReply(entries=[entry_for(raw, caller) for raw in raws])
+
+
+async def news(
+    desk: Desk, request: pb.FollowRequest, caller: str | None, monotonic: Monotonic
+) -> AsyncIterator[pb.News]:
+    """Entries, checkpoints and final checkpoints from `start` on, until `stream_s` is over or the service stops.
+
+    An empty message every `heartbeat_s` says that nothing has happened.
+
+    Raises:
+        NoSuchEntry: the log does not reach `start`.
+        BadToken: the member was suspended or changed its key meanwhile.
+    """
+    view, at, final_size = desk.board.view, request.start, request.final_size
+    if at > view.checkpoint_size:
+        raise NoSuchEntry(f"no entry {at}: the ledger's checkpoint covers {view.checkpoint_size}")
+    key = None if caller is None else key_of(caller, view.state)
+    end_s = monotonic() + desk.settings.stream_s
+    told = False
+    while True:
+        _require_same_key(caller, key, view)
+        if view.checkpoint_size > at or not told:
+            async for message in _up_to(desk, view, at, caller):
+                yield message
+            at, told = view.checkpoint_size, True
+        if view.final_size > final_size:
+            yield pb.News(final_checkpoint=view.final)
+            final_size = view.final_size
+        if desk.board.closed or monotonic() >= end_s:
+            return
+        seen = view
+        view = await desk.board.change(seen, desk.settings.heartbeat_s)
+        if view is seen:
+            yield pb.News()
+
+
+async def _up_to(desk: Desk, view: View, at: int, caller: str | None) -> AsyncIterator[pb.News]:
+    """The entries from `at` to the view's checkpoint, which comes with the last of them."""
+    size, old = view.checkpoint_size, at
+    if not view.checkpoint:
+        return
+    path = await desk.ask(lambda log: log.consistency(old, size))
+    while True:
+        raws = await _read(desk, at, size)
+        at += len(raws)
+        message = pb.News(entries=[entry_for(raw, caller) for raw in raws])
+        if at == size:
+            message.checkpoint = view.checkpoint
+            message.consistency.extend(path)
+            yield message
+            return
+        yield message
+
+
+async def _read(desk: Desk, start: int, end: int) -> list[bytes]:
+    """At least one entry from `start` on (unless `end` is there), and no more than fit into a reply."""
+    limit = desk.settings.reply_bytes
+
+    def look(log: Log) -> list[bytes]:
+        taken: list[bytes] = []
+        room = limit
+        for raw in log.entries(start, min(end, start + _CHUNK)):
+            if taken and len(raw) > room:
+                break
+            taken.append(raw)
+            room -= len(raw)
+        return taken
+
+    return await desk.ask(look) if start < end else []
+
+
+def _require_same_key(caller: str | None, key: PublicKey | None, view: View) -> None:
+    if caller is not None and key_of(caller, view.state) != key:
+        raise BadToken(f"the key of {caller!r} has changed; follow again with the new one")

@@ -1,0 +1,280 @@
+"""The service as its clients see it: places, promises, receipts, proofs, and who may ask for what."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from consortium_simulator import ORIGIN, Consortium, key_of
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from service_world import Service, placed, served
+
+from ledger.checkpoint import CheckpointError, NotFinal, SignedCheckpoint
+from ledger.errors import NoSuchEntry
+from ledger.merkle import Frontier, leaf_hash, verify_consistency, verify_inclusion
+from ledger.receipt import verify_receipt
+from ledger.rules import Refused
+from ledger.service import ledger_pb2 as pb
+from ledger.service.access import NotAllowed
+from ledger.service.bodies import About, commit_to_body, open_body, seal_body
+from ledger.service.client import LedgerClient, Placed, Unreachable
+from ledger.service.encryption_key import EncryptionKey
+from ledger.service.errors import BadRequest
+from ledger.service.promise import Promise, open_promise
+from ledger.service.service import SERVICE
+from ledger.service.tokens import Identity
+from ledger.statement import decode_statement
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with served(inclusion_s=90) as service:
+        yield service
+
+
+def test_health_and_reflection(service: Service) -> None:
+    with grpc.insecure_channel(service.server.address) as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        for name in ("", SERVICE):
+            answer = check(health_pb2.HealthCheckRequest(service=name), timeout=5)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        (reply,) = stub.ServerReflectionInfo(
+            iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=5
+        )
+        assert SERVICE in {found.name for found in reply.list_services_response.service}
+
+
+def test_a_statement_gets_its_place_a_promise_and_then_a_receipt(service: Service) -> None:
+    client, made, raw = service.client(), service.made, service.attest()
+    size = made.log.size
+    [first] = placed(client.submit([raw]))
+    assert (first.index, first.receipt) == (size, None)
+    assert first.promise is not None
+    promise = open_promise(first.promise, made.keys["coordinator"].public)
+    accepted_s = int(made.clock())
+    assert promise == Promise(ORIGIN, decode_statement(raw).digest, size, accepted_s, accepted_s + 90)
+    made.clock.now_s += 5
+    assert client.submit([raw]) == [first]  # the same answer, whenever it is asked for
+    with pytest.raises(NotFinal):
+        client.receipt(index=size)
+    assert service.cosign()
+    [final] = placed(client.submit([raw]))
+    assert (final.index, final.promise) == (size, None)
+    assert final.receipt is not None
+    for asked in ({"index": size}, {"digest": decode_statement(raw).digest}):
+        assert service.client(None).receipt(**asked) == (size, final.receipt)
+    assert verify_receipt(final.receipt, raw, made.log.policy).index == size
+
+
+def test_a_bad_statement_is_refused_alone_and_by_name(service: Service) -> None:
+    good, client = [service.attest(), service.attest("firm-1")], service.client()
+    forged = service.made.sign(
+        service.made.payload("attest", subject="s", artifact=bytes(32)), "firm-1", key=key_of("mallory")
+    )
+    size = service.made.log.size
+    outcomes = client.submit([good[0], forged, b"no statement", good[1], good[0]])
+    assert [outcome.index for outcome in outcomes if isinstance(outcome, Placed)] == [size, size + 1, size]
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+    assert [(r.rule, r.index) for r in refused] == [("signature", size + 1), ("statement", size)]
+    assert "names key" in refused[0].detail
+    assert refused[0].exit_code == 1
+    assert service.made.log.size == size + 2
+
+
+def test_submit_may_wait_for_finality(service: Service) -> None:
+    import threading
+
+    client = service.client()
+    waiting: list[Any] = []
+    thread = threading.Thread(target=lambda: waiting.extend(client.submit([service.attest()], wait_s=20)))
+    size = service.made.log.size
+    thread.start()
+    while service.made.log.size == size:
+        pass
+    while SignedCheckpoint.parse(client.checkpoint()).checkpoint.size == size:
+        pass
+    assert service.cosign()
+    thread.join(20)
+    assert placed(waiting)[0].receipt is not None
+    [late] = placed(client.submit([service.attest()], wait_s=0.05))
+    assert late.promise is not None
+
+
+def test_proofs_hold(service: Service) -> None:
+    made, client = service.made, service.client(None)
+    old = SignedCheckpoint.parse(client.checkpoint()).checkpoint
+    raws = [service.attest() for _ in range(9)]
+    placed(service.client().submit(raws))
+    new = SignedCheckpoint.parse(client.checkpoint()).checkpoint
+    assert new.size == old.size + 9
+    verify_consistency(old.size, new.size, client.consistency(old.size, new.size), old.root, new.root)
+    leaf = leaf_hash(raws[3])
+    verify_inclusion(leaf, old.size + 3, new.size, client.inclusion(old.size + 3, new.size), new.root)
+    for wrong in (
+        lambda: client.consistency(old.size, new.size + 1),
+        lambda: client.inclusion(new.size, new.size),
+        lambda: client.leaves(0, new.size + 1),
+        lambda: client.receipt(index=new.size),
+        lambda: client.receipt(digest=bytes(32)),
+    ):
+        with pytest.raises(NoSuchEntry):
+            wrong()
+    assert made.log.size == new.size
+
+
+def test_an_outsider_reads_what_is_public_and_can_check_the_rest(service: Service) -> None:
+    client = service.client()
+    public, private = service.attest(acl="public"), service.attest()
+    placed(client.submit([public, private]))
+    outsider, size = service.client(None), service.made.log.size
+    assert outsider.entries(size - 2, size - 1) == [public]
+    with pytest.raises(NotAllowed, match="for members"):
+        outsider.entries(size - 1, size)
+    assert client.entries(size - 2, size) == [public, private]
+    frontier = Frontier()
+    for leaf in outsider.leaves(0, size):
+        frontier, _ = frontier.append(leaf)
+    assert frontier.root() == SignedCheckpoint.parse(outsider.checkpoint()).checkpoint.root
+    for asked in (
+        lambda: outsider.submit([private]),
+        lambda: outsider.members(),
+        lambda: outsider.cosign(["x"], 1),
+        lambda: outsider.body(bytes(32)),
+        lambda: outsider.delete_body(bytes(32)),
+    ):
+        with pytest.raises(NotAllowed, match="is for members"):
+            asked()
+
+
+def test_members_and_their_keys(service: Service) -> None:
+    key = EncryptionKey.generate()
+    client = service.client("bank-0")
+    placed(client.submit([service.made.statement("encryption_key", "bank-0", key=key.public)]))
+    facts = {facts.member: facts for facts in client.members()}
+    assert set(facts) == set(service.made.members)
+    assert facts["bank-0"].encryption_key == key.public
+    assert (facts["firm-0"].key, facts["firm-0"].active) == (service.made.keys["firm-0"].public.raw, True)
+    assert facts["firm-0"].encryption_key is None
+
+
+def test_who_is_suspended_or_changed_its_key_is_out(service: Service) -> None:
+    made, client = service.made, service.client("firm-1")
+    client.members()
+    suspend = made.approved(["firm-0", "firm-2", "firm-3", "bank-0"], "suspend", member="firm-1", reason="left")
+    placed(service.client().submit([suspend]))
+    with pytest.raises(NotAllowed, match="not an active member"):
+        client.members()
+    old, made.keys["firm-2"] = made.keys["firm-2"], key_of("firm-2 again")
+    approvals = {name: made.keys[name] for name in ("firm-0", "firm-3", "bank-0")}
+    rotate = made.approved(list(approvals), "rotate", member="firm-2", key=made.keys["firm-2"].public.raw)
+    placed(service.client().submit([rotate]))
+    with pytest.raises(NotAllowed, match="another key"):
+        service.client("firm-2", key=old).members()
+    assert service.client("firm-2").members()
+
+
+def test_a_body_is_for_its_parties_and_can_be_deleted(service: Service) -> None:
+    made, body = service.made, b"invoice 17: 900 planks"
+    keys = {name: EncryptionKey.generate() for name in ("firm-0", "bank-0")}
+    for name, key in keys.items():
+        placed(service.client(name).submit([made.statement("encryption_key", name, key=key.public)]))
+    salt, commitment = commit_to_body(body)
+    record = made.payload("attest", subject="s", artifact=made.hash(), acl="parties", body_sha256=commitment)
+    raw = made.sign(record, "firm-0")
+    about = About("c-1", record["id"], commitment)
+    envelope = seal_body(body, salt, about, {name: key.public for name, key in keys.items()})
+    digest = decode_statement(raw).digest
+    issuer, party, other = service.client("firm-0"), service.client("bank-0"), service.client("firm-1")
+
+    [taken] = other.submit([raw], bodies={0: envelope})
+    assert isinstance(taken, Refused)
+    assert (taken.rule, "taken from nobody else" in taken.detail) == ("body", True)
+    [place] = placed(issuer.submit([raw], bodies={0: envelope}))
+    for client, name in ((issuer, "firm-0"), (party, "bank-0")):
+        assert open_body(client.body(digest), about, name, keys[name]) == body
+    with pytest.raises(NotAllowed, match="no party"):
+        other.body(digest)
+    assert other.entries(place.index, place.index + 1) == [raw]
+    assert service.cosign()
+    for stranger in (other, party):
+        with pytest.raises(NotAllowed, match="only 'firm-0'"):
+            stranger.delete_body(digest)
+    with pytest.raises(NoSuchEntry):
+        issuer.delete_body(bytes(32))
+    service.client("coordinator").delete_body(digest)
+    issuer.delete_body(digest)
+    with pytest.raises(NoSuchEntry, match="deleted"):
+        party.body(digest)
+    _, receipt = party.receipt(digest=digest)
+    assert verify_receipt(receipt, raw, made.log.policy).index == place.index
+
+
+def test_only_a_record_for_parties_has_a_body(service: Service) -> None:
+    [refused] = service.client().submit([service.attest()], bodies={0: b"x"})
+    assert isinstance(refused, Refused)
+    assert "acl 'parties'" in refused.detail
+    raw = service.attest(acl="parties", body_sha256=hashlib.sha256(b"").digest())
+    [refused] = service.client().submit([raw], bodies={0: b"no envelope"})
+    assert isinstance(refused, Refused)
+    assert refused.rule == "body"
+
+
+def test_bad_cosignatures_are_refused(service: Service) -> None:
+    client, made = service.client("firm-0"), service.made
+    line = made.witness("firm-0").follow(client)
+    size = made.witness("firm-0").size
+    with pytest.raises(NoSuchEntry):
+        client.cosign([line], size + 1)
+    with pytest.raises(CheckpointError):
+        client.cosign([line.replace("firm-0", "firm-1")], size)
+    for lines in ([], ["x"], ["x" * 10_000], [line] * 300):
+        with pytest.raises(BadRequest):
+            client.cosign(lines, size)
+    assert not client.cosign([line], size)
+
+
+def test_limits_are_told(service: Service) -> None:
+    client = service.client()
+    with grpc.insecure_channel(service.server.address) as channel:
+        submit: Any = channel.unary_unary(
+            f"/{SERVICE}/Submit",
+            request_serializer=pb.SubmitRequest.SerializeToString,
+            response_deserializer=pb.SubmitReply.FromString,
+        )
+        token = Identity("firm-0", service.made.keys["firm-0"], ORIGIN)
+        for request, words in (
+            (pb.SubmitRequest(), "0 statements"),
+            (pb.SubmitRequest(submissions=[pb.Submission()] * 257), "257 statements"),
+            (pb.SubmitRequest(submissions=[pb.Submission()], wait_s=-1), "wait"),
+            (pb.SubmitRequest(submissions=[pb.Submission()], wait_s=float("nan")), "wait"),
+        ):
+            with pytest.raises(grpc.RpcError, match=words) as error:
+                submit(request, metadata=[("authorization", token.authorization(service.made.clock()))], timeout=5)
+            assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        with pytest.raises(grpc.RpcError, match="larger than max"):
+            submit(pb.SubmitRequest(submissions=[pb.Submission(statement=bytes(5 << 20))]), timeout=5)
+    assert len(placed(client.submit([service.attest() for _ in range(300)]))) == 300
+    with pytest.raises(BadRequest, match="32"):
+        client.body(b"short")
+
+
+def test_nobody_there() -> None:
+    with (
+        LedgerClient("127.0.0.1:1", timeout_s=2) as client,
+        pytest.raises(Unreachable, match=r"127\.0\.0\.1:1") as error,
+    ):
+        client.checkpoint()
+    assert error.value.exit_code == 3
+    with pytest.raises(Unreachable, match="closed"):
+        client.checkpoint()
+
+
+def test_a_service_without_a_founded_log_answers_too() -> None:
+    made = Consortium(founded=False)
+    with served(made) as service:
+        assert service.client(None).checkpoint() == ""
+        with pytest.raises(NotAllowed, match="no coordinator yet"):
+            service.client("coordinator").submit(made.genesis())
