@@ -152,10 +152,6 @@ class Policy:
         """The keys of the log `origin`: several when it changed its key or moved, none if that log is not accepted."""
         return tuple(vkey for vkey in self.logs if vkey.name == origin)
 
-    def log_named(self, origin: str) -> Vkey | None:
-        """The key of the log `origin`, if the policy accepts that log."""
-        return next((vkey for vkey in self.logs if vkey.name == origin), None)
-
 
 class _Parser:
     """Collects the lines of a policy file; groups may refer only to what stands above them."""
