@@ -1,6 +1,6 @@
 """Put many callers' statements or cosignatures on the log at once, so that a bad one is refused alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -37,20 +37,19 @@ def append_each(log: Log, statements: Sequence[Statement]) -> list[Outcome]:
     Raises:
         StoreError: nothing was written.
     """
+    size = log.size
     try:
         places = log.append([statement.raw for statement in statements])
     except Refused:
-        outcomes = _judge(log, statements)
-        good = [statement for statement, refused in zip(statements, outcomes, strict=True) if refused is None]
-        try:
-            indices = iter(log.append([statement.raw for statement in good]))
-        except Refused:  # a rule that only the log itself can judge
-            return [_append_one(log, statement) for statement in statements]
-        return [
-            refused or _accepted(log, statement, next(indices))
-            for statement, refused in zip(statements, outcomes, strict=True)
-        ]
-    return [_accepted(log, statement, place) for statement, place in zip(statements, places, strict=True)]
+        refusals = _judge(log, statements)
+    else:
+        return list(_accepted(log, statements, places, size))
+    good = [statement for statement, refusal in zip(statements, refusals, strict=True) if refusal is None]
+    try:
+        accepted = _accepted(log, good, log.append([statement.raw for statement in good]), size)
+    except Refused:  # a rule that only the log itself can judge
+        return [_append_one(log, statement) for statement in statements]
+    return [refusal or next(accepted) for refusal in refusals]
 
 
 def cosign_each(log: Log, asked: Sequence[tuple[Sequence[str], int]]) -> list[bool | LedgerError]:
@@ -84,14 +83,19 @@ def _judge(log: Log, statements: Sequence[Statement]) -> list[Refused | None]:
 
 
 def _append_one(log: Log, statement: Statement) -> Outcome:
+    size = log.size
     try:
-        return _accepted(log, statement, log.append([statement.raw])[0])
+        places = log.append([statement.raw])
     except Refused as error:
         return error
+    return next(_accepted(log, [statement], places, size))
 
 
-def _accepted(log: Log, statement: Statement, index: int) -> Accepted:
-    return Accepted(statement.digest, index, log.accepted_s(index))
+def _accepted(log: Log, statements: Sequence[Statement], places: Sequence[int], size: int) -> Iterator[Accepted]:
+    """Outcomes of an append to a log that had `size` entries; it took all that are new in the same moment."""
+    new_s = log.accepted_s(size) if log.size > size else 0
+    for statement, index in zip(statements, places, strict=True):
+        yield Accepted(statement.digest, index, new_s if index >= size else log.accepted_s(index))
 
 
 def _cosign(log: Log, lines: Sequence[str], size: int) -> bool | LedgerError:

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
+from ledger.checkpoint import CheckpointError
 from ledger.errors import LedgerError
 from ledger.log import Clock
 from ledger.merkle import leaf_hash
@@ -132,8 +133,15 @@ class LedgerClient:
         self._channel.close()
 
     def checkpoint(self) -> str:
-        """The log's latest checkpoint."""
-        return str(self._call(self._stub.Checkpoint, pb.CheckpointRequest()).checkpoint)
+        """The log's latest checkpoint.
+
+        Raises:
+            CheckpointError: there is none before the founding is complete.
+        """
+        note: str = self._call(self._stub.Checkpoint, pb.CheckpointRequest()).checkpoint
+        if not note:
+            raise CheckpointError(f"the ledger at {self.address} has no checkpoint yet; found the consortium first")
+        return note
 
     def final(self) -> str | None:
         """The largest final checkpoint with its cosignatures; None before the first."""

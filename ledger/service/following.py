@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from ledger.checkpoint import SignedCheckpoint
-from ledger.errors import NoSuchEntry, StoreError
+from ledger.errors import StoreError
 from ledger.service.client import LedgerClient, Unreachable, statement_of
+from ledger.witness import Witness
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 MIRROR_TRIES, MIRROR_WAIT_S = 60, 0.5
@@ -33,22 +33,6 @@ class News:
     checkpoint: str = ""
     consistency: Sequence[bytes] = ()
     final: str = ""
-
-    @property
-    def told(self) -> tuple[Sequence[bytes], str, Sequence[bytes]]:
-        """What a witness advances over."""
-        return self.entries, self.checkpoint, self.consistency
-
-
-class Cosigner(Protocol):
-    """A witness as this module uses it: `ledger.witness.Witness`."""
-
-    @property
-    def size(self) -> int: ...
-    def rest(self) -> None: ...
-    def wake(self) -> None: ...
-    def follow(self, source: LedgerClient) -> str: ...
-    def advance(self, entries: Sequence[bytes], checkpoint_note: str, consistency_proof: Sequence[bytes]) -> str: ...
 
 
 class BackOff:
@@ -114,7 +98,7 @@ def follow(
 
 
 def keep_witnessing(
-    witness: Cosigner,
+    witness: Witness,
     client: LedgerClient,
     *,
     stop: threading.Event,
@@ -134,7 +118,7 @@ def keep_witnessing(
         on_trouble: called when the service cannot be reached, before another try.
 
     Raises:
-        Misbehaviour: the log has forked, gone back or broken the rules; the evidence is kept.
+        Misbehaviour: the log has forked or broken the rules; the evidence is kept.
         WitnessRefusal, NotAllowed: the witness or the service will not go on.
         StoreError: another process keeps the mirror to itself.
     """
@@ -142,26 +126,42 @@ def keep_witnessing(
     witness.rest()
     while not stop.is_set() and time.monotonic() < end_s:
         try:
-            for news in follow(client, witness.size, stop=stop, for_s=end_s - time.monotonic()):
-                if news.checkpoint:
-                    with _awake(witness, stop):
-                        # Another process of the member may have advanced the mirror while this one waited.
-                        fits = witness.size == news.start
-                        line = witness.advance(*news.told) if fits else witness.follow(client)
-                        size = witness.size
-                    client.cosign([line], size)
-                    back_off.reset()
+            # What was missed may be long: the witness reads it in portions. What comes after is short.
+            line, size = _checked(witness, stop, lambda: witness.follow(client))
+            client.cosign([line], size)
+            back_off.reset()
+            for news in _complete(client, witness.size, 0):
+                _deal_with(news, witness, client, stop)
                 on_news(news)
-        except NoSuchEntry:  # the log is smaller than what was cosigned: the witness shall see, and keep the evidence
-            with _awake(witness, stop):
-                witness.follow(client)
+                if stop.is_set() or time.monotonic() >= end_s:
+                    return
         except Unreachable as error:
             on_trouble(error)
             back_off.wait(end_s - time.monotonic())
 
 
+def _deal_with(news: News, witness: Witness, client: LedgerClient, stop: threading.Event) -> None:
+    def check() -> str:
+        # Another process of the member may have advanced the mirror while this one waited.
+        fits = witness.size == news.start
+        return witness.advance(news.entries, news.checkpoint, news.consistency) if fits else witness.follow(client)
+
+    if news.checkpoint:
+        line, size = _checked(witness, stop, check)
+        client.cosign([line], size)
+    if news.final:
+        with _awake(witness, stop):
+            witness.mirror.learn(news.final)
+
+
+def _checked(witness: Witness, stop: threading.Event, check: Callable[[], str]) -> tuple[str, int]:
+    """The cosignature line that `check` gives, and the size of the checkpoint that it is on."""
+    with _awake(witness, stop):
+        return check(), witness.size
+
+
 @contextmanager
-def _awake(witness: Cosigner, stop: threading.Event) -> Iterator[None]:
+def _awake(witness: Witness, stop: threading.Event) -> Iterator[None]:
     """Hold the mirror while it is worked on; between the news the member's other commands may use it."""
     for tries_left in reversed(range(MIRROR_TRIES)):
         try:

@@ -1,5 +1,6 @@
 """A consortium in memory whose log is served on loopback, and clients of every kind."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from typing import Any
 
 from consortium_simulator import ORIGIN, Consortium
 
+from ledger.checkpoint import SignedCheckpoint
 from ledger.keys import SigningKey
 from ledger.service.client import LedgerClient, Placed
 from ledger.service.limits import Settings
@@ -33,9 +35,24 @@ class Service:
         """A statement that the rules allow."""
         return self.made.statement("attest", member, subject="batch-7", artifact=self.made.hash(), **fields)
 
+    def put(self, *raws: bytes) -> list[Placed]:
+        """Have statements taken, and wait for the checkpoint over them."""
+        places = placed(self.client().submit(raws))
+        self.settle()
+        return places
+
+    def settle(self) -> None:
+        """Wait until the checkpoint covers every entry."""
+        end_s = time.monotonic() + 20
+        client = self.client(None)
+        while SignedCheckpoint.parse(client.checkpoint()).checkpoint.size != self.made.log.size:
+            assert time.monotonic() < end_s
+            time.sleep(0.002)
+
     def cosign(self, names: list[str] | None = None) -> bool:
         """Let witnesses follow the service and hand in their cosignatures; say whether that is final."""
         final = False
+        self.settle()
         for name in names or self.made.members:
             client = self.client(name)
             witness = self.made.witness(name)

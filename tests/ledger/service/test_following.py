@@ -90,7 +90,7 @@ def test_through_a_restart_on_the_same_address(tmp_path: Path) -> None:
     made.append("attest", "firm-0", subject="s", artifact=made.hash())
     port = int(address.rpartition(":")[2])
     with serving(log, key, clock=made.clock, settings=settings, port=port):
-        until(lambda: sum(len(news.entries) for news in watch.news) == 7)
+        until(lambda: "\n7\n" in watch.news[-1].checkpoint)
         watch.end()
     client.close()
     assert not watch.error
@@ -198,7 +198,7 @@ def test_another_process_may_advance_the_mirror_meanwhile(monkeypatch: pytest.Mo
         watch = Watch(witness, service.client("firm-0"))
         until(lambda: bool(watch.news))
         for size in (8, 10, 12, 14):
-            placed(service.client().submit([service.attest(), service.attest()]))
+            service.put(service.attest(), service.attest())
             until(lambda size=size: witness.size == size)  # type: ignore[misc]
         watch.end()
         assert (watch.error, others) == ([], [])

@@ -107,7 +107,7 @@ def test_proofs_hold(service: Service) -> None:
     made, client = service.made, service.client(None)
     old = SignedCheckpoint.parse(client.checkpoint()).checkpoint
     raws = [service.attest() for _ in range(9)]
-    placed(service.client().submit(raws))
+    service.put(*raws)
     new = SignedCheckpoint.parse(client.checkpoint()).checkpoint
     assert new.size == old.size + 9
     verify_consistency(old.size, new.size, client.consistency(old.size, new.size), old.root, new.root)
@@ -275,6 +275,8 @@ def test_nobody_there() -> None:
 def test_a_service_without_a_founded_log_answers_too() -> None:
     made = Consortium(founded=False)
     with served(made) as service:
-        assert service.client(None).checkpoint() == ""
+        with pytest.raises(CheckpointError, match="no checkpoint yet"):
+            service.client(None).checkpoint()
+        assert service.client(None).final() is None
         with pytest.raises(NotAllowed, match="no coordinator yet"):
             service.client("coordinator").submit(made.genesis())

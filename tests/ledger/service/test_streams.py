@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from consortium_simulator import ORIGIN, Consortium
-from service_world import Service, placed, served
+from service_world import Service, served
 
 from ledger.checkpoint import SignedCheckpoint, is_final
 from ledger.errors import NoSuchEntry
@@ -69,11 +69,11 @@ class Reader:
 
 
 def test_entries_checkpoints_and_finality_as_they_come(service: Service) -> None:
-    made, client = service.made, service.client()
+    made = service.made
     reader = Reader(service.client("bank-0"))
     until(lambda: len(reader.told) == 1)
     raws = [service.attest() for _ in range(3)]
-    placed(client.submit(raws))
+    service.put(*raws)
     until(lambda: len(reader.told) == 2)
     assert service.cosign()
     until(lambda: len(reader.told) == 3)
@@ -88,7 +88,7 @@ def test_entries_checkpoints_and_finality_as_they_come(service: Service) -> None
 
 
 def test_a_follower_takes_up_where_it_was(service: Service) -> None:
-    placed(service.client().submit([service.attest() for _ in range(4)]))
+    service.put(*(service.attest() for _ in range(4)))
     assert service.cosign()
     for start in (0, 7, 10):
         news = iter(follow(service.client(), start))
@@ -111,10 +111,10 @@ def test_a_quiet_service_says_that_it_is_alive(service: Service) -> None:
 def test_a_stream_that_ends_goes_on_in_another() -> None:
     with served(stream_s=0.2, heartbeat_s=0.1) as service:
         reader = Reader(service.client())
-        placed(service.client().submit([service.attest()]))
+        service.put(service.attest())
         until(lambda: bool(reader.told) and SignedCheckpoint.parse(reader.told[-1].checkpoint).checkpoint.size == 7)
         time.sleep(0.6)  # several streams long
-        placed(service.client().submit([service.attest()]))
+        service.put(service.attest())
         until(lambda: SignedCheckpoint.parse(reader.told[-1].checkpoint).checkpoint.size == 8)
         entries = [raw for news in reader.end() for raw in news.entries]
         assert entries == service.made.log.entries(0, 8)
@@ -122,7 +122,7 @@ def test_a_stream_that_ends_goes_on_in_another() -> None:
 
 def test_an_outsider_follows_hashes(service: Service) -> None:
     raw = service.attest(acl="public")
-    placed(service.client().submit([raw]))
+    service.put(raw)
     outsider = service.client(None)
     piece = next(outsider.news(0))
     shown = [entry.leaf_hash or entry.statement for entry in piece.entries]
@@ -136,7 +136,7 @@ def test_a_member_that_is_suspended_is_cut_off(service: Service) -> None:
     until(lambda: bool(reader.told))
     names = ["firm-0", "firm-2", "firm-3", "bank-0"]
     suspend = service.made.approved(names, "suspend", member="firm-1", reason="left")
-    placed(service.client().submit([suspend]))
+    service.put(suspend)
     until(lambda: reader.error is not None)
     assert isinstance(reader.error, NotAllowed)
     assert SignedCheckpoint.parse(reader.told[-1].checkpoint).checkpoint.size == 6
@@ -146,7 +146,7 @@ def test_a_member_that_is_suspended_is_cut_off(service: Service) -> None:
 def test_large_news_come_in_pieces_of_bounded_size() -> None:
     with served(reply_bytes=2000) as service:
         made = service.made
-        placed(service.client().submit([service.attest() for _ in range(150)]))
+        service.put(*(service.attest() for _ in range(150)))
         pieces: list[pb.News] = []
         for piece in service.client().news(0):
             pieces.append(piece)
@@ -187,7 +187,7 @@ def test_a_reader_that_takes_nothing_is_ended_and_costs_nothing() -> None:
         text = "x" * 1000
         for _ in range(20):
             raws = [made.statement("attest", "firm-0", subject=text, artifact=made.hash()) for _ in range(200)]
-            placed(service.client().submit(raws))
+            service.put(*raws)
         reads: list[int] = []
         entries = made.log.entries
         made.log.entries = lambda start, end: reads.append(start) or entries(start, end)  # type: ignore[method-assign]
