@@ -46,7 +46,7 @@ def step(at: Replayed, statement: Statement, *, verify: bool) -> tuple[Replayed,
     index = at.state.size
     state = (admit if verify else apply)(at.state, statement, index)
     if statement.payload["t"] == "handover" and statement.payload["root"] != at.frontier.root():
-        raise Refused("handover", index, f"its root is not that of the {index} entries before it")
+        raise Refused("base", index, f"its root is not that of the {index} entries before it")
     frontier, tiles = at.frontier.append(leaf_hash(statement.raw))
     return Replayed(state, frontier), tiles
 

@@ -35,7 +35,9 @@ def require_quorum(state: State, payload: Mapping[str, Any], index: int) -> None
         name = approval["member"]
         if name in approved:
             raise Refused("approvals", index, f"{name!r} approved twice; each member has one vote")
-        member = require_active(state, name, index, rule="approvals")
+        member = state.members.get(name)
+        if member is None or not member.active:
+            raise Refused("approvals", index, f"{name!r} is not an active member and cannot approve")
         try:
             member.key.verify_all(approval["signature"], message)
         except BadSignature:
@@ -45,9 +47,9 @@ def require_quorum(state: State, payload: Mapping[str, Any], index: int) -> None
         raise Refused("approvals", index, f"{len(approved)} of {state.voters} approved, {needed} are needed")
 
 
-def require_active(state: State, name: str, index: int, *, rule: str = "member") -> Member:
-    """The active member `name`; refuse by `rule` if there is none."""
+def require_active(state: State, name: str, index: int) -> Member:
+    """The active member `name`; refuse by the rule `member` if there is none."""
     member = state.members.get(name)
     if member is None or not member.active:
-        raise Refused(rule, index, f"{name!r} is not an active member")
+        raise Refused("member", index, f"{name!r} is not an active member")
     return member

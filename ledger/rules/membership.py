@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ledger.rules.approvals import require_active, require_quorum
-from ledger.rules.keyring import fresh_key, public_key, require_kind
+from ledger.rules.keyring import fresh_key, public_key, require_kind, with_key
 from ledger.rules.sequencing import founding_log, rotate_log
 from ledger.rules.state import COORDINATOR, LOG, RESERVED, Member, Refused, State, Terms
 from ledger.statement import Statement
@@ -21,7 +21,7 @@ def apply_policy(state: State, statement: Statement, index: int) -> State:
             raise Refused("genesis", index, "entry 0 says how many founding members the next entries enrol")
         require_kind(terms.signatures, key, COORDINATOR, index)
         log = founding_log(payload, key, index)
-        keys = state.keys.set(log.key.raw, LOG).set(key.ed25519.raw, COORDINATOR)
+        keys = with_key(with_key(state.keys, log.key, LOG), key, COORDINATOR)
         return replace(state, coordinator=key, log=log, keys=keys, terms=terms, founders=payload["founders"])
     require_quorum(state, payload, index)
     if key != state.coordinator:
@@ -48,11 +48,11 @@ def apply_enrol(state: State, statement: Statement, index: int) -> State:
     known = state.members.get(name)
     key = fresh_key(state, payload["key"], name, index, kept=None if known is None else known.key)
     require_kind(state.terms.signatures, key, name, index)
-    member = Member(name, payload["kind"], key, payload["name"])
+    member = Member(name, payload["kind"], key, payload["name"], since=index)
     return replace(
         state,
         members=state.members.set(name, member),
-        keys=state.keys.set(key.ed25519.raw, name),
+        keys=with_key(state.keys, key, name),
         voters=state.voters + 1,
         founders=max(state.founders - 1, 0),
     )
@@ -69,11 +69,11 @@ def apply_rotate(state: State, statement: Statement, index: int) -> State:
     require_quorum(state, payload, index)
     key = fresh_key(state, payload["key"], name, index)
     require_kind(state.terms.signatures, key, name, index)
-    keys = state.keys.set(key.ed25519.raw, name)
+    keys = with_key(state.keys, key, name)
     if name == COORDINATOR:
         return replace(state, coordinator=key, keys=keys)
     member = require_active(state, name, index)
-    return replace(state, members=state.members.set(name, replace(member, key=key)), keys=keys)
+    return replace(state, members=state.members.set(name, replace(member, key=key, since=index)), keys=keys)
 
 
 def apply_encryption_key(state: State, statement: Statement, index: int) -> State:
@@ -93,6 +93,6 @@ def apply_suspend(state: State, statement: Statement, index: int) -> State:
         raise Refused("member", index, "the last active member cannot be suspended")
     return replace(
         state,
-        members=state.members.set(member.member, replace(member, active=False)),
+        members=state.members.set(member.member, replace(member, active=False, since=index)),
         voters=state.voters - 1,
     )

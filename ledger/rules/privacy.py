@@ -50,7 +50,7 @@ def charge(state: State, org: str, task: str, rdp: tuple[int, ...], index: int) 
                 f"{org!r} would have spent {rdp[over]} nano-RDP at order number {over} on {task!r}, "
                 f"over its cap of {cap.rdp[over]}",
             )
-    return replace(state, spent=state.spent.set((org, task), rdp))
+    return state.having(spent=state.spent.set((org, task), rdp))
 
 
 def _require_same_grid(known: tuple[int, ...], new: tuple[int, ...], index: int) -> None:

@@ -157,22 +157,28 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
 }
 
 
+_SHAPES: Mapping[str, tuple[Mapping[str, Field], Mapping[str, Field]]] = {
+    kind: ({**COMMON, **own}, {**OPTIONAL, **OWN_OPTIONAL.get(kind, {})}) for kind, own in FIELDS.items()
+}
+
+
 def problem_with(payload: Mapping[str, Any]) -> str | None:
     """What is wrong with the shape of a record, or None. Names the field."""
     kind = payload.get("t")
-    own = FIELDS.get(kind) if isinstance(kind, str) else None
-    if not isinstance(kind, str) or own is None:
+    if not isinstance(kind, str) or kind not in FIELDS:
         return f"the record type {kind!r} is unknown; known are {', '.join(sorted(FIELDS))}"
-    required = {**COMMON, **own}
-    optional = {**OPTIONAL, **OWN_OPTIONAL.get(kind, {})}
-    for name in sorted(payload.keys() - required.keys() - optional.keys()):
-        return f"a {kind} record has no field {name!r}; leave it out"
+    required, optional = _SHAPES[kind]
     for name, (check, words) in required.items():
         if name not in payload:
             return f"the {kind} record lacks the field {name!r} ({words})"
         if not check(payload[name]):
             return f"the field {name!r} of the {kind} record must be {words}"
-    for name, (check, words) in optional.items():
-        if name in payload and not check(payload[name]):
+    if len(payload) == len(required):
+        return None
+    for name in sorted(payload.keys() - required.keys()):
+        if name not in optional:
+            return f"a {kind} record has no field {name!r}; leave it out"
+        check, words = optional[name]
+        if not check(payload[name]):
             return f"the field {name!r} of the {kind} record must be {words}"
     return None

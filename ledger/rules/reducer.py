@@ -1,20 +1,17 @@
 """Dispatch of a statement to the rule of its record type, after the checks that all records share."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 from ledger.keys import BadSignature, KeyFileError, PublicKey
-from ledger.rules import membership, privacy, sequencing, training, usage
+from ledger.rules.ids import Ids
+from ledger.rules.kinds import KINDS
 from ledger.rules.records import problem_with
 from ledger.rules.state import COORDINATOR, Refused, State
 from ledger.statement import Statement
 
 MEMBERSHIP = frozenset({"policy", "enrol", "rotate", "suspend", "handover"})
 """Records that change members, keys or terms, each upon the last: its `parent` is that one's digest."""
-
-Rule: TypeAlias = Callable[[State, Statement, int], State]
-Speaker: TypeAlias = Callable[[State, Statement], bool]
 
 
 def initial(cid: str) -> State:
@@ -34,14 +31,14 @@ def apply(state: State, statement: Statement, index: int) -> State:
     problem = problem_with(payload)
     if problem is not None:
         raise Refused("schema", index, problem)
-    _require_common(state, payload, index)
-    kind = _KINDS[payload["t"]]
+    ids = _require_common(state, payload, index)
+    kind = KINDS[payload["t"]]
     _require_stage(state, payload, index)
-    if not kind.may_speak(state, statement):
+    if not kind.issuer.may_speak(state, statement):
         raise Refused("issuer", index, f"{statement.issuer!r} may not issue a {payload['t']} record")
     changed = kind.rule(state, statement, index)
     digest = statement.digest if payload["t"] in MEMBERSHIP else state.membership_digest
-    return replace(changed, size=index + 1, membership_digest=digest, ids=changed.ids.add(payload["id"]))
+    return changed.having(size=index + 1, membership_digest=digest, ids=ids)
 
 
 def admit(state: State, statement: Statement, index: int) -> State:
@@ -78,14 +75,17 @@ def signing_key(state: State, statement: Statement, index: int) -> PublicKey:
     return member.key
 
 
-def _require_common(state: State, payload: Mapping[str, Any], index: int) -> None:
+def _require_common(state: State, payload: Mapping[str, Any], index: int) -> Ids:
+    """The ids of the records, this one's included."""
     if payload["cid"] != state.cid:
         raise Refused("cid", index, f"the record is for consortium {payload['cid']!r}, this is {state.cid!r}")
-    if payload["id"] in state.ids:
+    ids = state.ids.add(payload["id"])
+    if ids is state.ids:
         raise Refused("id", index, f"the record id {payload['id'].hex()} stands in an earlier entry; make a new one")
     acl = payload.get("acl", "members")
     if (acl == "parties") != ("body_sha256" in payload):
         raise Refused("acl", index, f"a record for {acl} has {_BODY_OF[acl == 'parties']}")
+    return ids
 
 
 _BODY_OF = {
@@ -107,50 +107,3 @@ def _require_stage(state: State, payload: Mapping[str, Any], index: int) -> None
             "a change of members, keys or terms names as its parent the digest of the last such record; "
             "ask for approvals of a new one",
         )
-
-
-def _coordinator(state: State, statement: Statement) -> bool:
-    return statement.issuer == COORDINATOR
-
-
-def _firm(state: State, statement: Statement) -> bool:
-    return state.is_enrolled(statement.issuer, "firm")
-
-
-def _anyone(state: State, statement: Statement) -> bool:
-    return statement.issuer == COORDINATOR or state.is_enrolled(statement.issuer)
-
-
-def _member(state: State, statement: Statement) -> bool:
-    return state.is_enrolled(statement.issuer)
-
-
-def _coordinator_or_named_bank(state: State, statement: Statement) -> bool:
-    return statement.issuer in (COORDINATOR, statement.payload["bank"])
-
-
-@dataclass(frozen=True)
-class _Kind:
-    may_speak: Speaker
-    rule: Rule
-
-
-_KINDS: Mapping[str, _Kind] = {
-    "policy": _Kind(_anyone, membership.apply_policy),
-    "enrol": _Kind(_anyone, membership.apply_enrol),
-    "rotate": _Kind(_anyone, membership.apply_rotate),
-    "suspend": _Kind(_anyone, membership.apply_suspend),
-    "handover": _Kind(_anyone, sequencing.apply_handover),
-    "task": _Kind(_coordinator, training.apply_task),
-    "round": _Kind(_coordinator, training.apply_round),
-    "contribution": _Kind(_firm, training.apply_contribution),
-    "aggregate": _Kind(_coordinator, training.apply_aggregate),
-    "publish": _Kind(_coordinator, training.apply_publish),
-    "revoke": _Kind(_coordinator, training.apply_revoke),
-    "abort": _Kind(_coordinator, training.apply_abort),
-    "cap": _Kind(_firm, privacy.apply_cap),
-    "consent": _Kind(_firm, usage.apply_consent),
-    "query": _Kind(_coordinator_or_named_bank, usage.apply_query),
-    "attest": _Kind(_member, usage.apply_attest),
-    "encryption_key": _Kind(_member, membership.apply_encryption_key),
-}

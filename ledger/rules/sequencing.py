@@ -12,7 +12,7 @@ from typing import Any
 
 from ledger.keys import PUBLIC_KEY_BYTES, PublicKey
 from ledger.rules.approvals import require_quorum
-from ledger.rules.keyring import fresh_key, public_key
+from ledger.rules.keyring import fresh_key, public_key, with_key
 from ledger.rules.state import COORDINATOR, LOG, LogKey, Refused, State
 from ledger.statement import Statement
 
@@ -57,4 +57,4 @@ def apply_handover(state: State, statement: Statement, index: int) -> State:
 
 
 def _with_log(state: State, key: PublicKey, following: bytes | None, index: int) -> State:
-    return replace(state, log=LogKey(key, following, index), keys=state.keys.set(key.raw, LOG))
+    return replace(state, log=LogKey(key, following, index), keys=with_key(state.keys, key, LOG))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, Self
 
 from ledger.errors import LedgerError
 from ledger.keys import PublicKey
@@ -56,6 +57,7 @@ class Member:
         key: its signing key now; it also cosigns checkpoints.
         name: for people.
         active: False while suspended.
+        since: entry that gave it its present key or standing.
     """
 
     member: str
@@ -63,6 +65,7 @@ class Member:
     key: PublicKey
     name: str
     active: bool = True
+    since: int = 0
 
 
 @dataclass(frozen=True)
@@ -214,8 +217,8 @@ class State:
         membership_digest: digest of the record that last changed members, keys or terms; the next one names it as
             its parent, so that what a quorum approved cannot be brought out after other changes.
         ids: the ids of all records.
-        keys: every Ed25519 key ever named, alone or in a hybrid key, to the member whose it is or was, to
-            `COORDINATOR` or to `LOG`.
+        keys: the thumbprint (RFC 9679) of every key ever named, and of either half of a hybrid one, to the member
+            whose it is or was, to `COORDINATOR` or to `LOG`.
         tasks, rounds, releases: by name, by id, by model hash.
         encryption_keys: by member, to what bodies for it are sealed; suspended ones too.
         caps, spent: by (firm, task); nano-RDP an order.
@@ -242,6 +245,16 @@ class State:
     spent: Map[tuple[str, str], tuple[int, ...]] = field(default_factory=Map)
     consents: Map[tuple[str, str, str], int] = field(default_factory=Map)
     queries: Map[str, int] = field(default_factory=Map)
+
+    def having(self, **changes: Any) -> Self:
+        """This state with some fields changed: `dataclasses.replace` without its cost, which is that of a rule.
+
+        For the few rules that nearly every entry goes through.
+        """
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__, **changes)
+        assert len(made.__dict__) == len(self.__dict__), f"no such fields: {changes.keys() - self.__dict__.keys()}"
+        return made
 
     @property
     def founding(self) -> bool:

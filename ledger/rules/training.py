@@ -51,7 +51,7 @@ def apply_contribution(state: State, statement: Statement, index: int) -> State:
     logged = Contribution(index, statement.digest, payload["commit"])
     contributions = current.contributions.set(firm, logged)
     changed = replace(current, contributions=contributions, contributed=current.contributed + 1)
-    return replace(state, rounds=state.rounds.set(changed.id, changed))
+    return state.having(rounds=state.rounds.set(changed.id, changed))
 
 
 def apply_aggregate(state: State, statement: Statement, index: int) -> State:
@@ -72,7 +72,7 @@ def apply_aggregate(state: State, statement: Statement, index: int) -> State:
             f"{len(inputs)} contributions are fewer than the {state.terms.min_cohort} of the policy",
         )
     changed = replace(_closed(current, Phase.AGGREGATED), model=payload["model"])
-    task = _task(state, current)
+    task = _task(state, current.task)
     return replace(
         state,
         rounds=state.rounds.set(changed.id, changed),
@@ -89,7 +89,7 @@ def apply_publish(state: State, statement: Statement, index: int) -> State:
         raise Refused("model", index, "the published model is not the one that the round's aggregate recorded")
     if model in state.releases:
         raise Refused("model", index, "this model has been published before")
-    task = _task(state, current)
+    task = _task(state, current.task)
     release = Release(model, payload["manifest"], task.name, current.id, index)
     return replace(
         state,
@@ -104,7 +104,7 @@ def apply_abort(state: State, statement: Statement, index: int) -> State:
     current = state.rounds.get(statement.payload["round"])
     if current is None or current.phase not in (Phase.OPEN, Phase.AGGREGATED):
         raise Refused("phase", index, "only a round that is open or aggregated can be aborted")
-    task = _task(state, current)
+    task = _task(state, current.task)
     if current.phase is Phase.AGGREGATED:
         if task.latest != current.id:
             raise Refused("phase", index, "a later round has started from this one; revoke or retrain instead")
@@ -122,9 +122,7 @@ def apply_revoke(state: State, statement: Statement, index: int) -> State:
     release = state.releases.get(model)
     if release is None or release.revoked is not None:
         raise Refused("model", index, "only a published model that is not revoked yet can be revoked")
-    task = state.tasks.get(release.task)
-    if task is None:
-        raise Refused("task", index, f"the task {release.task!r} is not declared")
+    task = _task(state, release.task)
     kept = replace(
         task,
         published=task.published - {model},
@@ -151,8 +149,8 @@ def _closed(current: Round, phase: Phase) -> Round:
     return replace(current, phase=phase, cohort={}, contributions=Map())
 
 
-def _task(state: State, current: Round) -> Task:
-    task = state.tasks.get(current.task)
+def _task(state: State, name: str) -> Task:
+    task = state.tasks.get(name)
     assert task is not None, "a round is only ever opened for a declared task"
     return task
 

@@ -24,7 +24,7 @@ def apply_query(state: State, statement: Statement, index: int) -> State:
     if release is None or release.revoked is not None:
         raise Refused("model", index, "a query names a model that is published and not revoked")
     count = state.queries.get(payload["bank"], 0)
-    return replace(state, queries=state.queries.set(payload["bank"], count + 1))
+    return state.having(queries=state.queries.set(payload["bank"], count + 1))
 
 
 def apply_attest(state: State, statement: Statement, index: int) -> State:

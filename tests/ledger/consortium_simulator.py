@@ -37,15 +37,24 @@ class Consortium:
         min_cohort: int = 2,
         seed: str = "s",
         founded: bool = True,
+        log_key: SigningKey | None = None,
+        hybrid: bool = False,
         **policy: Any,
     ) -> None:
-        """`policy`: what `ledger.genesis.genesis_statements` takes besides."""
+        """`policy`: what `ledger.genesis.genesis_statements` takes besides.
+
+        Args:
+            log_key: the log's own; by default it has the coordinator's.
+            hybrid: whether members and coordinator have hybrid keys.
+        """
         self.seed = seed
         self.clock = Clock()
         self.firms = [f"firm-{number}" for number in range(firms)]
         self.members = [*self.firms, "bank-0"]
-        self.keys = {name: key_of(name, seed) for name in [COORDINATOR, *self.members]}
-        self.log = Log.create(location, ORIGIN, self.keys[COORDINATOR], self.clock, cid=CID)
+        self.keys = {name: key_of(name, seed, hybrid=hybrid) for name in [COORDINATOR, *self.members]}
+        self.log = Log.create(location, ORIGIN, log_key or self.keys[COORDINATOR], self.clock, cid=CID)
+        if log_key is not None:
+            policy["log"] = log_key.public
         self._count = 0
         if founded:
             self.log.append(self.genesis(min_cohort, **policy))
@@ -145,8 +154,9 @@ class Consortium:
         return self.log.add_cosignatures(lines)
 
 
-def key_of(name: str, seed: str = "s") -> SigningKey:
-    return SigningKey.from_seed(hashlib.sha256(f"{seed} key of {name}".encode()).digest())
+def key_of(name: str, seed: str = "s", *, hybrid: bool = False) -> SigningKey:
+    text = f"{seed} key of {name}".encode()
+    return SigningKey.from_seed(hashlib.sha512(text).digest() if hybrid else hashlib.sha256(text).digest())
 
 
 LOG = Vkey.of_log("log.example", key_of("log").public)

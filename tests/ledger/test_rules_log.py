@@ -19,7 +19,7 @@ QUORUM = ["firm-0", "firm-1", "firm-2", "bank-0"]
 
 @pytest.fixture
 def consortium() -> Consortium:
-    made = Consortium(log=FIRST.public, next_log=commitment(SECOND.public))
+    made = Consortium(log_key=FIRST, next_log=commitment(SECOND.public))
     made.task()
     return made
 
