@@ -36,7 +36,7 @@ def check_name(name: str) -> str:
     Raises:
         NoteError: it cannot.
     """
-    if not name or "+" in name or any(c.isspace() for c in name) or _REFUSED.search(name):
+    if name.split() != [name] or "+" in name or _REFUSED.search(name):
         raise NoteError(f"{name!r} cannot name a key: it must not be empty nor hold spaces or '+'")
     return name
 
