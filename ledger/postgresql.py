@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from ledger.errors import Conflict, Damaged, LedgerError, StoreError, Unreachable
+from ledger.errors import Conflict, Damaged, LedgerError, StoreError, StoreFull, Unreachable
 
 _NAMES = ("postgresql", "postgres")
 _SEQUENCER = 0x41525445
@@ -40,6 +40,7 @@ _STATES: dict[str, tuple[type[LedgerError], str]] = {
     "3D": (StoreError, "create the database first"),
     "42P01": (StoreError, "this is not a ledger; give the URL of its database"),
     "42": (StoreError, "check the rights of the role"),
+    "53100": (StoreFull, "make room on the server's disk and try again"),
     "53": (StoreError, "check the server's free space and connections"),
     "54": (StoreError, "check the server's limits"),
 }
@@ -142,7 +143,7 @@ def explain(name: str, error: DBAPIError) -> LedgerError:
 def _url(location: str) -> sa.URL:
     try:
         return sa.make_url(location)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         raise StoreError("the ledger's URL cannot be read; write postgresql://USER@HOST/DATABASE") from None
 
 

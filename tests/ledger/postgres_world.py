@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -55,16 +55,19 @@ class PostgresServer:
         self._bin = bin_directory
         self._as: dict[str, Any] = {"cwd": self.directory}
         self._numbers = count()
+        self._spare: list[str] = []
         self._postmaster: subprocess.Popen[bytes] | None = None
         if os.getuid() == 0:  # PostgreSQL refuses to run as root
             user = pwd.getpwnam(UNPRIVILEGED)
             os.chown(self.directory, user.pw_uid, user.pw_gid)
             self._as |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         options = ("--auth=trust", "--encoding=UTF8", "--locale=C", "--data-checksums", "--no-sync")
-        initdb = [self._bin / "initdb", "-D", self._data, "-U", ROLE, *options]
+        initdb: list[str | Path] = [self._bin / "initdb", "-D", self._data, "-U", ROLE, *options]
         made = subprocess.run(initdb, capture_output=True, text=True, **self._as)
         if made.returncode:
             raise RuntimeError(f"initdb failed: {made.stderr}")
+        with (self._data / "postgresql.conf").open("a") as settings:
+            settings.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
 
     @property
     def _data(self) -> Path:
@@ -77,14 +80,14 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start, recover after a crash if need be, and return when connections are taken."""
-        end_with_us = [setpriv, "--pdeathsig", "QUIT"] if (setpriv := shutil.which("setpriv")) else []
-        settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
-        command = [*end_with_us, self._bin / "postgres", "-D", self._data, "-k", self.directory, *settings]
+        setpriv = shutil.which("setpriv")
+        end_with_us = [setpriv, "--pdeathsig", "QUIT"] if setpriv else []
+        command: list[str | Path] = [*end_with_us, self._bin / "postgres", "-D", self._data, "-k", self.directory]
         deadline = time.monotonic() + PATIENCE_S
         while True:
             with (self.directory / "log").open("ab") as log:
-                self._postmaster = subprocess.Popen(command, stdout=log, stderr=log, **self._as)
-            while self._postmaster.poll() is None:
+                self._postmaster = postmaster = subprocess.Popen(command, stdout=log, stderr=log, **self._as)
+            while postmaster.poll() is None:
                 if self._answers():
                     return
                 if time.monotonic() > deadline:
@@ -121,15 +124,21 @@ class PostgresServer:
         return f"postgresql://{ROLE}@/{database}?host={self.directory}"
 
     def new_database(self) -> str:
-        """The URL of a fresh, empty database."""
+        """The URL of an empty database: a fresh one, or one that was given back."""
+        if self._spare:
+            return self.url(self._spare.pop())
         name = f"ledger{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
 
-    def drop_database(self, url: str) -> None:
-        """Delete a database, whoever is connected to it."""
+    def give_back(self, url: str) -> None:
+        """Empty a database, whoever is connected to it. That is a hundred times faster than making one."""
         name = url.removeprefix(f"postgresql://{ROLE}@/").partition("?")[0]
-        self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'")
+        self.execute(f"ALTER DATABASE {name} RESET ALL")
+        self.execute("DROP SCHEMA public CASCADE", name)
+        self.execute("CREATE SCHEMA public", name)
+        self._spare.append(name)
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one SQL statement as the owner of everything, outside any transaction, and return its rows."""
@@ -159,15 +168,32 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """The URL of a fresh database."""
     url = postgres_server.new_database()
     yield url
-    postgres_server.drop_database(url)
+    postgres_server.give_back(url)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
-def location(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
-    """Where a ledger can be made: once a file, once a PostgreSQL database. What uses it must hold on both."""
+def new_location(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Path | str]]:
+    """Makes places for ledgers: once files, once PostgreSQL databases. What uses it must hold on both."""
     if request.param == "sqlite":
-        return tmp_path / "ledger.db"
-    return str(request.getfixturevalue("postgres_url"))
+        numbers = count()
+        yield lambda: tmp_path / f"ledger{next(numbers)}.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    urls: list[str] = []
+
+    def new_url() -> str:
+        urls.append(server.new_database())
+        return urls[-1]
+
+    yield new_url
+    for url in urls:
+        server.give_back(url)
+
+
+@pytest.fixture
+def location(new_location: Callable[[], Path | str]) -> Path | str:
+    """One place of `new_location`."""
+    return new_location()
 
 
 def started_server() -> PostgresServer:
