@@ -9,7 +9,7 @@ A file is a CBOR map with a `kind`:
 - `notes`: two checkpoints that a witness could not accept one after the other. That alone is no proof, and
   `verify_evidence` says so: an old checkpoint shown again is not signed anew.
 
-No two checkpoints of an honest log make a `fork`: the proof would need a second preimage of SHA-256. Both must be signed by
+No two checkpoints of an honest log make a `fork`: that would take a second preimage of SHA-256. Both must be signed by
 one key, because a handover gives the log a new key and may leave entries behind that were never final.
 """
 

@@ -14,6 +14,7 @@ Why two histories never become final is argued in docs/adr/0007-handover.md.
 """
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,8 +23,9 @@ from ledger.checkpoint import SignedCheckpoint
 from ledger.genesis import record
 from ledger.intake import approved_digest
 from ledger.keys import PublicKey
+from ledger.log import Clock
 from ledger.mirror import Mirror
-from ledger.note import NoteError, Vkey
+from ledger.note import Vkey
 from ledger.proposal import Proposal, ProposalError
 from ledger.rules import LogKey, State, commitment
 from ledger.source import Source, WitnessRefusal
@@ -34,6 +36,8 @@ _FACT = "handover"
 class Follower(Protocol):
     """A `ledger.witness.Witness`, as far as it is needed here."""
 
+    @property
+    def mirror(self) -> Mirror: ...
     @property
     def size(self) -> int: ...
     def follow(self, source: Source) -> str: ...
@@ -123,19 +127,17 @@ def bring_up(witness: Follower, sources: Sequence[Source]) -> str:
         sources: other members' mirrors or exported directories.
 
     Raises:
-        Misbehaviour: two of the sources show two histories.
-        WitnessRefusal: no source has anything that this member can take.
+        Misbehaviour: one of the sources shows another history.
+        WitnessRefusal: a source has something that this member cannot take.
     """
-    line, longest = "", sorted(sources, key=_size_of, reverse=True)
-    for source in longest:
-        if _size_of(source) >= witness.size:
-            line = witness.follow(source)
-    if not line:
-        raise WitnessRefusal("the other members' copies are all shorter than this one; give them this one's export")
-    return line
+    for source in sorted(sources, key=_size_of, reverse=True):
+        size = _size_of(source)
+        if size >= witness.size or not _is_known(witness.mirror, source):
+            witness.follow(source)
+    return witness.follow(witness.mirror)
 
 
-def successor(state: State, log: Vkey, source: Source, founded: Vkey) -> LogKey | None:
+def successor(state: State, log: Vkey, source: Source, founded: Vkey, clock: Clock = time.time) -> LogKey | None:
     """The key under which the log goes on elsewhere, if `source` shows that this is final; else None.
 
     A sequencer that comes back asks this of the members' copies before it serves: a log with a successor must stop.
@@ -148,7 +150,7 @@ def successor(state: State, log: Vkey, source: Source, founded: Vkey) -> LogKey 
     Raises:
         WitnessRefusal, Misbehaviour: the source is no copy of this log.
     """
-    with Mirror(None, founded, state.cid) as mirror:
+    with Mirror(None, founded, state.cid, clock) as mirror:
         mirror.follow(source)
         found = mirror.state.log
         if found is None or found.key == log.key or mirror.final_size <= found.since:
@@ -184,12 +186,14 @@ def _require_final(mirror: Mirror) -> None:
 
 
 def _require_fresh(state: State, raw: bytes) -> None:
-    if state.keys.get(PublicKey(raw).ed25519.raw) is not None:
+    if state.keys.get(PublicKey(raw).kid) is not None:
         raise WitnessRefusal("the new log's key has been used on this ledger; make a new one for the handover")
 
 
 def _size_of(source: Source) -> int:
-    try:
-        return SignedCheckpoint.parse(source.checkpoint()).checkpoint.size
-    except NoteError:
-        return 0
+    return SignedCheckpoint.parse(source.checkpoint()).checkpoint.size
+
+
+def _is_known(mirror: Mirror, source: Source) -> bool:
+    point = SignedCheckpoint.parse(source.checkpoint()).checkpoint
+    return mirror.root_at(point.size) == point.root

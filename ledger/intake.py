@@ -23,6 +23,7 @@ class Forbidden(LedgerError):
     """One of the new entries may not stand on a ledger.
 
     Attributes:
+        reason: what forbids it.
         index: its place.
         entry: its bytes.
         leaves: leaf hashes of all the new entries, the forbidden one and those after it too.
@@ -32,6 +33,7 @@ class Forbidden(LedgerError):
 
     def __init__(self, reason: LedgerError, index: int, entry: bytes, leaves: list[bytes]) -> None:
         super().__init__(str(reason))
+        self.reason = reason
         self.index = index
         self.entry = entry
         self.leaves = leaves

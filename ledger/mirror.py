@@ -12,25 +12,24 @@ from typing import TypeAlias
 
 from ledger.checkpoint import (
     FUTURE_TOLERANCE_S,
-    Checkpoint,
     CheckpointError,
     Policy,
     SignedCheckpoint,
     is_final,
     verify_cosignature,
 )
+from ledger.divergence import fork_file, is_handover, shared_entries
 from ledger.errors import LedgerError
-from ledger.evidence import fork_evidence, notes_evidence, rules_evidence
+from ledger.evidence import notes_evidence, rules_evidence
 from ledger.finality import log_vkey
 from ledger.founding import founding_of
 from ledger.intake import Forbidden, Intake, stream
 from ledger.log import SNAPSHOT_EVERY
-from ledger.merkle import ProofError, leaf_hash, prefix_root, root_of, verify_consistency
+from ledger.merkle import ProofError, leaf_hash, root_of, verify_consistency
 from ledger.mirrored import Mirrored
 from ledger.note import SignatureLine, Vkey, join_note
 from ledger.rules import State
-from ledger.source import Misbehaviour, Source, WitnessRefusal
-from ledger.statement import StatementError, decode_statement
+from ledger.source import Copy, Misbehaviour, Source, WitnessRefusal
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,24 @@ class Mirror(Mirrored):
             elif signed.checkpoint.size > self.size or not self._has(signed):
                 self._catch_up(signed, source, cosign)
             else:
-                self._learn(signed, signed.checkpoint.size)
+                self.learn(final)
         return self._catch_up(self._parse(newest), source, cosign)
+
+    def rebuild(self, copy: Copy) -> None:
+        """`follow` a copy, and take from its older checkpoints what shows which of them were final.
+
+        A checkpoint needs a quorum of every membership since the last one that is known to be final: one who comes
+        late has to be shown how the members changed.
+
+        Raises:
+            Misbehaviour, WitnessRefusal: as `follow`.
+        """
+        self.follow(copy)
+        for note in copy.notes():
+            if len(self._book.electorate.memberships) <= 1:
+                break
+            if len(SignedCheckpoint.parse(note).lines) > 1:
+                self.learn(note)
 
     def advance(self, entries: Sequence[bytes], note: str, proof: Sequence[bytes], cosign: Cosign | None = None) -> str:
         """Check new entries and the checkpoint over them, and take them; return the line of `cosign`, if given.
@@ -114,7 +129,7 @@ class Mirror(Mirrored):
         if note is None:
             raise WitnessRefusal(f"{self._whose} has no checkpoint at size {at}; follow the log first")
         signed = SignedCheckpoint.parse(note)
-        return self._learn(SignedCheckpoint.parse(signed.with_lines(SignatureLine.parse(line) for line in lines)), at)
+        return self.learn(signed.with_lines(SignatureLine.parse(line) for line in lines))
 
     def _catch_up(self, signed: SignedCheckpoint, source: Source, cosign: Cosign | None) -> str:
         size = signed.checkpoint.size
@@ -125,8 +140,8 @@ class Mirror(Mirrored):
         proof = source.consistency(self.size, size) if size >= self.size else []
         if self._extends(signed, proof):
             return self._take(self._intake(), stream(source, self.size, size), signed, cosign)
-        shared = _shared_entries(self, source, signed.checkpoint)
-        handed_over = shared < min(size, self.size) and _is_handover(source.entries(shared, shared + 1)[0])
+        shared = shared_entries(self, source, signed.checkpoint)
+        handed_over = shared < min(size, self.size) and is_handover(source.entries(shared, shared + 1)[0])
         if handed_over and shared >= self.final_size:
             return self._take(self._replayed_to(shared), stream(source, shared, size), signed, cosign)
         raise self._accused_of_fork(signed, proof, source)
@@ -182,11 +197,24 @@ class Mirror(Mirrored):
         if self.size - self._closed_at >= SNAPSHOT_EVERY:
             self._put_snapshot()
 
-    def _learn(self, signed: SignedCheckpoint, size: int) -> bool:
-        """Keep the cosignatures on a checkpoint of the mirror's own history, and note whether it is final."""
-        if size <= self.final_size or self._store.checkpoint_at(size) is None:
+    def learn(self, note: str) -> bool:
+        """Keep the members' cosignatures on an older checkpoint of this same history; say whether it is final.
+
+        Raises:
+            WitnessRefusal: it is of another history, or not signed by the log and its members.
+        """
+        signed = self._parse(note)
+        size = signed.checkpoint.size
+        if not self._has(signed):
+            raise WitnessRefusal(f"checkpoint {size} is not one of what {self._whose} has mirrored")
+        policy = _policy(self._intake(), size)
+        if size <= self.final_size or policy is None:
             return size <= self.final_size
+        self._verify(signed, policy.logs[0])
         lines = self._good_lines(signed, self._intake())
+        if self._store.checkpoint_at(size) is None:
+            with self._store.write() as transaction:
+                transaction.put_checkpoint(size, _bare(signed, policy.logs[0]))
         return self._book.add_cosignatures(lines.values(), size, self._clock())
 
     def _intake(self) -> Intake:
@@ -267,29 +295,12 @@ class Mirror(Mirrored):
         log = log_vkey(self.origin, self.state)
         self._verify(signed, log)
         detail = f"checkpoint {point.size} does not fit the {self.size} entries that {self._whose} has mirrored"
-        file = self._fork_file(signed, offered, proof, source)
+        file = fork_file(self, signed, proof, source)
         if file is None:
             self._keep("notes", offered, notes_evidence(self._note, offered))
             return WitnessRefusal(f"{detail}, and its source gives no proof; both checkpoints are kept")
         self._keep("fork", offered, file)
         return Misbehaviour("fork", self._note, offered, detail, file)
-
-    def _fork_file(
-        self, signed: SignedCheckpoint, offered: str, proof: Sequence[bytes], source: Source | None
-    ) -> bytes | None:
-        point = signed.checkpoint
-        if point.size < self.size:
-            return fork_evidence(offered, self._note, self.root_at(point.size), self.consistency(point.size, self.size))
-        if point.size == self.size:
-            return fork_evidence(self._note, offered, point.root, [])
-        theirs = prefix_root(self.size, point.size, proof, point.root)
-        if theirs is None and source is not None:
-            theirs = root_of(leaf_hash(raw) for raw in stream(source, 0, self.size))
-            try:
-                verify_consistency(self.size, point.size, proof, theirs, point.root)
-            except ProofError:
-                return None
-        return None if theirs is None else fork_evidence(self._note, offered, theirs, proof)
 
     def _accused_of_breaking(self, broken: Forbidden, start: int, signed: SignedCheckpoint) -> WitnessRefusal:
         """Refuse an entry; the log is to blame if its checkpoint commits to these bytes."""
@@ -320,24 +331,3 @@ def _policy(intake: Intake, size: int) -> Policy | None:
 def _bare(signed: SignedCheckpoint, log: Vkey) -> str:
     """The note with the log's own signature only."""
     return join_note(signed.body, [line for line in signed.lines if line.is_by(log)][:1])
-
-
-def _shared_entries(mirror: Mirrored, source: Source, point: Checkpoint) -> int:
-    """How many first entries the mirror shares with the tree of a checkpoint, by proofs of the source."""
-    low, high = 0, min(mirror.size, point.size)
-    while low < high:
-        middle = (low + high + 1) // 2
-        try:
-            proof = source.consistency(middle, point.size)
-            verify_consistency(middle, point.size, proof, mirror.root_at(middle), point.root)
-            low = middle
-        except ProofError:
-            high = middle - 1
-    return low
-
-
-def _is_handover(raw: bytes) -> bool:
-    try:
-        return bool(decode_statement(raw).payload["t"] == "handover")
-    except StatementError:
-        return False

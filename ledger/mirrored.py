@@ -6,6 +6,7 @@ sequencer.
 
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Self
 
@@ -161,6 +162,10 @@ class Mirrored:
     def final(self) -> str | None:
         """The largest checkpoint known to be final, with its cosignatures; None if there is none."""
         return self._with_lines(self.final_size) if self.final_size else None
+
+    def notes(self) -> Iterator[str]:
+        """The checkpoints with the cosignatures that are known, smallest first."""
+        return (self._with_lines(size) for size in self._store.checkpoints())
 
     def entry(self, index: int) -> bytes:
         """Entry `index`.

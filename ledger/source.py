@@ -1,5 +1,6 @@
 """Where a mirror reads a log, and how it refuses what it read."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from ledger.errors import LedgerError
@@ -25,6 +26,14 @@ class Source(Protocol):
 
     def consistency(self, old: int, new: int) -> list[bytes]:
         """Proof that the tree of `new` entries extends that of `old`; empty when `old` is 0."""
+        ...
+
+
+class Copy(Source, Protocol):
+    """A source that has older checkpoints too: another member's mirror, or an exported directory."""
+
+    def notes(self) -> Iterator[str]:
+        """Its checkpoints with the cosignatures that it knows, smallest first."""
         ...
 
 
