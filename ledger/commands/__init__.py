@@ -7,6 +7,7 @@ import typer
 
 from ledger.commands import (
     attesting,
+    copying,
     evidence,
     founding,
     keys,
@@ -50,6 +51,10 @@ _add(app, reading.audit, "audit", "audit --db firm-1/mirror.db --policy policy.t
 _add(app, reading.show, "show", "show --home coordinator --last 10", _CHECK)
 _add(app, reading.policy, "policy", "policy --home coordinator", _CHECK)
 _add(app, evidence.evidence, "evidence", "evidence fork.evidence --policy policy.txt", _CHECK)
+
+_add(app, copying.export, "export", "export copy --home firm-1", _CARRY)
+_add(app, copying.mirror, "mirror", "mirror copy --out mirror.db --founding 7b0f-b02e-...", _CARRY)
+_add(app, copying.backup, "backup", "backup ledger-2026-11-22.db --home coordinator", _CARRY)
 
 _members = _group(
     "members",

@@ -57,31 +57,44 @@ def key(
         answer(facts, block.splitlines(), as_json)
 
 
-def switch(home: OwnHome, as_json: AsJson = False) -> None:
-    """Put the next signing key in place of the present one, once the mirror says that the ledger names it.
+def switch(home: OwnHome, address: Address = "", ca: Authority = None, as_json: AsJson = False) -> None:
+    """Put the next signing key in place of the present one, once the ledger names it.
 
-    The old key is kept beside it as `signing.old-....pem`: nothing is signed with it any more.
+    The service is asked in the new key's name; without an address, the home's mirror. An old key is kept beside it as
+    `signing.old-....pem`: nothing is signed with it any more.
     """
     from ledger.homes import COMING_KEY, MEMBER, SIGNING_KEY
     from ledger.keys import SigningKey
 
     with answering(as_json):
-        coming, present = SigningKey.load(home / COMING_KEY).public, SigningKey.load(home / SIGNING_KEY).public
-        state = standing(home).state
-        known = {m.key.raw: m.member for m in state.members.values()}
-        if state.coordinator is not None:
-            known[state.coordinator.raw] = "coordinator"
-        if coming.raw not in known:
-            raise UsageError(f"{home / COMING_KEY}: the ledger does not name this key yet; let the witness catch up")
-        old = home / f"signing.old-{present.kid.hex()[:8]}.pem"
-        if old.exists():
-            raise UsageError(f"{old}: is there already; move it away")
-        (home / SIGNING_KEY).rename(old)
-        (home / COMING_KEY).rename(home / SIGNING_KEY)
+        coming, present = SigningKey.load(home / COMING_KEY), home / SIGNING_KEY
+        name = _owner(coming, home, address_of(home, address), ca)
+        if present.exists():
+            present.rename(home / f"signing.old-{SigningKey.load(present).public.kid.hex()[:8]}.pem")
+        (home / COMING_KEY).rename(present)
         if (home / f"next-{MEMBER}").exists():
             (home / f"next-{MEMBER}").replace(home / MEMBER)
-        facts = {"ok": True, "member": known[coming.raw], "fingerprint": coming.fingerprint, "old": str(old)}
-        answer(facts, [f"{known[coming.raw]} signs with {coming.fingerprint} now. The old key is {old}."], as_json)
+        fingerprint = coming.public.fingerprint
+        facts = {"ok": True, "member": name, "fingerprint": fingerprint}
+        answer(facts, [f"{name} signs with {fingerprint} now."], as_json)
+
+
+def _owner(coming: SigningKey, home: Path, address: str, ca: Path | None) -> str:
+    """Whose key `coming` is by the ledger."""
+    from ledger.homes import COMING_KEY, member_of
+    from ledger.rules import COORDINATOR
+
+    if address:
+        with connected(address, home, ca, (member_of(home), coming)) as client:
+            owners = {one.key: one.member for one in client.members()}
+    else:
+        state = standing(home).state
+        owners = {one.key.raw: one.member for one in state.members.values()}
+        if state.coordinator is not None:
+            owners[state.coordinator.raw] = COORDINATOR
+    if coming.public.raw not in owners:
+        raise UsageError(f"{home / COMING_KEY}: the ledger does not name this key yet; submit the rotation first")
+    return owners[coming.public.raw]
 
 
 def encryption(
@@ -121,7 +134,8 @@ def rotate_log(
     as_json: AsJson = False,
 ) -> None:
     """Give the log its next key, and commit to the one after it. Stop `serve` before, and start it after."""
-    from ledger.homes import FOLLOWING_LOG_KEY, LOG_KEY, NEXT_LOG_KEY, log_key_of
+    from ledger.finality import consortium_policy
+    from ledger.homes import FOLLOWING_LOG_KEY, LOG_KEY, NEXT_LOG_KEY, POLICY, log_key_of
     from ledger.keys import SigningKey
     from ledger.log import Log
 
@@ -138,11 +152,13 @@ def rotate_log(
                 log.checkpoint()
         _take_over(home, path, coming)
         (home / FOLLOWING_LOG_KEY).replace(home / NEXT_LOG_KEY)
+        at = standing(home)
+        write(home / POLICY, consortium_policy(at.state, at.origin).text().encode(), replace=True)
         facts = {"ok": True, "fingerprint": coming.public.fingerprint, "next": following.public.fingerprint}
         words = [
             f"The log signs with {coming.public.fingerprint} now.",
             f"Its next key is {home / NEXT_LOG_KEY}: take it to a safe place. Destroy the old {LOG_KEY} that was kept.",
-            "Give verifiers the new policy: artesian ledger policy",
+            f"Give verifiers the new policy, {home / POLICY}; older receipts are checked with the older one.",
         ]
         answer(facts, words, as_json)
 

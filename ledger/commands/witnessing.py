@@ -48,20 +48,37 @@ def witness(
             log = _log(home / MIRROR, client, known)
             with Witness(home / MIRROR, key, name, log, known.cid, founding=known.founding) as kept:
                 if once:
-                    _once(kept, client, known, as_json)
+                    _once(kept, client, known, home, as_json)
                 else:
-                    _keep(kept, client, known)
+                    _keep(kept, client, known, home)
 
 
-def _once(kept: Witness, client: LedgerClient, known: Settings, as_json: bool) -> None:
+def _once(kept: Witness, client: LedgerClient, known: Settings, home: Path, as_json: bool) -> None:
+    from ledger.checkpoint import SignedCheckpoint
+
     line = kept.follow(client)
     final = client.cosign([line], kept.size)
+    note = client.final()
+    if note is not None and SignedCheckpoint.parse(note).checkpoint.size <= kept.size:
+        kept.mirror.learn(note)
+    _keep_policy(kept, home)
     facts = {"ok": True, "member": kept.member, "origin": known.origin, "size": kept.size, "final": final}
     standing = "it is final" if final else "it is not final yet"
     answer(facts, [f"{kept.member} cosigned {kept.size} entries of {known.origin}; {standing}."], as_json)
 
 
-def _keep(kept: Witness, client: LedgerClient, known: Settings) -> None:
+def _keep_policy(kept: Witness, home: Path) -> None:
+    """Write down the policy that follows from the entries that this member has checked itself."""
+    from ledger.finality import consortium_policy
+    from ledger.homes import POLICY
+
+    text = consortium_policy(kept.state, kept.mirror.origin).text().encode()
+    path = home / POLICY
+    if not path.exists() or path.read_bytes() != text:
+        write(path, text, replace=True)
+
+
+def _keep(kept: Witness, client: LedgerClient, known: Settings, home: Path) -> None:
     """Witness until told to stop, and say on standard error what is cosigned."""
     from ledger.checkpoint import SignedCheckpoint
     from ledger.service.following import keep_witnessing
@@ -81,6 +98,7 @@ def _keep(kept: Witness, client: LedgerClient, known: Settings) -> None:
             tell(f"{_now()} {kept.member} cosigned {cosigned} entries")
         if news.final:
             tell(f"{_now()} {SignedCheckpoint.parse(news.final).checkpoint.size} entries are final")
+            _keep_policy(kept, home)
 
     def on_trouble(error: Exception) -> None:
         if not stop.is_set():

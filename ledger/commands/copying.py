@@ -1,0 +1,164 @@
+"""`artesian ledger export`, `mirror`, `backup`: the whole ledger, carried elsewhere and rebuilt there."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ledger.commands.answering import AsJson, UsageError, answer, answering
+from ledger.commands.connecting import Authority, connected
+from ledger.commands.places import Database, Home, database, load_policy, reading
+from ledger.commands.progress import progress
+from ledger.commands.speaking import speaker
+
+if TYPE_CHECKING:
+    from ledger.founding import Founding
+    from ledger.policy import Policy
+    from ledger.source import Source
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; run again, it gets what is new.")],
+    home: Home = None,
+    db: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the whole ledger as plain files: entries, tiles, checkpoints with their cosignatures."""
+    from ledger.export import export as write_copy
+
+    with answering(as_json):
+        with reading(database(home, db)) as store:
+            written = write_copy(store, folder)
+        facts = {"ok": True, "folder": str(folder), "size": written.size, "new": written.new, "files": written.files}
+        line = f"{folder}: {written.size} entries, {written.new} of them new. Anyone rebuilds the ledger from it with:"
+        answer(facts, [line, f"  artesian ledger mirror {folder} --out mirror.db --founding ..."], as_json)
+
+
+def mirror(
+    source: Annotated[str, typer.Argument(help="An exported folder, a home, a database, or HOST:PORT of the service.")],
+    out: Annotated[Path, typer.Option("--out", help="The mirror's database; one that is there is brought up to date.")],
+    founding: Annotated[str, typer.Option(help="The founding fingerprint that the ledger must have.")] = "",
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="Trust policy under which its newest final checkpoint must hold.")
+    ] = None,
+    home: Home = None,
+    ca: Authority = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild the whole ledger from a copy that nobody needs to believe: every hash, signature and rule is checked."""
+    with answering(as_json):
+        if not founding and policy is None:
+            raise UsageError("give --founding or --policy: without either, any log would do")
+        trusted = None if policy is None else load_policy(policy)
+        with _source(source, home, ca) as copy:
+            found = _founding(copy)
+            if founding:
+                found.require(founding)
+            size, final_size = _build(out, found, copy, trusted)
+        facts = {
+            "ok": True,
+            "origin": found.log.name,
+            "cid": found.cid,
+            "founding": found.fingerprint,
+            "size": size,
+            "final_size": final_size,
+            "out": str(out),
+        }
+        words = [
+            f"{out}: {size} entries of {found.log.name} rebuilt and checked, {final_size} of them final.",
+            f"Founding fingerprint: {found.fingerprint}",
+        ]
+        answer(facts, words, as_json)
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="File to write, which must not exist yet.")],
+    home: Home = None,
+    db: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a ledger's or a mirror's database while it is in use. Keys are not in it."""
+    with answering(as_json):
+        if file.exists():
+            raise UsageError(f"{file}: is there already; choose another name")
+        with reading(database(home, db)) as store:
+            store.backup(file)
+        with reading(str(file)) as copy:
+            size = copy.size()
+        facts = {"ok": True, "file": str(file), "size": size}
+        words = [
+            f"{file}: {size} entries.",
+            f"Check it: artesian ledger audit --db {file} --policy policy.txt",
+            "To restore, stop the service, put the file in the database's place, and start with --at-least and the",
+            "largest size that any witness has cosigned: an older copy would fork the history.",
+        ]
+        answer(facts, words, as_json)
+
+
+def _build(out: Path, found: Founding, copy: Source, trusted: Policy | None) -> tuple[int, int]:
+    """Fill the mirror at `out`, or a new one that gets this name when it holds; its size and its final size."""
+    fresh = not out.exists()
+    target = out.with_name(f".{out.name}.{os.urandom(6).hex()}") if fresh else out
+    try:
+        sizes = _fill(target, found, copy, trusted)
+        if fresh:
+            os.replace(target, out)
+    finally:
+        if fresh:
+            for left in out.parent.glob(f"{target.name}*"):
+                left.unlink()
+    return sizes
+
+
+def _fill(target: Path, found: Founding, copy: Source, trusted: Policy | None) -> tuple[int, int]:
+    from ledger.checkpoint import verify_final
+    from ledger.export import Exported
+    from ledger.mirror import Mirror
+
+    with progress("mirroring"), Mirror(target, found.log, found.cid, founding=found.fingerprint) as made:
+        made.follow(copy)
+        for note in copy.notes() if isinstance(copy, Exported) else ():
+            made.learn(note)
+        if trusted is not None:
+            verify_final(made.final() or made.checkpoint(), trusted)
+        return made.size, made.final_size
+
+
+def _founding(copy: Source) -> Founding:
+    from ledger.checkpoint import SignedCheckpoint
+    from ledger.founding import founding_of
+    from ledger.statement import decode_statement
+
+    point = SignedCheckpoint.parse(copy.checkpoint()).checkpoint
+    founders = decode_statement(copy.entries(0, 1)[0]).payload.get("founders")
+    end = 1 + founders if isinstance(founders, int) else 1
+    return founding_of(point.origin, copy.entries(0, min(end, point.size)))
+
+
+@contextmanager
+def _source(where: str, home: Path | None, ca: Path | None) -> Iterator[Source]:
+    from ledger.export import Exported
+    from ledger.export import export as write_copy
+
+    path = Path(where)
+    if (path / "checkpoint").is_file():
+        yield Exported(path)
+    elif path.exists() or "://" in where:
+        location = database(path, None) if path.is_dir() else where
+        with tempfile.TemporaryDirectory(prefix="artesian-mirror-") as folder:
+            with reading(location) as store:
+                write_copy(store, folder)
+            yield Exported(folder)
+    elif ":" in where:
+        if home is None:
+            raise UsageError("give --home: the service shows entries to members, in whose name you must ask")
+        with connected(where, home, ca, speaker(home)) as client:
+            yield client
+    else:
+        raise UsageError(f"{where}: there is no such folder or database, and it is no HOST:PORT")

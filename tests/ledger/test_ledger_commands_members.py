@@ -1,0 +1,168 @@
+"""`artesian ledger init` and `members`: founding, and every change of keys and membership, as people do them."""
+
+from pathlib import Path
+
+import pytest
+from command_world import MEMBERS, Homes, done, facts, refused, run
+
+from ledger.homes import SIGNING_KEY
+from ledger.keys import SigningKey
+
+
+@pytest.fixture
+def homes(tmp_path: Path) -> Homes:
+    """A founded consortium; every member has a mirror, and the home of an outsider, firm-9, has a key."""
+    made = Homes(tmp_path)
+    with made.served():
+        pass
+    done("members", "key", "--home", tmp_path / "firm-9", "--member", "firm-9", "--name", "Nine Ltd")
+    return made
+
+
+def carry(homes: Homes, proposal: Path, names: tuple[str, ...] = ("firm-1", "firm-2", "bank-1")) -> None:
+    """Let three members approve and the coordinator submit; then they mirror it."""
+    for name in names:
+        done("members", "approve", proposal, "--home", homes[name], "--yes")
+    done("members", "submit", proposal, "--home", homes.coordinator)
+    with homes.served(names):
+        pass
+
+
+def test_init_says_what_must_be_compared(tmp_path: Path) -> None:
+    homes = Homes(tmp_path)
+    assert (homes.founded["quorum"], homes.founded["origin"]) == (3, "artesian/c-1")
+    own = SigningKey.load(homes["firm-1"] / SIGNING_KEY).public.fingerprint
+    assert homes.founded["members"][0] == {"member": "firm-1", "kind": "firm", "fingerprint": own}
+    again = ["init", "--home", tmp_path / "other", "--cid", "c-1", "--members", tmp_path / "members.toml"]
+    out = done(*again)
+    assert "Founding fingerprint: " in out
+    assert "next-log.pem to another, safe place" in out
+
+
+def test_init_that_cannot_be(tmp_path: Path) -> None:
+    homes = Homes(tmp_path)
+    members = ["--members", tmp_path / "members.toml"]
+    assert "is not empty" in refused("init", "--home", homes.coordinator, "--cid", "c-1", *members)
+    for more in (["--cid", "C 1"], ["--cid", "c-1", "--signatures", "rsa"], ["--cid", "c-1", "--db", "x.db"]):
+        refused("init", "--home", tmp_path / "new", *members, *more)
+    refused("init", "--home", tmp_path / "new", "--cid", "c-1", "--members", tmp_path / "none.toml")
+    hybrid = ["--signatures", "ed25519+ml-dsa-65"]
+    refused("init", "--home", tmp_path / "new", "--cid", "c-1", *members, *hybrid, code=1)
+    assert not (tmp_path / "new").exists()
+    assert facts("init", "--home", tmp_path / "new", "--cid", "C 1", *members, code=2)["ok"] is False
+
+
+def test_a_hybrid_consortium(tmp_path: Path) -> None:
+    homes = Homes(tmp_path, "--signatures", "ed25519+ml-dsa-65", hybrid=True)
+    listed = facts("members", "--home", homes.coordinator)
+    assert listed["signatures"] == "ed25519+ml-dsa-65"
+    assert all(member["hybrid"] for member in listed["members"])
+
+
+def test_members_are_listed(homes: Homes) -> None:
+    out = done("members", "--home", homes.coordinator)
+    fingerprint = SigningKey.load(homes["bank-1"] / SIGNING_KEY).public.fingerprint
+    assert f"bank-1           bank  {fingerprint}" in out
+    assert "4 voting members, quorum 3" in out
+    assert facts("members", "--home", homes["firm-2"])["size"] == 5
+    refused("members", "--home", homes["firm-9"])
+
+
+def test_a_key_is_made_once(tmp_path: Path) -> None:
+    make = ["members", "key", "--home", tmp_path / "x", "--member", "x"]
+    assert facts(*make)["fingerprint"] in (tmp_path / "x" / "member.toml").read_text()
+    assert "a key is already there" in refused(*make)
+    refused("members", "key", "--home", tmp_path / "y", "--member", "X y")
+    refused("members", "key", "--home", tmp_path / "y", "--member", "y", "--kind", "shop")
+    assert not (tmp_path / "y").exists()
+
+
+def test_a_new_member_joins(homes: Homes, tmp_path: Path) -> None:
+    proposal = tmp_path / "enrol.proposal"
+    block = homes["firm-9"] / "member.toml"
+    done("members", "propose", "enrol", "--home", homes["firm-1"], "--from", block, "--out", proposal)
+    status = facts("members", "proposal", proposal, "--home", homes["firm-2"])
+    assert (status["approved"], status["needed"], status["members"]) == ([], 3, 4)
+    refused("members", "submit", proposal, "--home", homes.coordinator, code=1)
+    carry(homes, proposal)
+    listed = {m["member"]: m for m in facts("members", "--home", homes["firm-2"])["members"]}
+    assert listed["firm-9"]["name"] == "Nine Ltd"
+    assert "already" in refused("members", "approve", proposal, "--home", homes["bank-1"], "--yes")
+
+
+def test_approving_is_a_decision(homes: Homes, tmp_path: Path) -> None:
+    proposal = tmp_path / "suspend.proposal"
+    asked = ["--member", "firm-3", "--reason", "insolvent", "--out", proposal]
+    done("members", "propose", "suspend", "--home", homes["firm-1"], *asked)
+    code, _, err = run("members", "approve", proposal, "--home", homes["firm-1"])
+    assert (code, "add --yes" in err, "Suspend firm-3: insolvent" in err) == (2, True, True)
+    assert "no active member" in refused("members", "approve", proposal, "--home", homes.coordinator, "--yes")
+    refused("members", "approve", tmp_path / "members.toml", "--home", homes["firm-1"], "--yes")
+    carry(homes, proposal)
+    assert "(suspended)" in done("members", "--home", homes["firm-1"])
+
+
+def test_a_proposal_that_others_have_overtaken(homes: Homes, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.proposal", tmp_path / "new.proposal"
+    done("members", "propose", "policy", "--home", homes["firm-1"], "--min-cohort", 9, "--out", old)
+    done("members", "propose", "policy", "--home", homes["firm-1"], "--min-cohort", 3, "--out", new)
+    carry(homes, new)
+    assert facts("members", "--home", homes["firm-1"])["min_cohort"] == 3
+    assert "propose it again" in refused("members", "approve", old, "--home", homes["firm-1"], "--yes")
+
+
+def test_a_lost_key_is_replaced_by_a_quorum(homes: Homes, tmp_path: Path) -> None:
+    home = homes["firm-3"]
+    (home / SIGNING_KEY).unlink()
+    made = facts("members", "key", "--home", home, "--member", "firm-3", "--next")
+    proposal = tmp_path / "rotate.proposal"
+    block = home / "next-member.toml"
+    done("members", "propose", "rotate", "--home", homes["firm-1"], "--from", block, "--out", proposal)
+    with homes.served(()) as address:
+        refused("members", "switch-key", "--home", home, "--address", address, code=1)
+    carry(homes, proposal)
+    with homes.served(()) as address:
+        switched = facts("members", "switch-key", "--home", home, "--address", address)
+        assert switched == {"ok": True, "member": "firm-3", "fingerprint": made["fingerprint"]}
+        done("witness", "--home", home, "--address", address, "--once")
+    assert made["fingerprint"] in (home / "member.toml").read_text()
+
+
+def test_a_key_is_changed_while_the_old_one_is_there(homes: Homes, tmp_path: Path) -> None:
+    home, proposal = homes["firm-1"], tmp_path / "rotate.proposal"
+    made = facts("members", "key", "--home", home, "--member", "firm-1", "--next")
+    (home / "ledger.toml").write_text((home / "ledger.toml").read_text().replace("address", "#address"))
+    assert "does not name this key yet" in refused("members", "switch-key", "--home", home)
+    done("members", "propose", "rotate", "--home", home, "--from", home / "next-member.toml", "--out", proposal)
+    carry(homes, proposal, ("firm-2", "firm-3", "bank-1"))
+    (homes["firm-2"] / "mirror.db").replace(home / "mirror.db")
+    assert facts("members", "switch-key", "--home", home)["fingerprint"] == made["fingerprint"]
+    assert len(list(home.glob("signing.old-*.pem"))) == 1
+
+
+def test_the_log_changes_to_the_key_that_it_has_committed_to(homes: Homes) -> None:
+    before = facts("members", "--home", homes.coordinator)["log"]
+    changed = facts("members", "rotate-log", "--home", homes.coordinator)
+    after = facts("members", "--home", homes.coordinator)["log"]
+    assert before["fingerprint"] != after["fingerprint"] == changed["fingerprint"]
+    with homes.served():
+        pass
+    out = done("audit", "--home", homes.coordinator)
+    assert "6 entries are final" in out
+    assert "Nothing is wrong." in out
+    assert facts("members", "rotate-log", "--home", homes.coordinator)["fingerprint"] == changed["next"]
+
+
+def test_a_log_key_that_was_not_committed_to_needs_a_quorum(homes: Homes, tmp_path: Path) -> None:
+    proposal = tmp_path / "log.proposal"
+    propose = ["members", "propose", "log-key", "--home", homes.coordinator, "--out", proposal]
+    assert "rotate-log" in refused(*propose)
+    (homes.coordinator / "next-log.pem").unlink()
+    done(*propose)
+    assert "committed" in refused("members", "rotate-log", "--home", homes.coordinator)
+    for name in MEMBERS[1:]:
+        done("members", "approve", proposal, "--home", homes[name], "--yes")
+    done("members", "rotate-log", "--home", homes.coordinator, "--proposal", proposal)
+    with homes.served():
+        pass
+    assert facts("members", "--home", homes["firm-1"])["log"]["since"] == 5
