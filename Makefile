@@ -53,7 +53,7 @@ test: install-dev postgresql foreign
 # The decoders on many more hostile inputs than the tests take; EXAMPLES a property.
 EXAMPLES ?= 20000
 fuzz: install-dev
-	ARTESIAN_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/ledger/test_decoders.py --hypothesis-profile=fuzz --timeout=0
+	ARTESIAN_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/ledger/test_decoders.py tests/ledger/test_decoders_of_files.py --hypothesis-profile=fuzz --timeout=0
 
 check: install-dev
 	$(BIN)/ruff check .

@@ -74,6 +74,7 @@ def test_both_signatures_are_checked() -> None:
         wrapped(key=other),
         wrapped(signature=bytes(3309)),
         wrapped(bytes(forged_inner)),
+        wrapped(protected=outer_header(_4=other.public.post_quantum_kid)),
         wrapped(key=halves, protected=outer_header(_4=halves.public.post_quantum_kid)),
         make(halves),
     ):
