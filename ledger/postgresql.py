@@ -25,6 +25,13 @@ _SESSION = """
     UNION ALL SELECT set_config('tcp_keepalives_interval', '5', false)
     UNION ALL SELECT set_config('tcp_keepalives_count', '3', false)
 """
+_BEGIN_READING = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# One writer at a time, as on SQLite: what it reads, after the lock, is all that those before it have written.
+_BEGIN_WRITING = f"""
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE;
+    SET LOCAL lock_timeout = '{_WRITER_WAIT_S}s';
+    SELECT pg_advisory_xact_lock({_WRITER})
+"""
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 
 # By the first characters of the SQLSTATE (PostgreSQL's Appendix A): which error, and how to mend it.
@@ -92,7 +99,6 @@ class Session:
         self._connection = engine.connect()
         try:
             self._take()
-            self._connection.execution_options(artesian_immediate=True)
         except BaseException:
             self.close()
             raise
@@ -121,7 +127,7 @@ class Session:
         with self._connection.begin():
             if self._connection.scalar(sa.text("SELECT current_setting('fsync')")) != "on":
                 raise StoreError(f"{self._name}: the server runs with fsync off and may lose entries; turn it on")
-            _wait_at_most(self._connection, _SUCCESSION_S)
+            self._connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_SUCCESSION_S}s'")
             try:
                 self._connection.execute(sa.select(sa.func.pg_advisory_lock(_SEQUENCER)))
             except DBAPIError as error:
@@ -157,13 +163,5 @@ def _on_connect(connection: Any, _record: Any) -> None:
 
 
 def _on_begin(connection: sa.Connection) -> None:
-    if connection.get_execution_options().get("artesian_immediate", False):
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE")
-        _wait_at_most(connection, _WRITER_WAIT_S)
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITER)))
-    else:
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-
-
-def _wait_at_most(connection: sa.Connection, seconds: int) -> None:
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{seconds}s'")
+    writes = connection.get_execution_options().get("artesian_immediate", False)
+    connection.exec_driver_sql(_BEGIN_WRITING if writes else _BEGIN_READING)

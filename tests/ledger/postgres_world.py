@@ -91,7 +91,6 @@ class PostgresServer:
                 if self._answers():
                     return
                 if time.monotonic() > deadline:
-                    self.stop()
                     raise RuntimeError(f"PostgreSQL does not answer: {self._last_words()}")
                 time.sleep(0.01)
             if time.monotonic() > deadline or "still in use" not in self._last_words():
@@ -104,19 +103,13 @@ class PostgresServer:
         self._postmaster.send_signal(how)
         self._postmaster.wait(PATIENCE_S)
 
-    def stop(self) -> None:
-        """End the server, whatever it is doing."""
-        if self._postmaster is None:
-            return
-        for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-            with suppress(subprocess.TimeoutExpired):
-                self._postmaster.send_signal(how)
-                self._postmaster.wait(10)
-                break
-
     def remove(self) -> None:
-        """End the server and delete all it had."""
-        self.stop()
+        """End the server, whatever it is doing, and delete all it had."""
+        if self._postmaster is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self.crash(signal.SIGQUIT)
+            self._postmaster.kill()
+            self._postmaster.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def url(self, database: str) -> str:

@@ -42,8 +42,9 @@ def test_reading_needs_no_right_to_write(made: Consortium, tmp_path: Path) -> No
         os.chmod(tmp_path, 0o700)
 
 
-def test_reading_beside_a_sequencer_sees_its_newest_entries(made: Consortium, tmp_path: Path) -> None:
-    store = Store(tmp_path / "ledger.db", read_only=True)
+def test_reading_beside_a_sequencer_sees_its_newest_entries(location: Path | str) -> None:
+    made = Consortium(location=location)
+    store = Store(location, read_only=True)
     size = store.size()
     made.log.append([made.statement("attest", "firm-0", subject="s", artifact=made.hash())])
     assert store.size() == size + 1
