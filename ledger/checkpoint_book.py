@@ -139,13 +139,17 @@ class CheckpointBook:
         return self._policy[2]
 
     def _consider(self, size: int) -> bool:
-        lines = [SignatureLine.parse(line) for line in self._store.cosignatures(size).values()]
-        note = SignedCheckpoint.parse(self._stored(size)).with_lines(lines)
-        final = is_final(note, self._policy_at(size))
-        if final and size >= self.final_size:
-            before = len(self.electorate.memberships)
-            self.final, self._waiting = (size, note), [at for at in self._waiting if at > size]
-            self.electorate = self.electorate.final_at(size)
-            if len(self.electorate.memberships) < before:
-                self.settle()
-        return final
+        """Whether the checkpoint at `size` is final by the cosignatures that are kept; then it is noted."""
+        kept, policy = self._store.cosignatures(size), self._policy_at(size)
+        if not policy.is_met_by([name for name, vkey in policy.witnesses.items() if vkey.name in kept]):
+            return False
+        note = SignedCheckpoint.parse(self._stored(size)).with_lines(map(SignatureLine.parse, kept.values()))
+        # Each line was verified when it was kept; here the whole note is, once, as others will.
+        if size < self.final_size or (size > self.final_size and not is_final(note, policy)):
+            return size < self.final_size
+        before = len(self.electorate.memberships)
+        self.final, self._waiting = (size, note), [at for at in self._waiting if at > size]
+        self.electorate = self.electorate.final_at(size)
+        if len(self.electorate.memberships) < before:
+            self.settle()
+        return True

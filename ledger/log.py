@@ -10,23 +10,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Self, TypeAlias
 
-from ledger.checkpoint import Checkpoint, CheckpointError, NotFinal, Policy, sign_checkpoint
-from ledger.checkpoint_book import CheckpointBook
+from ledger.checkpoint import Checkpoint, CheckpointError, sign_checkpoint
 from ledger.entry_audit import EntryAudit
 from ledger.errors import Conflict, Damaged, LedgerError, StoreError, StoreFull
 from ledger.errors import NoSuchEntry as NoSuchEntry
-from ledger.finality import consortium_policy, log_vkey
+from ledger.finality import log_vkey
+from ledger.history import History
 from ledger.keys import SigningKey
-from ledger.merkle import consistency_proof, inclusion_proof, root_at
+from ledger.merkle import root_at
 from ledger.note import Vkey, check_name
-from ledger.receipt import make_receipt
-from ledger.replay import Replayed, step
+from ledger.replay import step
 from ledger.rules import State
 from ledger.snapshot import Snapshot, put_snapshot
 from ledger.startup import AUDITED_WHOLE, resume
 from ledger.statement import decode_statement
 from ledger.store import Store
-from ledger.tiles import RightEdge, Tile, TileReader
+from ledger.tiles import RightEdge, Tile
 
 Clock: TypeAlias = Callable[[], float]
 """Seconds since the epoch."""
@@ -36,26 +35,15 @@ SNAPSHOT_EVERY = 16_384
 """Entries between two snapshots: what a start after a crash replays at most."""
 
 
-class Log:
-    """A log that this process sequences. One process at a time may; one thread at a time.
-
-    Attributes:
-        origin: the log's name.
-        cid: the consortium's id.
-    """
+class Log(History):
+    """A log that this process sequences. One process at a time may; one thread at a time."""
 
     def __init__(self, store: Store, origin: str, cid: str, key: SigningKey, clock: Clock) -> None:
         """Use `create` or `open`."""
-        self.origin = origin
-        self.cid = cid
-        self._store = store
-        self._key = key
+        super().__init__(store, origin, cid, key)
         self._clock = clock
-        self._at = Replayed.nothing(cid)
-        self._tiles = TileReader(store.tile)
-        self._book = CheckpointBook(store, origin)
         self._audit = EntryAudit(store, 0, 0, time.monotonic)
-        self._closed_at = 0
+        self._snapshot_size = 0
         self._refusal: LedgerError | None = None
         self._in_doubt = False
 
@@ -145,21 +133,6 @@ class Log:
         self.close()
 
     @property
-    def size(self) -> int:
-        """Number of entries."""
-        return self._at.state.size
-
-    @property
-    def state(self) -> State:
-        """What the rules make of the entries. Immutable."""
-        return self._at.state
-
-    @property
-    def root(self) -> bytes:
-        """Root of the tree over all entries, 32 bytes."""
-        return self._at.frontier.root()
-
-    @property
     def vkey(self) -> Vkey:
         """The key that checks the log's next checkpoint."""
         return Vkey.of_log(self.origin, self._key.public if self.state.log is None else self.state.log.key)
@@ -213,9 +186,8 @@ class Log:
             with self._writing(), self._store.write() as transaction:
                 transaction.put_entries(rows, tiles, int(self._clock()))
             self._at = at
-            for state in states:
-                self._book.pass_entry(state)
-            if self.size - self._closed_at >= SNAPSHOT_EVERY:
+            self._pass(states)
+            if self.size - self._snapshot_size >= SNAPSHOT_EVERY:
                 with suppress(StoreError):  # the entries are there; a start without it takes longer
                     self._put_snapshot()
         return [places[statement.digest] for statement in decoded]
@@ -228,7 +200,8 @@ class Log:
         """
         self._require_key(key)
         self._key = key
-        self._put_snapshot()
+        with suppress(StoreError):
+            self._put_snapshot()
 
     def checkpoint(self) -> str:
         """Sign the present size and root; the same note again while nothing was appended.
@@ -261,68 +234,6 @@ class Log:
         self._require_usable()
         with self._writing():
             return self._book.add_cosignatures(lines, self._book.latest if size is None else size, self._clock())
-
-    def final(self) -> str | None:
-        """The largest checkpoint that a quorum cosigned, with its cosignatures; None if there is none."""
-        return None if self._book.final is None else self._book.final[1]
-
-    @property
-    def final_size(self) -> int:
-        """How many entries are final."""
-        return self._book.final_size
-
-    @property
-    def checkpoints(self) -> int:
-        """How many checkpoints have been signed."""
-        return self._store.count_checkpoints()
-
-    @property
-    def policy(self) -> Policy:
-        """The trust policy of the present members, for offline verifiers."""
-        return consortium_policy(self.state, self.origin)
-
-    def entries(self, start: int, end: int) -> list[bytes]:
-        """Entries `start` to `end - 1` as they were appended.
-
-        Raises:
-            NoSuchEntry: not that many entries.
-        """
-        if not 0 <= start <= end <= self.size:
-            raise NoSuchEntry(f"no entries {start} to {end}: the ledger has {self.size}")
-        return self._store.entries(start, end)
-
-    def index_of(self, digest: bytes) -> int | None:
-        """The place of the statement with this digest, or None."""
-        return self._store.indices([digest]).get(digest)
-
-    def accepted_s(self, index: int) -> int:
-        """When this log took entry `index`, in seconds since the epoch; 0 if it came from a mirror."""
-        return self._store.accepted_s(index)
-
-    def inclusion(self, index: int, size: int) -> list[bytes]:
-        """Proof that entry `index` is in the tree of `size` entries (RFC 9162)."""
-        if not 0 <= index < size <= self.size:
-            raise NoSuchEntry(f"no entry {index} in a tree of {size}: the ledger has {self.size}")
-        return inclusion_proof(index, size, self._tiles.fetch(self._at.frontier))
-
-    def consistency(self, old: int, new: int) -> list[bytes]:
-        """Proof that the tree of `new` entries extends that of `old`; empty when `old` is 0."""
-        if not 0 <= old <= new <= self.size:
-            raise NoSuchEntry(f"no proof from {old} to {new}: the ledger has {self.size}")
-        return consistency_proof(old, new, self._tiles.fetch(self._at.frontier)) if old else []
-
-    def receipt(self, index: int) -> bytes:
-        """Proof, checkable offline, that entry `index` is on the ledger and final.
-
-        Raises:
-            NotFinal: no final checkpoint covers it yet.
-        """
-        if not 0 <= index < self.size:
-            raise NoSuchEntry(f"no entry {index}: the ledger has {self.size}")
-        if self._book.final is None or index >= self._book.final_size:
-            raise NotFinal(f"entry {index} is not final yet; let the members' witnesses cosign a checkpoint")
-        size, note = self._book.final
-        return make_receipt(index, self.inclusion(index, size), note, self._key)
 
     def put_body(self, digest: bytes, envelope: bytes) -> None:
         """Keep the encrypted body of the statement with this digest; one that is there already stays."""
@@ -359,13 +270,22 @@ class Log:
     def _take_snapshot(self, snapshot: Snapshot, edge: RightEdge) -> None:
         fetch = self._tiles.fetch(edge)
         self._book.restore(snapshot.notes, lambda size: root_at(size, fetch))
-        self._closed_at = edge.size
+        self._snapshot_size = edge.size
+
+    def _pass(self, states: list[State]) -> None:
+        """Tell the book of entries that are durable now."""
+        try:
+            for state in states:
+                self._book.pass_entry(state)
+        except LedgerError as error:  # it would not know who belongs to the quorum: only a start can tell
+            self._refusal = error
+            raise
 
     def _put_snapshot(self) -> None:
         if self.size > 0 and self.state.log is not None and self.state.log.key == self._key.public.ed25519:
             snapshot = Snapshot(self.origin, self.root, self.state, self._book.to_value())
             put_snapshot(self._store, snapshot, self._key)
-            self._closed_at = self.size
+            self._snapshot_size = self.size
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """What a stored log holds, read back: nothing is handed out that is visibly not what was written."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
@@ -68,19 +69,25 @@ class Store(Database):
                 found.update(connection.execute(query).tuples().all())
         return found
 
-    def accepted_s(self, index: int) -> int:
-        """When the sequencer took entry `index`, in seconds since the epoch; 0 in a mirror.
+    def accepted(self, indices: Sequence[int]) -> dict[int, int]:
+        """When the sequencer took these entries, in seconds since the epoch; 0 in a mirror.
 
         Raises:
-            NoSuchEntry: there is none.
-            Damaged: the time is not what was written.
+            NoSuchEntry: one of them is not there.
+            Damaged: a time is not what was written.
         """
+        times: dict[int, int] = {}
+        columns = ENTRIES.c.idx, ENTRIES.c.accepted_s, ENTRIES.c.crc32
         with self.read() as connection:
-            row = connection.execute(sa.select(ENTRIES).where(ENTRIES.c.idx == index)).one_or_none()
-        if row is None:
-            raise NoSuchEntry(f"{self.name}: there is no entry {index}")
-        self._require_intact(ENTRIES, row, f"the time of entry {index}")
-        return int(row.accepted_s)
+            for start in range(0, len(indices), _MAX_VARIABLES):
+                wanted = ENTRIES.c.idx.in_(indices[start : start + _MAX_VARIABLES])
+                for row in connection.execute(sa.select(*columns).where(wanted)):
+                    self._require_intact(ENTRIES, row, f"the time of entry {row.idx}")
+                    times[row.idx] = row.accepted_s
+        for index in indices:
+            if index not in times:
+                raise NoSuchEntry(f"{self.name}: there is no entry {index}")
+        return times
 
     def tile(self, level: int, index: int) -> bytes:
         """The full tile `(level, index)`, 8192 bytes.
@@ -158,9 +165,10 @@ class Store(Database):
         with self.read() as connection:
             sizes = list(connection.scalars(sa.select(SNAPSHOTS.c.size).order_by(SNAPSHOTS.c.size.desc())))
         for size in sizes:
-            with self.read() as connection:
+            row = None
+            with suppress(Damaged), self.read() as connection:  # one that cannot be read is as good as none
                 row = connection.execute(sa.select(SNAPSHOTS).where(SNAPSHOTS.c.size == size)).one_or_none()
-            if row is not None:
+            if row is not None and type(row.content) is type(row.seal) is bytes:
                 yield row.size, row.content, row.seal
 
     def audited(self) -> int:
