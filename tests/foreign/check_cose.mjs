@@ -3,6 +3,7 @@
 // by "auth0":     @auth0/cose checks a COSE_Sign1 with an Ed25519 key; {key, message, payload: hex or null}
 // by "noble":     @noble/curves checks the Ed25519 signature of a COSE_Sign1 that @auth0/cose took apart; the same fields
 // by "ml-dsa":    @noble/post-quantum checks the ML-DSA-65 signature of a COSE_Sign1 that @auth0/cose took apart
+// by "thumbprint": @transmute/cose computes the RFC 9679 thumbprint of an Ed25519 key; {key, kid}
 // by "transmute": @transmute/cose recomputes a receipt's root from the entry, @auth0/cose checks the signature over it;
 //                 {key, message: the COSE receipt, entry}
 //
@@ -12,7 +13,7 @@ import { createPublicKey } from "node:crypto";
 import { Sign1 } from "@auth0/cose";
 import { ed25519 } from "@noble/curves/ed25519.js";
 import { ml_dsa65 } from "@noble/post-quantum/ml-dsa.js";
-import { receipt } from "@transmute/cose";
+import { key as coseKeys, receipt } from "@transmute/cose";
 
 const EDDSA = -8;
 const ML_DSA_65 = -49;
@@ -35,6 +36,12 @@ function bySignature(algorithm, verify, key, message, payload) {
   if (!verify(sign1.signature, signed, key)) throw new Error("the signature does not fit");
 }
 
+async function thumbprint(key, kid) {
+  const coseKey = new Map([[1, 1], [2, Buffer.from("any")], [3, EDDSA], [-1, 6], [-2, Buffer.from(key)]]);
+  const found = Buffer.from(await coseKeys.thumbprint.calculateCoseKeyThumbprint(coseKey));
+  if (!found.equals(Buffer.from(kid))) throw new Error("another thumbprint");
+}
+
 async function transmute(key, message, entry) {
   const verifier = { verify: ({ coseSign1, payload }) => auth0(key, coseSign1, new Uint8Array(payload)) };
   await receipt.inclusion.verify({ entry: await receipt.leaf(entry), receipt: message, verifier });
@@ -44,6 +51,7 @@ const CHECKS = {
   auth0: (c) => auth0(bytes(c.key), bytes(c.message), optional(c.payload)),
   noble: (c) => bySignature(EDDSA, ed25519.verify, bytes(c.key), bytes(c.message), optional(c.payload)),
   "ml-dsa": (c) => bySignature(ML_DSA_65, ml_dsa65.verify, bytes(c.key), bytes(c.message), optional(c.payload)),
+  thumbprint: (c) => thumbprint(bytes(c.key), bytes(c.kid)),
   transmute: (c) => transmute(bytes(c.key), bytes(c.message), bytes(c.entry)),
 };
 

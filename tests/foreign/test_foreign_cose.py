@@ -7,7 +7,19 @@ from typing import Any
 
 import pytest
 from foreign_programs import Case, ask_node, ask_python
-from ledger_artefacts import CLASSICAL, HYBRID, LOG, MEMBERS, ORIGIN, Tree, flips, key_of, statement, witness_vkey
+from ledger_artefacts import (
+    CLASSICAL,
+    HYBRID,
+    LOG,
+    MEMBERS,
+    NOW_S,
+    ORIGIN,
+    Tree,
+    flips,
+    key_of,
+    statement,
+    witness_vkey,
+)
 
 from ledger.cose import read_sign1
 from ledger.errors import LedgerError
@@ -15,6 +27,8 @@ from ledger.keys import PublicKey
 from ledger.note import Vkey
 from ledger.policy import Policy
 from ledger.receipt import Receipt, verify_receipt
+from ledger.service.promise import Promise
+from ledger.service.tokens import Identity, make_token
 from ledger.statement import decode_statement
 
 pytestmark = pytest.mark.foreign
@@ -64,6 +78,21 @@ def test_the_inner_message_of_a_hybrid_statement(
     assert inner is not None
     assert ask([case(library, inner, key=HYBRID.public.ed25519.raw)]) == [None]
     assert None not in ask([case(library, inner)])
+
+
+@pytest.mark.parametrize(("library", "ask"), LIBRARIES)
+def test_tokens_and_promises(library: str, ask: Callable[[Iterable[Case]], list[str | None]]) -> None:
+    token = make_token(Identity("firm-0", CLASSICAL, ORIGIN), now_s=NOW_S, cti=bytes(16))
+    promise = Promise(ORIGIN, bytes(32), 7, NOW_S, NOW_S + 10).sign(CLASSICAL)
+    assert ask(case(library, raw) for raw in (token, promise)) == [None, None]
+    assert None not in ask(case(library, raw[:-1] + bytes([raw[-1] ^ 1])) for raw in (token, promise))
+
+
+def test_key_thumbprints() -> None:
+    keys = [key_of(name).public for name in MEMBERS]
+    good = [{"by": "thumbprint", "key": key.raw.hex(), "kid": key.kid.hex()} for key in keys]
+    assert ask_node(good) == [None] * len(keys)
+    assert None not in ask_node([{**good[0], "kid": good[1]["kid"]}])
 
 
 def test_the_outer_message_of_a_hybrid_statement() -> None:
