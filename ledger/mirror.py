@@ -11,12 +11,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ledger.checkpoint import (
-    FUTURE_TOLERANCE_S,
     CheckpointError,
-    Policy,
     SignedCheckpoint,
-    is_final,
-    verify_cosignature,
 )
 from ledger.divergence import fork_file, is_handover, shared_entries
 from ledger.errors import LedgerError
@@ -27,7 +23,8 @@ from ledger.intake import Forbidden, Intake, stream
 from ledger.log import SNAPSHOT_EVERY
 from ledger.merkle import ProofError, leaf_hash, root_of, verify_consistency
 from ledger.mirrored import Mirrored
-from ledger.note import SignatureLine, Vkey, join_note
+from ledger.note import SignatureLine, Vkey
+from ledger.quorum import bare, good_lines, makes_final, policy_at
 from ledger.rules import State
 from ledger.source import Copy, Misbehaviour, Source, WitnessRefusal
 
@@ -40,17 +37,19 @@ class News:
         state: the state after the new entries.
         signed: the checkpoint over them.
         final: whether the checkpoint came with a quorum of cosignatures.
+        newest: whether it is the one to be cosigned, and not one on the way to it.
         handovers: the handovers among the new entries: by index, `ledger.intake.approved_digest`.
     """
 
     state: State
     signed: SignedCheckpoint
     final: bool
+    newest: bool
     handovers: dict[int, bytes]
 
 
-Cosign: TypeAlias = Callable[[News], SignatureLine]
-"""Makes a member's cosignature; raises `WitnessRefusal` when it will not, and then nothing is mirrored."""
+Cosign: TypeAlias = Callable[[News], SignatureLine | None]
+"""Makes a member's cosignature, if one is due; when it raises `WitnessRefusal`, nothing is mirrored."""
 
 
 class Mirror(Mirrored):
@@ -72,10 +71,10 @@ class Mirror(Mirrored):
             if signed.checkpoint == self._parse(newest).checkpoint:
                 newest = final
             elif signed.checkpoint.size > self.size or not self._has(signed):
-                self._catch_up(signed, source, cosign)
+                self._catch_up(signed, source, cosign, newest=False)
             else:
                 self.learn(final)
-        return self._catch_up(self._parse(newest), source, cosign)
+        return self._catch_up(self._parse(newest), source, cosign, newest=True)
 
     def rebuild(self, copy: Copy) -> None:
         """`follow` a copy, and take from its older checkpoints what shows which of them were final.
@@ -115,7 +114,7 @@ class Mirror(Mirrored):
             )
         if not self._extends(signed, proof):
             raise self._accused_of_fork(signed, proof, None)
-        return self._take(self._intake(), entries, signed, cosign)
+        return self._take(self._intake(), entries, signed, cosign, True)
 
     def add_cosignatures(self, lines: Iterable[str], size: int | None = None) -> bool:
         """Keep members' cosignature lines on the mirrored checkpoint at `size` (the newest); say whether it is final.
@@ -131,7 +130,7 @@ class Mirror(Mirrored):
         signed = SignedCheckpoint.parse(note)
         return self.learn(signed.with_lines(SignatureLine.parse(line) for line in lines))
 
-    def _catch_up(self, signed: SignedCheckpoint, source: Source, cosign: Cosign | None) -> str:
+    def _catch_up(self, signed: SignedCheckpoint, source: Source, cosign: Cosign | None, *, newest: bool) -> str:
         size = signed.checkpoint.size
         if size < self.size and self._has(signed):
             raise WitnessRefusal(
@@ -139,14 +138,16 @@ class Mirror(Mirrored):
             )
         proof = source.consistency(self.size, size) if size >= self.size else []
         if self._extends(signed, proof):
-            return self._take(self._intake(), stream(source, self.size, size), signed, cosign)
+            return self._take(self._intake(), stream(source, self.size, size), signed, cosign, newest)
         shared = shared_entries(self, source, signed.checkpoint)
         handed_over = shared < min(size, self.size) and is_handover(source.entries(shared, shared + 1)[0])
         if handed_over and shared >= self.final_size:
-            return self._take(self._replayed_to(shared), stream(source, shared, size), signed, cosign)
+            return self._take(self._replayed_to(shared), stream(source, shared, size), signed, cosign, newest)
         raise self._accused_of_fork(signed, proof, source)
 
-    def _take(self, intake: Intake, entries: Iterable[bytes], signed: SignedCheckpoint, cosign: Cosign | None) -> str:
+    def _take(
+        self, intake: Intake, entries: Iterable[bytes], signed: SignedCheckpoint, cosign: Cosign | None, newest: bool
+    ) -> str:
         """Take the entries after the intake's position; the mirror's own beyond it are set aside, if that is final."""
         point, start, own = signed.checkpoint, intake.at.state.size, ""
         try:
@@ -164,19 +165,20 @@ class Mirror(Mirrored):
                 self._verify(signed, log_vkey(self.origin, intake.at.state))
                 facts = self._pinned(intake)
                 lines = self._good_lines(signed, intake)
-                final = self._makes_final(signed, lines, intake)
+                final = makes_final(signed, lines, intake.electorate)
                 if start < self.size and not final:
                     raise WitnessRefusal(
                         f"{self._whose} has entries beyond {start} that this handover leaves out; it follows when the "
                         "members have cosigned the new history"
                     )
-                if cosign is not None:
-                    line = cosign(News(intake.at.state, signed, final, intake.handovers))
+                news = News(intake.at.state, signed, final, newest, intake.handovers)
+                line = None if cosign is None else cosign(news)
+                if line is not None:
                     own, lines = str(line), {line.name: str(line), **lines}
                 if facts:
                     transaction.put_meta(facts)
                 if point.size > start:
-                    transaction.put_checkpoint(point.size, _bare(signed, log_vkey(self.origin, intake.at.state)))
+                    transaction.put_checkpoint(point.size, bare(signed, log_vkey(self.origin, intake.at.state)))
                 transaction.put_cosignatures(point.size, lines)
         except Forbidden as error:
             raise self._accused_of_breaking(error, start, signed) from None
@@ -207,14 +209,14 @@ class Mirror(Mirrored):
         size = signed.checkpoint.size
         if not self._has(signed):
             raise WitnessRefusal(f"checkpoint {size} is not one of what {self._whose} has mirrored")
-        policy = _policy(self._intake(), size)
+        policy = policy_at(self._book.electorate, size)
         if size <= self.final_size or policy is None:
             return size <= self.final_size
         self._verify(signed, policy.logs[0])
         lines = self._good_lines(signed, self._intake())
         if self._store.checkpoint_at(size) is None:
             with self._store.write() as transaction:
-                transaction.put_checkpoint(size, _bare(signed, policy.logs[0]))
+                transaction.put_checkpoint(size, bare(signed, policy.logs[0]))
         return self._book.add_cosignatures(lines.values(), size, self._clock())
 
     def _intake(self) -> Intake:
@@ -265,25 +267,10 @@ class Mirror(Mirrored):
         return {"founding": founding.fingerprint}
 
     def _good_lines(self, signed: SignedCheckpoint, intake: Intake) -> dict[str, str]:
-        """The members' cosignatures on a checkpoint, by key name; those from the future are left out."""
-        policy = _policy(intake, signed.checkpoint.size)
-        good = dict[str, str]()
-        for vkey in policy.witnesses.values() if policy else ():
-            for line in (line for line in signed.lines if line.is_by(vkey)):
-                try:
-                    time_s = verify_cosignature(signed.body, line, vkey)
-                except CheckpointError as error:
-                    raise WitnessRefusal(f"{self._whose} does not take this checkpoint: {error}") from None
-                if time_s <= self._clock() + FUTURE_TOLERANCE_S:
-                    good[line.name] = str(line)
-        return good
-
-    def _makes_final(self, signed: SignedCheckpoint, lines: dict[str, str], intake: Intake) -> bool:
-        policy = _policy(intake, signed.checkpoint.size)
-        if policy is None:
-            return False
-        bare = SignedCheckpoint.parse(_bare(signed, policy.logs[0]))
-        return is_final(bare.with_lines(SignatureLine.parse(line) for line in lines.values()), policy)
+        try:
+            return good_lines(signed, intake.electorate, self._clock())
+        except CheckpointError as error:
+            raise WitnessRefusal(f"{self._whose} does not take this checkpoint: {error}") from None
 
     def _accused_of_fork(
         self, signed: SignedCheckpoint, proof: Sequence[bytes], source: Source | None
@@ -319,15 +306,3 @@ class Mirror(Mirrored):
     def _keep(self, kind: str, offered: str, file: bytes) -> None:
         with self._store.write() as transaction:
             transaction.put_evidence(kind, self._note, offered, file)
-
-
-def _policy(intake: Intake, size: int) -> Policy | None:
-    try:
-        return intake.electorate.policy(size)
-    except CheckpointError:
-        return None
-
-
-def _bare(signed: SignedCheckpoint, log: Vkey) -> str:
-    """The note with the log's own signature only."""
-    return join_note(signed.body, [line for line in signed.lines if line.is_by(log)][:1])

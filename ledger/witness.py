@@ -179,8 +179,7 @@ class Witness:
         """The handover approved last, or None."""
         return self._promise
 
-    def _cosign(self, news: News) -> SignatureLine:
-        self._require_own_key(news.state)
+    def _cosign(self, news: News) -> SignatureLine | None:
         promise, size = self._promise, news.signed.checkpoint.size
         open_promise = promise is not None and self.size <= promise.size < size
         if (
@@ -193,6 +192,9 @@ class Witness:
                 f"{self.member} has approved a handover after entry {promise.size - 1} and cosigns no other history; "
                 "show it that this one is final, or approve again"
             )
+        if not news.newest:
+            return None
+        self._require_own_key(news.state)
         line = cosign(news.signed.body, name=self.name, key=self._key, timestamp_s=int(self._clock()))
         return SignatureLine.parse(line)
 
