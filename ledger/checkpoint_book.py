@@ -134,8 +134,9 @@ class CheckpointBook:
         return note
 
     def _policy_at(self, size: int) -> Policy:
-        if self._policy is None or self._policy[0] is not self.electorate or self._policy[1] != size:
-            self._policy = (self.electorate, size, self.electorate.policy(size))
+        held = sum(one.since <= size for one in self.electorate.memberships)  # all that the policy depends on
+        if self._policy is None or self._policy[:2] != (self.electorate, held):
+            self._policy = (self.electorate, held, self.electorate.policy(size))
         return self._policy[2]
 
     def _consider(self, size: int) -> bool:
