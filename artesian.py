@@ -43,7 +43,7 @@ PLACES: Mapping[str, Place] = {
     "firm": Place("clients.firm_commands", "Check a table, see what privacy is spent, see where the firm stands."),
     "bank": Place("clients.bank_commands", "Ask for credit scores, and check the answers offline."),
     "coordinator": Place("server.coordinator_commands", "Answer banks' score questions."),
-    "ledger": Place("ledger.commands", "Check receipts, audit a ledger, list its entries."),
+    "ledger": Place("ledger.commands", "Found, run, witness, read and check a consortium's ledger."),
     "audit": Place("server.audit_commands", "Recompute recorded rounds from the ledger and the store, bit for bit."),
     "task": Place("clients.task_commands", "Draft a task spec from a table, or show one."),
     "demo": Place(_EXPERIMENTS, "The whole story on real data, on this machine.", "demo"),

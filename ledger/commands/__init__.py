@@ -10,6 +10,7 @@ from ledger.commands import (
     copying,
     evidence,
     founding,
+    handover,
     keys,
     members,
     proposing,
@@ -54,6 +55,7 @@ _add(app, evidence.evidence, "evidence", "evidence fork.evidence --policy policy
 
 _add(app, copying.export, "export", "export copy --home firm-1", _CARRY)
 _add(app, copying.mirror, "mirror", "mirror copy --out mirror.db --founding 7b0f-b02e-...", _CARRY)
+_add(app, handover.restore, "restore", "restore copy-of-firm-1 --home coordinator", _CARRY)
 _add(app, copying.backup, "backup", "backup ledger-2026-11-22.db --home coordinator", _CARRY)
 
 _members = _group(
@@ -89,3 +91,17 @@ _log_key = "members propose log-key --home coordinator --out log-key.proposal"
 _add(_propose, proposing.log_key, "log-key", _log_key)
 _members.add_typer(_propose)
 app.add_typer(_members, rich_help_panel=_RUN)
+
+_handover = _group(
+    "handover",
+    "When the sequencer is gone: a quorum lets another one go on from what is final.",
+    "handover status --home firm-1",
+    no_args_is_help=True,
+)
+_add(_handover, handover.status, "status", "handover status --home coordinator copy-of-firm-1 copy-of-firm-2")
+_add(_handover, handover.bring_up, "bring-up", "handover bring-up copy-of-firm-2 copy-of-bank-1 --home firm-1")
+_handed = "handover.proposal --home firm-1"
+_add(_handover, handover.propose, "propose", "handover propose --home firm-1 --to sequencer --out handover.proposal")
+_add(_handover, handover.approve, "approve", f"handover approve {_handed}")
+_add(_handover, handover.start, "start", f"handover start {_handed} --to sequencer")
+app.add_typer(_handover, rich_help_panel=_CARRY)

@@ -52,6 +52,12 @@ def attest(
         str, typer.Option(help="Members who may read the file, with commas: it is sealed to them.")
     ] = "",
     body: Annotated[Path | None, typer.Option("--body", help="With --parties: seal this in place of the file.")] = None,
+    inputs: Annotated[
+        list[int] | None, typer.Option("--input", min=0, help="Entry about something that went into this; repeatable.")
+    ] = None,
+    follows: Annotated[
+        int | None, typer.Option("--follows", min=0, help="Entry about the same subject that this one follows.")
+    ] = None,
     public: Annotated[bool, typer.Option("--public", help="Let anyone read the record, not only members.")] = False,
     address: Address = "",
     ca: Authority = None,
@@ -74,6 +80,7 @@ def attest(
         name, key = speaker(home, member)
         artifact = read(file)
         fields = {"subject": subject, "artifact": hashlib.sha256(artifact).digest(), **({"kind": kind} if kind else {})}
+        fields |= _links(inputs or [], follows, home, address_of(home, address), ca, (name, key))
         kept, sealed = (file.with_name(f"{file.name}.{what}") for what in ("statement", "sealed"))
         if kept.exists():
             raw = _same(kept, fields)
@@ -148,6 +155,21 @@ def _sign(fields: Mapping[str, Any], cid: str, issuer: str, key: SigningKey) -> 
     from ledger.statement import sign_statement
 
     return sign_statement(fresh_record("attest", cid, **fields), issuer=issuer, subject=fields["subject"], key=key)
+
+
+def _links(
+    inputs: list[int], follows: int | None, home: Path, address: str, ca: Path | None, own: tuple[str, SigningKey]
+) -> dict[str, Any]:
+    """The fields that name other statements, by their digests."""
+    from ledger.statement import decode_statement
+
+    wanted = sorted({*inputs, *([] if follows is None else [follows])})
+    if not wanted:
+        return {}
+    with connected(address, home, ca, own) as client:
+        digests = {index: decode_statement(client.entries(index, index + 1)[0]).digest for index in wanted}
+    links: dict[str, Any] = {"inputs": [digests[index] for index in inputs]} if inputs else {}
+    return links if follows is None else {**links, "parent": digests[follows]}
 
 
 def _same(kept: Path, fields: dict[str, Any]) -> bytes:

@@ -18,6 +18,7 @@ from ledger.commands.progress import progress
 from ledger.commands.speaking import speaker
 
 if TYPE_CHECKING:
+    from ledger.export import Exported
     from ledger.founding import Founding
     from ledger.policy import Policy
     from ledger.source import Source
@@ -57,7 +58,7 @@ def mirror(
             raise UsageError("give --founding or --policy: without either, any log would do")
         trusted = None if policy is None else load_policy(policy)
         with _source(source, home, ca) as copy:
-            found = _founding(copy)
+            found = founding_in(copy)
             if founding:
                 found.require(founding)
             size, final_size = _build(out, found, copy, trusted)
@@ -122,15 +123,14 @@ def _fill(target: Path, found: Founding, copy: Source, trusted: Policy | None) -
     from ledger.mirror import Mirror
 
     with progress("mirroring"), Mirror(target, found.log, found.cid, founding=found.fingerprint) as made:
-        made.follow(copy)
-        for note in copy.notes() if isinstance(copy, Exported) else ():
-            made.learn(note)
+        made.rebuild(copy) if isinstance(copy, Exported) else made.follow(copy)
         if trusted is not None:
             verify_final(made.final() or made.checkpoint(), trusted)
         return made.size, made.final_size
 
 
-def _founding(copy: Source) -> Founding:
+def founding_in(copy: Source) -> Founding:
+    """The founding of the log that a copy is of; nothing else of the copy is checked."""
     from ledger.checkpoint import SignedCheckpoint
     from ledger.founding import founding_of
     from ledger.statement import decode_statement
@@ -142,7 +142,12 @@ def _founding(copy: Source) -> Founding:
 
 
 @contextmanager
-def _source(where: str, home: Path | None, ca: Path | None) -> Iterator[Source]:
+def copy_of(where: str) -> Iterator[Exported]:
+    """A copy to read: an exported folder, or a home's or a database's ledger as it is now.
+
+    Raises:
+        UsageError: `where` is none of them.
+    """
     from ledger.export import Exported
     from ledger.export import export as write_copy
 
@@ -155,10 +160,18 @@ def _source(where: str, home: Path | None, ca: Path | None) -> Iterator[Source]:
             with reading(location) as store:
                 write_copy(store, folder)
             yield Exported(folder)
-    elif ":" in where:
-        if home is None:
-            raise UsageError("give --home: the service shows entries to members, in whose name you must ask")
-        with connected(where, home, ca, speaker(home)) as client:
-            yield client
     else:
-        raise UsageError(f"{where}: there is no such folder or database, and it is no HOST:PORT")
+        raise UsageError(f"{where}: there is no such folder or database")
+
+
+@contextmanager
+def _source(where: str, home: Path | None, ca: Path | None) -> Iterator[Source]:
+    """A copy, or the service at HOST:PORT."""
+    if Path(where).exists() or "://" in where or ":" not in where:
+        with copy_of(where) as copy:
+            yield copy
+        return
+    if home is None:
+        raise UsageError("give --home: the service shows entries to members, in whose name you must ask")
+    with connected(where, home, ca, speaker(home)) as client:
+        yield client

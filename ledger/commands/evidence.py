@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ledger.commands.answering import AsJson, answer, answering, read, write
+from ledger.commands.copying import copy_of, founding_in
 from ledger.commands.places import Database, Home, PolicyFile, database, load_policy, policy_file, reading
 
 if TYPE_CHECKING:
     from ledger.evidence import VerifiedEvidence
-    from ledger.mirror import Mirror
     from ledger.policy import Policy
 
 File = Annotated[Path | None, typer.Argument(help="An evidence file. Without one: list what the mirror has kept.")]
@@ -48,22 +46,15 @@ def evidence(
 
 def _verified(raw: bytes, policy: Policy, home: Path | None, db: str | None) -> VerifiedEvidence:
     from ledger.evidence import verify_evidence
+    from ledger.mirror import Mirror
 
     if home is None and db is None:
         return verify_evidence(raw, policy)
-    with _mirror(database(home, db)) as mirror:
-        return verify_evidence(raw, policy, mirror)
-
-
-@contextmanager
-def _mirror(location: str) -> Iterator[Mirror]:
-    from ledger.mirror import Mirror
-    from ledger.note import Vkey
-
-    with reading(location) as store:
-        meta = store.meta()
-    with Mirror(location, Vkey.parse(meta["vkey"]), meta["cid"]) as mirror:
-        yield mirror
+    with copy_of(database(home, db)) as copy:
+        found = founding_in(copy)
+        with Mirror(None, found.log, found.cid) as mirror:
+            mirror.follow(copy)
+            return verify_evidence(raw, policy, mirror)
 
 
 def _list_kept(location: str, out: Path | None, as_json: bool) -> None:

@@ -141,7 +141,7 @@ def rotate_log(
 
     with answering(as_json):
         path = key or home / NEXT_LOG_KEY
-        coming, following = SigningKey.load(path), _made(home / FOLLOWING_LOG_KEY)
+        coming, following = SigningKey.load(path), made_key(home / FOLLOWING_LOG_KEY)
         state = standing(home).state
         if state.log is None or state.log.key != coming.public.ed25519:
             old = log_key_of(home)
@@ -177,7 +177,7 @@ def _encryption_statement(name: str, key: SigningKey, public: bytes, home: Path)
     return sign_statement(fresh_record("encryption_key", cid_of(home), key=public), issuer=name, subject=name, key=key)
 
 
-def _made(path: Path) -> SigningKey:
+def made_key(path: Path) -> SigningKey:
     """The key in a file, made now if there is none."""
     from ledger.keys import SigningKey
 

@@ -121,10 +121,10 @@ def approve(
         for line in asked.words():
             tell(line)
         if not yes:
-            _ask(name, as_json)
+            ask(name, as_json)
         approved = asked.approved(name, key)
         write(proposal, approved.to_bytes(), replace=True)
-        _report(approved, state, proposal, as_json, shown=True)
+        report(approved, state, proposal, as_json, shown=True)
 
 
 def status(proposal: File, home: OwnHome, as_json: AsJson = False) -> None:
@@ -133,7 +133,7 @@ def status(proposal: File, home: OwnHome, as_json: AsJson = False) -> None:
 
     with answering(as_json):
         asked = Proposal.from_bytes(read(proposal))
-        _report(asked, standing(home).state, proposal, as_json)
+        report(asked, standing(home).state, proposal, as_json)
 
 
 def submit(proposal: File, home: OwnHome, address: Address = "", ca: Authority = None, as_json: AsJson = False) -> None:
@@ -162,17 +162,25 @@ def _propose(t: str, fields: dict[str, Any], home: Path, out: Path, as_json: boo
     payload = fresh_record(t, state.cid, parent=state.membership_digest, **fields, approvals=[])
     proposal = Proposal.of(payload)
     write(out, proposal.to_bytes())
-    _report(proposal, state, out, as_json)
+    report(proposal, state, out, as_json)
 
 
-def _ask(name: str, as_json: bool) -> None:
+def ask(name: str, as_json: bool) -> None:
+    """Let the person at the terminal decide; leave with exit code 1 if it is a no.
+
+    Raises:
+        UsageError: nobody is there.
+    """
     if as_json or not sys.stdin.isatty():
         raise UsageError("nobody is here to be asked; read the proposal, then add --yes")
     if not typer.confirm(f"Approve this as {name}?", err=True):
         raise typer.Exit(1)
 
 
-def _report(proposal: Proposal, state: State, path: Path, as_json: bool, *, shown: bool = False) -> None:
+def report(
+    proposal: Proposal, state: State, path: Path, as_json: bool, *, shown: bool = False, group: str = "members"
+) -> None:
+    """Say what is proposed, who has approved, and what comes next."""
     from ledger.policy import quorum_size
 
     good, needed = proposal.approvers(state), quorum_size(state.voters)
@@ -185,10 +193,11 @@ def _report(proposal: Proposal, state: State, path: Path, as_json: bool, *, show
         "members": state.voters,
     }
     by = f" ({', '.join(good)})" if good else ""
-    following = "submit" if len(good) >= needed else "approve"
+    enough = "start" if group == "handover" else "submit"
+    following = enough if len(good) >= needed else "approve"
     words = [
         *([] if shown else proposal.words()),
         f"{len(good)} of {state.voters} members approved{by}, {needed} are needed.",
-        f"Next: artesian ledger members {following} {path}",
+        f"Next: artesian ledger {group} {following} {path}",
     ]
     answer(facts, words, as_json)

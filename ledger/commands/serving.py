@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ledger.commands.answering import answering, tell
+from ledger.commands.answering import AsJson, answer, answering, tell
 from ledger.commands.places import OwnHome, database
 
 
@@ -26,6 +26,7 @@ def serve(
     at_least: Annotated[
         int, typer.Option(min=0, help="Refuse to start with fewer entries: what some witness has cosigned.")
     ] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Sequence the ledger and serve it until SIGTERM or SIGINT. One process does, at one place."""
     from ledger.homes import NEXT_LOG_KEY, log_key_of
@@ -34,7 +35,12 @@ def serve(
     from ledger.service.server import serve as serve_log
     from ledger.service.tls import ServerTls, host_and_port
 
-    with answering(False):
+    def announce(bound: str) -> None:
+        if as_json:
+            answer({"ok": True, "address": bound}, [], as_json)
+        tell(f"serving the ledger of {home} on {bound}")
+
+    with answering(as_json):
         host, port = host_and_port(address)
         key, certificate = key or home / "tls.key", certificate or home / "tls.crt"
         secured = key.is_file() or certificate.is_file() or client_ca is not None
@@ -48,5 +54,5 @@ def serve(
             settings=Settings(inclusion_s=inclusion_s, checkpoint_s=checkpoint_s),
             next_key=SigningKey.load(coming) if coming.is_file() else None,
             at_least=at_least,
-            announce=lambda bound: tell(f"serving the ledger of {home} on {bound}"),
+            announce=announce,
         )

@@ -32,11 +32,13 @@ class _Ledger:
         size: number of its entries.
         read: entries from one place up to another.
         final: its largest final checkpoint under a policy, as a number of entries.
+        places: the entries of the statements with these digests; the service is not asked for them.
     """
 
     size: int
     read: Callable[[int, int], list[bytes]]
     final: Callable[[Policy], int]
+    places: Callable[[Sequence[bytes]], dict[bytes, int]]
 
 
 def trace(
@@ -52,6 +54,9 @@ def trace(
     proofs: Annotated[
         Path | None, typer.Option("--proofs", help="Write each final entry's statement and receipt into this folder.")
     ] = None,
+    upstream: Annotated[
+        bool, typer.Option("--upstream", help="Also what went into it, and into that; needs a ledger or mirror here.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the history of a subject: who said what about it, when, and whether it is final.
@@ -61,14 +66,19 @@ def trace(
     with answering(as_json):
         trusted = load_policy(policy_file(home, policy))
         wanted = None if file is None else hashlib.sha256(read(file)).digest()
+        if upstream and address:
+            raise UsageError("--upstream looks digests up in a ledger or mirror here; leave --address out")
         with _ledger(home, db, address, ca) as ledger:
             found, final_size = list(_about(ledger, subject)), ledger.final(trusted)
+            if upstream:
+                found = _with_upstream(ledger, found)
+            places = ledger.places([digest for _, statement in found for digest in _inputs(statement)])
         entries = [_facts(index, statement, index < final_size, wanted) for index, statement in found]
         if proofs is not None:
             _write_proofs(found, entries, proofs, home, address, ca)
         matches = [entry["index"] for entry in entries if entry["matches"]]
         facts = {"ok": file is None or bool(matches), "subject": subject, "entries": entries, "matches": matches}
-        answer(facts, _words(subject, entries, file), as_json)
+        answer(facts, _words(subject, entries, places, file), as_json)
     if file is not None and not matches:
         raise typer.Exit(1)
 
@@ -82,14 +92,14 @@ def _ledger(home: Path | None, db: str | None, address: str, ca: Path | None) ->
 
     if not address:
         with reading(database(home, db)) as store:
-            yield _Ledger(store.size(), store.entries, lambda policy: final_size(store, policy))
+            yield _Ledger(store.size(), store.entries, lambda policy: final_size(store, policy), store.indices)
         return
     if home is None:
         raise UsageError("give --home: the service shows entries to members, in whose name you must ask")
     with connected(address, home, ca, speaker(home)) as client:
         final = client.final()
         size = SignedCheckpoint.parse(client.checkpoint()).checkpoint.size
-        yield _Ledger(size, client.entries, lambda policy: size_if_final(final, policy))
+        yield _Ledger(size, client.entries, lambda policy: size_if_final(final, policy), lambda _: {})
 
 
 def _about(ledger: _Ledger, subject: str) -> Iterator[tuple[int, Statement]]:
@@ -108,16 +118,37 @@ def _about(ledger: _Ledger, subject: str) -> Iterator[tuple[int, Statement]]:
             at(end, ledger.size)
 
 
+def _inputs(statement: Statement) -> list[bytes]:
+    """Digests of the statements that an attestation rests on; other records have inputs of another kind."""
+    return list(statement.payload.get("inputs", [])) if statement.payload["t"] == "attest" else []
+
+
+def _with_upstream(ledger: _Ledger, found: Sequence[tuple[int, Statement]]) -> list[tuple[int, Statement]]:
+    """The entries found and all that they rest on, however far back, in the order of the ledger."""
+    from ledger.statement import decode_statement
+
+    known = dict(found)
+    new = [statement for _, statement in found]
+    while new:
+        places = ledger.places([digest for statement in new for digest in _inputs(statement)])
+        fresh = sorted(set(places.values()) - known.keys())
+        read = {index: decode_statement(ledger.read(index, index + 1)[0]) for index in fresh}
+        known.update(read)
+        new = list(read.values())
+    return sorted(known.items())
+
+
 def _facts(index: int, statement: Statement, final: bool, wanted: bytes | None) -> dict[str, Any]:
     record = statement.payload
     return {
         "index": index,
         "ts": record["ts"],
         "issuer": statement.issuer,
+        "subject": record.get("subject", statement.subject),
         "type": record["t"],
         "kind": record.get("kind"),
         "artifact": record.get("artifact"),
-        "inputs": record.get("inputs", []),
+        "inputs": _inputs(statement),
         "sealed": "body_sha256" in record,
         "digest": statement.digest,
         "final": final,
@@ -126,7 +157,7 @@ def _facts(index: int, statement: Statement, final: bool, wanted: bytes | None) 
     }
 
 
-def _words(subject: str, entries: Sequence[dict[str, Any]], file: Path | None) -> list[str]:
+def _words(subject: str, entries: Sequence[dict[str, Any]], places: dict[bytes, int], file: Path | None) -> list[str]:
     words = [f"{subject}: {len(entries)} entries"]
     for entry in entries:
         when = datetime.fromtimestamp(entry["ts"], UTC).strftime("%Y-%m-%d %H:%M")
@@ -134,8 +165,14 @@ def _words(subject: str, entries: Sequence[dict[str, Any]], file: Path | None) -
         artifact = "" if entry["artifact"] is None else f"sha256 {entry['artifact'].hex()[:16]}..."
         standing = "final" if entry["final"] else "not final yet"
         marks = f"{', sealed' if entry['sealed'] else ''}{', is this file' if entry['matches'] else ''}"
-        line = f"{entry['index']:>6}  {when}  {entry['issuer']:<14} {what:<16} {artifact:<26} {standing}{marks}"
+        about = f" {entry['subject']}:" if entry["subject"] != subject else ""
+        line = f"{entry['index']:>6}  {when}  {entry['issuer']:<14}{about} {what:<16} {artifact:<26} {standing}{marks}"
         words.append(line)
+        if entry["inputs"]:
+            known = sorted(places[digest] for digest in entry["inputs"] if digest in places)
+            missing = len(entry["inputs"]) - len(known)
+            more = f", and {missing} not found here" if missing else ""
+            words.append(f"        from entry {', '.join(map(str, known))}{more}")
         if entry["receipt"]:
             words.append(f"        receipt {entry['receipt']}")
     if file is not None and not any(entry["matches"] for entry in entries):

@@ -51,6 +51,7 @@ def witness(
                     _once(kept, client, known, home, as_json)
                 else:
                     _keep(kept, client, known, home)
+                    answer({"ok": True, "member": name, "origin": known.origin, "size": kept.size}, [], as_json)
 
 
 def _once(kept: Witness, client: LedgerClient, known: Settings, home: Path, as_json: bool) -> None:

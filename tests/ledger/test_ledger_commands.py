@@ -2,9 +2,12 @@
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+import typer
 from consortium_simulator import Consortium
 from typer.testing import CliRunner
 
@@ -96,6 +99,17 @@ def test_show(home: Path) -> None:
     code, out, _ = run("show", "--home", home, "--last", 1, "--json")
     facts = json.loads(out)
     assert (facts["size"], [entry["index"] for entry in facts["entries"]]) == (6, [5])
+    for arguments, indices in ((["--from", 4], [4, 5]), (["--from", 2, "--last", 1], [5]), (["--from", 9], [])):
+        _, out, _ = run("show", "--home", home, *arguments, "--json")
+        assert [entry["index"] for entry in json.loads(out)["entries"]] == indices
+
+
+def test_show_holds_entries_against_their_digests(home: Path) -> None:
+    with sqlite3.connect(home / "ledger.db") as database:
+        database.execute("UPDATE entries SET digest = zeroblob(32) WHERE idx = 3")
+    code, out, err = run("show", "--home", home)
+    assert (code, out) == (1, "")
+    assert "entry 3" in err
 
 
 def test_policy(home: Path) -> None:
@@ -111,11 +125,29 @@ def test_usage(tmp_path: Path) -> None:
         assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", [[], ["verify"], ["audit"], ["show"], ["policy"]])
-def test_every_help_ends_with_an_example(command: list[str]) -> None:
+def paths(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command and group, by the words that call it."""
+    yield path
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from paths(inner, (*path, name))
+
+
+COMMANDS = list(paths(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_help_ends_with_an_example(command: tuple[str, ...]) -> None:
     code, out, _ = run(*command, "--help")
     assert code == 0
-    assert " ".join(["Example: artesian ledger", *command]) in out
+    shown = " ".join(out.split())
+    assert " ".join(["Example: artesian ledger", *command]) in shown
+    leaf = not any(other[: len(command)] == command for other in COMMANDS if other != command)
+    assert ("--json" in shown) is (leaf or command == ("members",))
+
+
+def test_no_command_is_lost() -> None:
+    wanted = {"init", "serve", "show", "trace", "attest", "verify", "audit", "export", "mirror", "evidence", "handover"}
+    assert wanted | {"members", "witness", "submit", "backup", "restore"} <= {path[0] for path in COMMANDS if path}
 
 
 def test_text_of_others_is_shown_not_obeyed(tmp_path: Path) -> None:

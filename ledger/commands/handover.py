@@ -1,0 +1,224 @@
+"""`artesian ledger handover`: when the sequencer is gone, a quorum lets another one go on from what is final."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ledger.commands.answering import AsJson, UsageError, answer, answering, read, tell, write
+from ledger.commands.copying import copy_of, founding_in
+from ledger.commands.keys import made_key
+from ledger.commands.places import OwnHome, reading, standing
+from ledger.commands.proposing import File, Out, ask, report
+from ledger.commands.speaking import speaker
+
+if TYPE_CHECKING:
+    from ledger.note import Vkey
+    from ledger.witness import Witness
+
+To = Annotated[Path, typer.Option("--to", help="Home of the new sequencer; made if it is not there.")]
+Copies = Annotated[list[str], typer.Argument(help="Other members' exported folders or homes.")]
+
+
+def status(
+    home: OwnHome,
+    copies: Annotated[list[str] | None, typer.Argument(help="Other members' exported folders or homes.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a member's mirror has and promised; for a sequencer, whether the members have replaced it.
+
+    A sequencer that comes back asks this with the members' copies before it serves: exit 1 if it was replaced.
+    """
+    from ledger.homes import MIRROR
+
+    with answering(as_json):
+        facts = _of_member(home) if (home / MIRROR).is_file() else _of_sequencer(home, copies or [])
+        answer(facts, facts["words"], as_json)
+    if not facts["ok"]:
+        raise typer.Exit(1)
+
+
+def bring_up(copies: Copies, home: OwnHome, as_json: AsJson = False) -> None:
+    """Bring this member's mirror to the longest that any copy has, cosign it, and keep the others' cosignatures.
+
+    Then export this member's mirror for the others: when all have done so twice, the base is final everywhere.
+    """
+    from ledger.handover import bring_up as follow_all
+
+    with answering(as_json), own_witness(home) as witness, ExitStack() as opened:
+        follow_all(witness, [opened.enter_context(copy_of(copy)) for copy in copies])
+        mirror = witness.mirror
+        facts = {"ok": True, "size": mirror.size, "root": mirror.root, "final_size": mirror.final_size}
+        words = [f"{witness.member} has {mirror.size} entries, {mirror.final_size} of them final."]
+        if mirror.final_size < mirror.size:
+            words.append(f"Next: artesian ledger export FOLDER --home {home}, for the others; and theirs to you.")
+        answer(facts, words, as_json)
+
+
+def propose(home: OwnHome, to: To, out: Out, as_json: AsJson = False) -> None:
+    """Propose that the log goes on in another home, after all that this member's mirror has."""
+    from ledger.handover import propose as propose_handover
+    from ledger.homes import LOG_KEY, NEXT_LOG_KEY
+
+    with answering(as_json), own_witness(home) as witness:
+        to.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log, following = (made_key(to / name).public for name in (LOG_KEY, NEXT_LOG_KEY))
+        proposal = propose_handover(witness.mirror, log, following=following, ts=int(time.time()))
+        write(out, proposal.to_bytes())
+        report(proposal, witness.state, out, as_json, group="handover")
+
+
+def approve(
+    proposal: File,
+    home: OwnHome,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Promise, and then approve, that the log goes on elsewhere.
+
+    From here on this member's witness cosigns no history without this handover, unless another one proves final.
+    """
+    from ledger.proposal import Proposal
+
+    with answering(as_json), own_witness(home) as witness:
+        asked = Proposal.from_bytes(read(proposal))
+        for line in asked.words():
+            tell(line)
+        if not yes:
+            ask(witness.member, as_json)
+        approved = witness.approve(asked)
+        write(proposal, approved.to_bytes(), replace=True)
+        report(approved, witness.state, proposal, as_json, shown=True, group="handover")
+
+
+def start(
+    proposal: File,
+    home: OwnHome,
+    to: To,
+    db: Annotated[str, typer.Option("--db", help="URL of an empty PostgreSQL database; default: a file.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make the new sequencer's ledger from this member's mirror and the approved handover; then `serve` it."""
+    from ledger.continuation import continue_log
+    from ledger.homes import LEDGER, LOG_KEY, POLICY, SETTINGS, Settings
+    from ledger.keys import SigningKey
+    from ledger.proposal import Proposal
+
+    with answering(as_json), own_witness(home) as witness:
+        name, own = speaker(home, witness.member, witness.state)
+        statement = Proposal.from_bytes(read(proposal)).statement(witness.state, issuer=name, key=own)
+        known, founded, key = Settings.load(home), _founded(home), SigningKey.load(to / LOG_KEY)
+        place = db or to / LEDGER
+        with continue_log(place, witness.mirror, key, statement, founded=founded, cid=known.cid) as log:
+            log.checkpoint()
+            policy, size = log.policy.text(), log.size
+        settings = Settings(name, known.cid, known.origin, db or LEDGER, known.founding)
+        write(to / SETTINGS, settings.toml().encode(), replace=True, mode=0o600)
+        write(to / POLICY, policy.encode(), replace=True)
+        facts = {"ok": True, "origin": known.origin, "size": size, "home": str(to)}
+        words = [
+            f"{to} continues {known.origin} with entry {size - 1}, the handover.",
+            f"Next: artesian ledger serve --home {to}; each member: artesian ledger witness --address ...",
+            "The handover is final when a quorum of the members' witnesses has cosigned it.",
+        ]
+        answer(facts, words, as_json)
+
+
+def restore(
+    copy: Annotated[str, typer.Argument(help="An exported folder, a member's home or a mirror's database.")],
+    home: OwnHome,
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild a lost ledger database in the sequencer's home from a copy, with the keys that are there.
+
+    The copy must be the longest that any member has: going on from less would fork the history.
+    """
+    from ledger.continuation import continue_log
+    from ledger.homes import LEDGER, Settings, log_key_of
+    from ledger.keys import SigningKey
+
+    with answering(as_json), copy_of(copy) as source:
+        known, found = Settings.load(home), founding_in(source)
+        if not known.founding:
+            raise UsageError(f"{home}: has no ledger.toml with the founding fingerprint; what may be believed?")
+        found.require(known.founding)
+        place = known.database if "://" in known.database else home / (known.database or LEDGER)
+        key = SigningKey.load(log_key_of(home))
+        with continue_log(place, source, key, founded=found.log, cid=found.cid) as log:
+            facts = {"ok": True, "origin": log.origin, "size": log.size, "final_size": log.final_size}
+        words = f"{home}: {facts['size']} entries of {facts['origin']} restored, {facts['final_size']} of them final."
+        answer(facts, [words, "Compare the number with every member's: none may have cosigned more."], as_json)
+
+
+@contextmanager
+def own_witness(home: Path) -> Iterator[Witness]:
+    """The witness of a member's home, with its mirror.
+
+    Raises:
+        UsageError: there is no mirror yet.
+    """
+    from ledger.homes import MIRROR, Settings
+    from ledger.witness import Witness
+
+    if not (home / MIRROR).is_file():
+        raise UsageError(f"{home}: has no mirror yet; run artesian ledger witness first")
+    known, (name, key) = Settings.load(home), speaker(home)
+    with Witness(home / MIRROR, key, name, _founded(home), known.cid, founding=known.founding or None) as witness:
+        yield witness
+
+
+def _founded(home: Path) -> Vkey:
+    """The key that the log was founded with, as the home's mirror knows it."""
+    from ledger.homes import MIRROR
+    from ledger.note import Vkey
+
+    with reading(str(home / MIRROR)) as store:
+        return Vkey.parse(store.meta()["vkey"])
+
+
+def _of_member(home: Path) -> dict[str, Any]:
+    with own_witness(home) as witness:
+        mirror, promise = witness.mirror, witness.promise
+        words = [
+            f"{witness.member} has {mirror.size} entries of {mirror.origin}, {mirror.final_size} of them final.",
+            f"Root: {mirror.root.hex()}",
+            "No handover approved." if promise is None else f"Approved a handover after {promise.size} entries.",
+        ]
+        return {
+            "ok": True,
+            "origin": mirror.origin,
+            "member": witness.member,
+            "size": mirror.size,
+            "root": mirror.root,
+            "final_size": mirror.final_size,
+            "promise": None if promise is None else {"size": promise.size, "log": promise.log},
+            "words": words,
+        }
+
+
+def _of_sequencer(home: Path, copies: list[str]) -> dict[str, Any]:
+    from ledger.finality import log_vkey
+    from ledger.handover import successor
+
+    at, after = standing(home), None
+    for copy in copies:
+        with copy_of(copy) as source:
+            after = after or successor(at.state, log_vkey(at.origin, at.state), source, founding_in(source).log)
+    words = [f"{home} has {at.state.size} entries of {at.origin}."]
+    if after is not None:
+        words.append(f"The log goes on elsewhere under the key {after.key.fingerprint}: this sequencer must not serve.")
+    elif copies:
+        words.append("No copy shows a successor.")
+    replaced_by = None if after is None else after.key.fingerprint
+    return {
+        "ok": after is None,
+        "origin": at.origin,
+        "size": at.state.size,
+        "replaced_by": replaced_by,
+        "words": words,
+    }
