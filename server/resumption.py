@@ -76,8 +76,8 @@ def _parent(state: State, task: Task) -> bytes | None:
     release = state.releases.get(task.model) if task.model is not None else None
     if task.model is not None and (release is None or release.revoked is None):
         return task.model
-    published = [state.releases.get(model) for model in task.published]
-    newest = max((one for one in published if one is not None), key=lambda one: one.index, default=None)
+    published = [one for one in state.releases.values() if one.task == task.name and one.revoked is None]
+    newest = max(published, key=lambda one: one.index, default=None)
     return None if newest is None else newest.model
 
 

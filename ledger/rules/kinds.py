@@ -42,8 +42,11 @@ _ANYONE = Issuer(
     lambda state, statement: statement.issuer == COORDINATOR or state.is_enrolled(statement.issuer),
 )
 _COORDINATOR_OR_BANK = Issuer(
-    "the coordinator, or the bank that it names",
-    lambda state, statement: statement.issuer in (COORDINATOR, statement.payload["bank"]),
+    "the coordinator, or the active bank that it names",
+    lambda state, statement: (
+        statement.issuer == COORDINATOR
+        or (statement.issuer == statement.payload["bank"] and state.is_enrolled(statement.issuer, "bank"))
+    ),
 )
 
 KINDS: Mapping[str, Kind] = {

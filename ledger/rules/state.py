@@ -156,7 +156,7 @@ class Task:
         latest: id of its latest round.
         model: the latest aggregate's model, 32 bytes.
         rounds: number of rounds opened.
-        published: models published and not revoked, by hash.
+        published: how many of its models are published and not revoked.
     """
 
     name: str
@@ -164,7 +164,7 @@ class Task:
     latest: bytes | None = None
     model: bytes | None = None
     rounds: int = 0
-    published: frozenset[bytes] = frozenset()
+    published: int = 0
 
 
 @dataclass(frozen=True)

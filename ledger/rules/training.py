@@ -94,7 +94,7 @@ def apply_publish(state: State, statement: Statement, index: int) -> State:
     return replace(
         state,
         rounds=state.rounds.set(current.id, replace(current, phase=Phase.PUBLISHED)),
-        tasks=state.tasks.set(task.name, replace(task, published=task.published | {model})),
+        tasks=state.tasks.set(task.name, replace(task, published=task.published + 1)),
         releases=state.releases.set(model, release),
     )
 
@@ -125,7 +125,7 @@ def apply_revoke(state: State, statement: Statement, index: int) -> State:
     task = _task(state, release.task)
     kept = replace(
         task,
-        published=task.published - {model},
+        published=task.published - 1,
         model=None if task.model == model else task.model,
     )
     return replace(
@@ -175,6 +175,6 @@ def _require_parent_model(state: State, task: Task, parent: bytes | None, index:
         raise Refused("parent", index, f"the parent model was revoked at entry {release.revoked}")
     last = state.releases.get(task.model) if task.model is not None else None
     usable = task.model is not None and (last is None or last.revoked is None)
-    allowed = {*task.published, task.model} if usable else task.published
-    if allowed and parent not in allowed:
+    known = (usable and parent == task.model) or (release is not None and release.task == task.name)
+    if not known and (usable or task.published):
         raise Refused("parent", index, "the parent model is neither the last aggregate's nor a published one")
