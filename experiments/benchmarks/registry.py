@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, str] = {
     "masked_round": "what masking adds to a round",
     "engine_rounds": "what an engine alone costs a round",
     "engines": "a round of 100 firms with a scorecard, in process and on Ray",
+    "ledger_quorum": "from submitting a statement to its finality by ten witness processes",
     "credit": "AUC with and without privacy, beside central and local-only training",
     "demand": "WAPE with and without privacy, beside local-only and central models",
 }

@@ -25,9 +25,9 @@ class View:
     final: str = ""
     final_size: int = 0
 
-    def differs(self, other: "View") -> bool:
-        """Whether there is anything to tell whoever knows `other`."""
-        return self.state is not other.state or (self.checkpoint, self.final) != (other.checkpoint, other.final)
+    def is_news_after(self, other: "View") -> bool:
+        """Whether there is anything to tell whoever knows `other`; one more cosignature on what is final is not."""
+        return (self.checkpoint_size, self.final_size) != (other.checkpoint_size, other.final_size)
 
 
 class Board:
@@ -45,9 +45,11 @@ class Board:
         self._changed = asyncio.Event()
 
     def post(self, view: View) -> None:
-        """Show a newer view, and wake whoever waits."""
+        """Show a newer view, and wake whoever waits if it is news."""
+        news = view.is_news_after(self.view)
         self.view = view
-        self._wake()
+        if news:
+            self._wake()
 
     def close(self) -> None:
         """Wake whoever waits for the last time."""
@@ -55,8 +57,8 @@ class Board:
         self._wake()
 
     async def change(self, seen: View, timeout_s: float) -> View:
-        """Wait until the view is another than `seen`, the board is closed, or the time is over; give the latest."""
-        if self.view is seen and not self.closed and timeout_s > 0:
+        """Wait until there is news after `seen`, the board is closed, or the time is over; give the latest."""
+        if not self.view.is_news_after(seen) and not self.closed and timeout_s > 0:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), timeout_s)
         return self.view

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 from ledger.checkpoint import SignedCheckpoint
 from ledger.errors import StoreError
@@ -14,6 +15,8 @@ from ledger.witness import Witness
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 MIRROR_TRIES, MIRROR_WAIT_S = 60, 0.5
+LEARN_S = 1.0
+REST_AFTER_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -123,57 +126,126 @@ def keep_witnessing(
         StoreError: another process keeps the mirror to itself.
     """
     end_s, back_off = time.monotonic() + for_s, BackOff(stop)
-    witness.rest()
-    while not stop.is_set() and time.monotonic() < end_s:
-        try:
-            # What was missed may be long: the witness reads it in portions. What comes after is short.
-            line, size = _checked(witness, stop, lambda: witness.follow(client))
-            client.cosign([line], size)
-            back_off.reset()
-            for news in _complete(client, witness.size, 0):
-                _deal_with(news, witness, client, stop)
-                on_news(news)
-                if stop.is_set() or time.monotonic() >= end_s:
-                    return
-        except Unreachable as error:
-            on_trouble(error)
-            back_off.wait(end_s - time.monotonic())
+    with Held(witness, stop) as held:
+        learner = _Learner(held)
+        while not stop.is_set() and time.monotonic() < end_s:
+            try:
+                # What was missed may be long: the witness reads it in portions. What comes after is short.
+                line, size = held.cosigning(lambda: witness.follow(client))
+                client.cosign([line], size)
+                back_off.reset()
+                for news in _complete(client, size, 0):
+                    _deal_with(news, held, client)
+                    learner.hear(news.final)
+                    on_news(news)
+                    if stop.is_set() or time.monotonic() >= end_s:
+                        return
+            except Unreachable as error:
+                on_trouble(error)
+                back_off.wait(end_s - time.monotonic())
 
 
-def _deal_with(news: News, witness: Witness, client: LedgerClient, stop: threading.Event) -> None:
+class Held:
+    """A witness whose mirror is held while there is work, and rests soon after.
+
+    Waking takes some reads, so that it does not rest between news that follow each other closely. While it rests,
+    the member's other commands may use the mirror.
+    """
+
+    def __init__(self, witness: Witness, stop: threading.Event, rest_after_s: float = REST_AFTER_S) -> None:
+        """Hold `witness`; when it cannot be had for long, waiting ends with `stop`."""
+        self.witness = witness
+        self._stop = stop
+        self._rest_after_s = rest_after_s
+        self._lock = threading.Lock()
+        self._awake = False
+        self._used_s = 0.0
+        self._ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="mirror", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.witness.rest()
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._watcher.join()
+        self._rest()
+
+    @contextmanager
+    def awake(self) -> Iterator[Witness]:
+        """The witness, with its mirror held.
+
+        Raises:
+            StoreError: another process keeps the mirror to itself.
+        """
+        with self._lock:
+            if not self._awake:
+                self._wake()
+            try:
+                yield self.witness
+            finally:
+                self._used_s = time.monotonic()
+
+    def cosigning(self, check: Callable[[], str]) -> tuple[str, int]:
+        """The cosignature line that `check` gives, and the size of the checkpoint that it is on."""
+        with self.awake() as witness:
+            return check(), witness.size
+
+    def _wake(self) -> None:
+        for tries_left in reversed(range(MIRROR_TRIES)):
+            try:
+                self.witness.wake()
+            except StoreError:
+                if not tries_left or self._stop.wait(MIRROR_WAIT_S):
+                    raise
+            else:
+                self._awake = True
+                return
+
+    def _watch(self) -> None:
+        while not self._ended.wait(self._rest_after_s):
+            if time.monotonic() >= self._used_s + self._rest_after_s:
+                self._rest()
+
+    def _rest(self) -> None:
+        with self._lock:
+            if self._awake:
+                self.witness.rest()
+                self._awake = False
+
+
+class _Learner:
+    """Tells the mirror what is final: at once when little comes, once in `LEARN_S` when much does.
+
+    The largest final checkpoint makes final what is before it, so that those in between can be left out.
+    """
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+        self._heard = ""
+        self._learned_s = float("-inf")
+
+    def hear(self, final: str) -> None:
+        """Keep `final` (unless it is empty), and learn what is kept when it is time."""
+        self._heard = final or self._heard
+        if self._heard and time.monotonic() >= self._learned_s + LEARN_S:
+            with self._held.awake() as witness:
+                witness.mirror.learn(self._heard)
+            self._heard, self._learned_s = "", time.monotonic()
+
+
+def _deal_with(news: News, held: Held, client: LedgerClient) -> None:
     def check() -> str:
-        # Another process of the member may have advanced the mirror while this one waited.
-        fits = witness.size == news.start
-        return witness.advance(news.entries, news.checkpoint, news.consistency) if fits else witness.follow(client)
+        witness = held.witness
+        if witness.size != news.start:  # another process of the member has advanced the mirror meanwhile
+            return witness.follow(client)
+        return witness.advance(news.entries, news.checkpoint, news.consistency)
 
     if news.checkpoint:
-        line, size = _checked(witness, stop, check)
+        line, size = held.cosigning(check)
         client.cosign([line], size)
-    if news.final:
-        with _awake(witness, stop):
-            witness.mirror.learn(news.final)
-
-
-def _checked(witness: Witness, stop: threading.Event, check: Callable[[], str]) -> tuple[str, int]:
-    """The cosignature line that `check` gives, and the size of the checkpoint that it is on."""
-    with _awake(witness, stop):
-        return check(), witness.size
-
-
-@contextmanager
-def _awake(witness: Witness, stop: threading.Event) -> Iterator[None]:
-    """Hold the mirror while it is worked on; between the news the member's other commands may use it."""
-    for tries_left in reversed(range(MIRROR_TRIES)):
-        try:
-            witness.wake()
-            break
-        except StoreError:
-            if not tries_left or stop.wait(MIRROR_WAIT_S):
-                raise
-    try:
-        yield
-    finally:
-        witness.rest()
 
 
 def _complete(client: LedgerClient, start: int, final_size: int) -> Iterator[News]:

@@ -263,7 +263,10 @@ class Sequencer:
         """Tell what has changed."""
         log = self._log
         view = View(log.state, self._note, self._noted_size, log.final() or "", log.final_size)
-        if view.differs(self.view):
+        if view.state is not self.view.state or (view.checkpoint, view.final) != (
+            self.view.checkpoint,
+            self.view.final,
+        ):
             self.view = view
             self._listener(view)
 

@@ -28,6 +28,7 @@ class LedgerService(LedgerServicer):
         self._desk = desk
         self._guard = guard
         self._monotonic = monotonic
+        self._leaps = streams.Leaps(desk)
         self._seats = streams.Seats(desk.settings.max_followers, desk.settings.max_followers_each)
 
     async def Submit(self, request: pb.SubmitRequest, context: Any) -> pb.SubmitReply:  # noqa: N802
@@ -49,7 +50,7 @@ class LedgerService(LedgerServicer):
 
         async def send(caller: str | None) -> None:
             with self._seats.seat(caller):
-                await self._send(streams.news(self._desk, request, caller, self._monotonic), context)
+                await self._send(streams.news(self._desk, self._leaps, request, caller, self._monotonic), context)
 
         await self._answer(context, send)
 

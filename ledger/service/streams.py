@@ -4,12 +4,13 @@ A stream pulls: it reads the next piece from the log only when its reader has ta
 nothing but a few numbers. However many read however slowly, memory does not grow.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from ledger.errors import NoSuchEntry
+from ledger.errors import LedgerError, NoSuchEntry
 from ledger.keys import PublicKey
 from ledger.log import Log
 from ledger.service import ledger_pb2 as pb
@@ -49,6 +50,30 @@ class Seats:
             self._taken[caller] -= 1
 
 
+class Leaps:
+    """The way from one checkpoint to the next: read once for all followers that are about to go it."""
+
+    def __init__(self, desk: Desk) -> None:
+        """Read from the log of `desk`."""
+        self._desk = desk
+        self._between = (0, 0)
+        self._reading: asyncio.Future[tuple[list[bytes], list[bytes]]] | None = None
+
+    async def read(self, old: int, new: int) -> tuple[list[bytes], list[bytes]]:
+        """The consistency proof from `old` to `new`, and as many of the entries between as fit into one message."""
+        if self._reading is None or self._between != (old, new):
+            limit = self._desk.settings.reply_bytes
+            self._reading = asyncio.ensure_future(
+                self._desk.ask(lambda log: (log.consistency(old, new), _portion(log, old, new, limit)))
+            )
+            self._between = (old, new)
+        try:
+            return await asyncio.shield(self._reading)
+        except LedgerError:
+            self._reading = None
+            raise
+
+
 async def entries(desk: Desk, request: pb.EntriesRequest, caller: str | None) -> AsyncIterator[pb.EntriesReply]:
     """Entries `start` to `end - 1` as `caller` may see them, in replies of bounded size.
 
@@ -69,7 +94,7 @@ async def entries(desk: Desk, request: pb.EntriesRequest, caller: str | None) ->
 
 
 async def news(
-    desk: Desk, request: pb.FollowRequest, caller: str | None, monotonic: Monotonic
+    desk: Desk, leaps: Leaps, request: pb.FollowRequest, caller: str | None, monotonic: Monotonic
 ) -> AsyncIterator[pb.News]:
     """Entries, checkpoints and final checkpoints from `start` on, until `stream_s` is over or the service stops.
 
@@ -88,7 +113,7 @@ async def news(
     while True:
         _require_same_key(caller, key, view)
         if view.checkpoint_size > at or not told:
-            async for message in _up_to(desk, view, at, caller):
+            async for message in _up_to(desk, leaps, view, at, caller):
                 yield message
             at, told = view.checkpoint_size, True
         if view.final_size > final_size:
@@ -98,43 +123,39 @@ async def news(
             return
         seen = view
         view = await desk.board.change(seen, desk.settings.heartbeat_s)
-        if view is seen:
+        if not view.is_news_after(seen):
             yield pb.News()
 
 
-async def _up_to(desk: Desk, view: View, at: int, caller: str | None) -> AsyncIterator[pb.News]:
+async def _up_to(desk: Desk, leaps: Leaps, view: View, at: int, caller: str | None) -> AsyncIterator[pb.News]:
     """The entries from `at` to the view's checkpoint, which comes with the last of them."""
-    size, old = view.checkpoint_size, at
+    size = view.checkpoint_size
     if not view.checkpoint:
         return
-    path = await desk.ask(lambda log: log.consistency(old, size))
-    while True:
+    path, raws = await leaps.read(at, size)
+    at += len(raws)
+    while at < size:
+        yield pb.News(entries=[entry_for(raw, caller) for raw in raws])
         raws = await _read(desk, at, size)
         at += len(raws)
-        message = pb.News(entries=[entry_for(raw, caller) for raw in raws])
-        if at == size:
-            message.checkpoint = view.checkpoint
-            message.consistency.extend(path)
-            yield message
-            return
-        yield message
+    entries = [entry_for(raw, caller) for raw in raws]
+    yield pb.News(entries=entries, checkpoint=view.checkpoint, consistency=path)
 
 
 async def _read(desk: Desk, start: int, end: int) -> list[bytes]:
-    """At least one entry from `start` on (unless `end` is there), and no more than fit into a reply."""
     limit = desk.settings.reply_bytes
+    return await desk.ask(lambda log: _portion(log, start, end, limit))
 
-    def look(log: Log) -> list[bytes]:
-        taken: list[bytes] = []
-        room = limit
-        for raw in log.entries(start, min(end, start + _CHUNK)):
-            if taken and len(raw) > room:
-                break
-            taken.append(raw)
-            room -= len(raw)
-        return taken
 
-    return await desk.ask(look) if start < end else []
+def _portion(log: Log, start: int, end: int, limit: int) -> list[bytes]:
+    """At least one entry from `start` on, unless `end` is there, and no more than fit into `limit` bytes."""
+    taken: list[bytes] = []
+    for raw in log.entries(start, min(end, start + _CHUNK)):
+        if taken and len(raw) > limit:
+            break
+        taken.append(raw)
+        limit -= len(raw)
+    return taken
 
 
 def _require_same_key(caller: str | None, key: PublicKey | None, view: View) -> None:

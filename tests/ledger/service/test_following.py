@@ -194,10 +194,14 @@ def test_another_process_may_advance_the_mirror_meanwhile(monkeypatch: pytest.Mo
                 others.pop()
                 witness.follow(source)
 
+        rests = threading.Event()
         monkeypatch.setattr(witness, "wake", overtaken)
+        monkeypatch.setattr(witness, "rest", rests.set)
         watch = Watch(witness, service.client("firm-0"))
         until(lambda: bool(watch.news))
         for size in (8, 10, 12, 14):
+            until(lambda: rests.is_set())
+            rests.clear()
             service.put(service.attest(), service.attest())
             until(lambda size=size: witness.size == size)  # type: ignore[misc]
         watch.end()
