@@ -16,6 +16,16 @@ Value: TypeAlias = Any
 
 MAX_DEPTH = 16
 _WORD = 1 << 64
+_SHOWN_CHARACTERS = 80
+
+
+def _refuse(*_: Any) -> Any:
+    raise ValueError("no record and no COSE message here holds this tag")
+
+
+_MEANT_TAGS = (0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799)
+_REFUSED_TAGS = dict.fromkeys(_MEANT_TAGS, _refuse)
+"""Tags that `cbor2` would make dates, regular expressions, mails, shared or cyclic values of."""
 
 
 class EncodingError(LedgerError):
@@ -68,8 +78,14 @@ def decode_item(raw: bytes, *, what: str) -> Value:
 
 def _load(raw: bytes, what: str) -> Value:
     try:
-        return cbor2.loads(raw, max_depth=MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False)
-    except Exception as error:  # cbor2 lets through what its semantic decoders raise on hostile bytes
+        return cbor2.loads(
+            raw,
+            max_depth=MAX_DEPTH,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            semantic_decoders=_REFUSED_TAGS,
+        )
+    except Exception as error:  # cbor2 lets other things through than its own errors
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise EncodingError(f"{what} is not CBOR that can be read: {detail}; ask for the original") from None
 
@@ -84,6 +100,16 @@ def _require_canonical(value: Value, raw: bytes, what: str) -> None:
     if written and raw.startswith(written):
         raise EncodingError(f"{what} has {len(raw) - len(written)} trailing bytes after it; send it alone")
     raise EncodingError(f"{what} is not in deterministic CBOR (order or lengths differ); encode it again")
+
+
+def shown(value: object) -> str:
+    """A stranger's value for a line of words: printable, short, and never an error itself."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except ValueError:  # Python writes no integer of thousands of digits
+        text = f"a too big {type(value).__name__}"
+    safe = text if text.isprintable() else repr(text)[1:-1]
+    return safe if len(safe) <= _SHOWN_CHARACTERS else safe[: _SHOWN_CHARACTERS - 1] + "…"
 
 
 def check(value: Value, *, what: str = "the record") -> None:
@@ -110,7 +136,7 @@ def _problem(value: Value, path: str, depth: int) -> str | None:
     elif kind is dict:
         strange = next((key for key in value if type(key) is not str), None)
         if strange is not None:
-            return f"{here} has the key {strange!r}; keys are text"
+            return f"{here} has the key {shown(strange)}; keys are text"
         items = ((f"{path}.{key}" if path else key, item) for key, item in value.items())
     else:
         return f"{here} is a {kind.__name__}, which a record may not hold"

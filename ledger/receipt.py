@@ -10,7 +10,7 @@ from typing import Self
 
 from ledger.checkpoint import Checkpoint, NotFinal, SignedCheckpoint, verify_final
 from ledger.cose import ALG, ALG_EDDSA, KID, CoseError, Sign1, read_sign1, signature_input
-from ledger.encoding import EncodingError, Value, decode, encode, encode_item
+from ledger.encoding import EncodingError, Value, decode, encode, encode_item, shown
 from ledger.errors import LedgerError
 from ledger.keys import BadSignature, SigningKey
 from ledger.merkle import HASH_BYTES, leaf_hash, verify_inclusion
@@ -201,7 +201,7 @@ def _in_words(
 ) -> list[str]:
     kind = statement.payload.get("t")
     return [
-        f"The statement is a {kind!r} record of {statement.issuer} about {statement.subject}.",
+        f"The statement is a {shown(kind)} record of {shown(statement.issuer)} about {shown(statement.subject)}.",
         f"It is entry {index} of the log {checkpoint.origin}, which had {checkpoint.size} entries.",
         f"{len(cosigners)} of {witnesses} witnesses cosigned that history: {', '.join(cosigners)}.",
         f"The history's root is {checkpoint.root.hex()}.",

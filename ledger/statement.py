@@ -25,7 +25,7 @@ from ledger.cose import (
     sign1,
     signature_input,
 )
-from ledger.encoding import EncodingError, Value, decode, encode, encode_item
+from ledger.encoding import EncodingError, Value, decode, encode, encode_item, shown
 from ledger.errors import LedgerError
 from ledger.keys import SIGNATURE_BYTES, BadSignature, PublicKey, SigningKey
 from ledger.post_quantum import SIGNATURE_BYTES as POST_QUANTUM_SIGNATURE_BYTES
@@ -93,12 +93,12 @@ class Statement:
         """
         if key.kid != self.kid:
             raise BadSignature(
-                f"the statement by {self.issuer} names key {self.kid.hex()[:16]}, not {key.kid.hex()[:16]}"
+                f"the statement by {shown(self.issuer)} names key {self.kid.hex()[:16]}, not {key.kid.hex()[:16]}"
             )
         if key.is_hybrid != self.is_hybrid:
             kinds = ("Ed25519 alone", "Ed25519 and ML-DSA-65")
             raise BadSignature(
-                f"the statement by {self.issuer} is signed with {kinds[self.is_hybrid]}, "
+                f"the statement by {shown(self.issuer)} is signed with {kinds[self.is_hybrid]}, "
                 f"its key signs with {kinds[key.is_hybrid]}; sign it with the whole key"
             )
         try:
@@ -106,7 +106,7 @@ class Statement:
                 self._verify_outer(self.outer, key)
             key.verify(self.signature, self.signed_bytes)
         except BadSignature:
-            raise BadSignature(f"the statement by {self.issuer} carries a signature that does not fit") from None
+            raise BadSignature(f"the statement by {shown(self.issuer)} carries a signature that does not fit") from None
 
     def _verify_outer(self, outer: Sign1, key: PublicKey) -> None:
         if outer.header[KID] != key.post_quantum_kid:
@@ -149,7 +149,7 @@ def decode_statement(raw: bytes) -> Statement:
                 return _decode_inner(raw, message, None)
             case algorithm:
                 raise StatementError(
-                    f"the statement's algorithm {algorithm!r} is unknown; this version reads EdDSA (-8), "
+                    f"the statement's algorithm {shown(algorithm)} is unknown; this version reads EdDSA (-8), "
                     "and ML-DSA-65 (-49) around it"
                 )
     except (EncodingError, CoseError) as error:
@@ -171,7 +171,7 @@ def _open_outer(outer: Sign1) -> Sign1:
     match outer.header:
         case {3: str() as content_type, 4: bytes() as kid} if len(kid) == 32:
             if content_type != SIGN1_MEDIA_TYPE:
-                raise StatementError(f"content type {content_type!r} is unknown around a statement")
+                raise StatementError(f"content type {shown(content_type)} is unknown around a statement")
             _require_exactly(outer, _outer_header(kid))
         case _:
             raise StatementError(
@@ -203,7 +203,7 @@ def _read_header(message: Sign1) -> tuple[bytes, str, str]:
                 "the statement's header must hold exactly alg EdDSA, content type, kid and claims iss, sub"
             )
     if content_type != STATEMENT_TYPE:
-        raise StatementError(f"content type {content_type!r} is unknown; this version reads {STATEMENT_TYPE}")
+        raise StatementError(f"content type {shown(content_type)} is unknown; this version reads {STATEMENT_TYPE}")
     if len(kid) != 32 or not issuer or not subject:
         raise StatementError("the statement's kid must have 32 bytes, and its iss and sub must not be empty")
     _require_exactly(message, _header(kid, issuer, subject))
@@ -227,7 +227,7 @@ def _require_signature_bytes(message: Sign1, algorithm: str, expected: int) -> N
 def _require_version(payload: Mapping[str, Value]) -> None:
     version = payload.get("v")
     if version != PAYLOAD_VERSION or isinstance(version, bool):
-        raise StatementError(f"record version {version!r} is unknown; this ledger reads version {PAYLOAD_VERSION}")
+        raise StatementError(f"record version {shown(version)} is unknown; this ledger reads version {PAYLOAD_VERSION}")
 
 
 def _require_size(raw: bytes) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.encoding import EncodingError, decode, encode
+from ledger.encoding import EncodingError, decode, decode_item, encode, shown
 
 scalars = st.none() | st.booleans() | st.integers(-(2**64), 2**64 - 1) | st.text(max_size=30) | st.binary(max_size=40)
 values = st.recursive(
@@ -72,3 +72,21 @@ def test_text_keys_are_in_bytewise_order(value: dict[str, None]) -> None:
     """cbor2 sorts by length first; for text keys that is the bytewise order of RFC 8949."""
     encoded = [cbor2.dumps(key) for key in decode(encode(value), what="it")]
     assert encoded == sorted(encoded)
+
+
+def test_strange_values_are_shown_in_one_short_line() -> None:
+    assert shown("firm-0") == "firm-0"
+    assert shown(-7) == "-7"
+    assert shown("two\nlines \x1b[31m \ud800") == r"two\nlines \x1b[31m \ud800"
+    assert shown(2**40_000) == "a too big int"
+    assert shown([2**40_000]) == "a too big list"
+    assert shown("x" * 1000) == "x" * 79 + "…"
+    assert len(shown(bytes(10_000))) == 80
+
+
+@pytest.mark.parametrize("tag", [0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 100, 258, 55799])
+def test_no_tag_makes_a_value(tag: int) -> None:
+    """A regular expression, a mail, a date, a shared or a cyclic value from a stranger is refused before it is made."""
+    for content in (b"", "", 0, [], [1, 2]):
+        with pytest.raises(EncodingError, match=rf"semantic tag {tag}$|semantic tag {tag};"):
+            decode_item(cbor2.dumps(cbor2.CBORTag(tag, content)), what="it")
