@@ -52,7 +52,7 @@ class Proposal:
         except EncodingError as error:
             raise ProposalError(str(error)) from None
         match fields:
-            case {"v": 1, "proposal": dict() as payload} if len(fields) == 2:
+            case {"v": 1, "proposal": dict() as payload} if len(fields) == 2 and type(fields["v"]) is int:
                 return cls.of(payload)
         raise ProposalError("this is not a proposal of this version; make one with: artesian ledger members propose")
 

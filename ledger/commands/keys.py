@@ -60,8 +60,8 @@ def key(
 def switch(home: OwnHome, address: Address = "", ca: Authority = None, as_json: AsJson = False) -> None:
     """Put the next signing key in place of the present one, once the ledger names it.
 
-    The service is asked in the new key's name; without an address, the home's mirror. An old key is kept beside it as
-    `signing.old-....pem`: nothing is signed with it any more.
+    The home's mirror is asked, and if it does not know, the service, in the new key's name. An old key is kept beside
+    it as `signing.old-....pem`: nothing is signed with it any more.
     """
     from ledger.homes import COMING_KEY, MEMBER, SIGNING_KEY
     from ledger.keys import SigningKey
@@ -80,18 +80,19 @@ def switch(home: OwnHome, address: Address = "", ca: Authority = None, as_json: 
 
 
 def _owner(coming: SigningKey, home: Path, address: str, ca: Path | None) -> str:
-    """Whose key `coming` is by the ledger."""
-    from ledger.homes import COMING_KEY, member_of
+    """Whose key `coming` is by the ledger: the home's mirror knows, or the service."""
+    from ledger.homes import COMING_KEY, LEDGER, MIRROR, member_of
     from ledger.rules import COORDINATOR
 
-    if address:
-        with connected(address, home, ca, (member_of(home), coming)) as client:
-            owners = {one.key: one.member for one in client.members()}
-    else:
+    owners: dict[bytes, str] = {}
+    if any((home / name).is_file() for name in (LEDGER, MIRROR)):
         state = standing(home).state
         owners = {one.key.raw: one.member for one in state.members.values()}
         if state.coordinator is not None:
             owners[state.coordinator.raw] = COORDINATOR
+    if coming.public.raw not in owners and address:
+        with connected(address, home, ca, (member_of(home), coming)) as client:
+            owners = {one.key: one.member for one in client.members()}
     if coming.public.raw not in owners:
         raise UsageError(f"{home / COMING_KEY}: the ledger does not name this key yet; submit the rotation first")
     return owners[coming.public.raw]

@@ -41,6 +41,7 @@ def _facts(origin: str, state: State) -> dict[str, Any]:
                 "kind": member.kind,
                 "name": member.name,
                 "active": member.active,
+                "since": member.since,
                 "key": member.key.raw,
                 "fingerprint": member.key.fingerprint,
                 "hybrid": member.key.is_hybrid,
@@ -58,9 +59,10 @@ def _words(origin: str, state: State) -> list[str]:
         f"signatures {facts['signatures']}",
         f"  {'coordinator':<16} {'':<5} {facts['coordinator']}",
         f"  {'log':<16} {'':<5} {log['fingerprint']} since entry {log['since']}, "
-        f"next key {'committed' if log['next'] else 'not committed'}",
+        f"its next key {'committed' if log['next'] else 'not committed'}",
     ]
     return words + [
-        f"  {m['member']:<16} {m['kind']:<5} {m['fingerprint']}  {m['name']}{'' if m['active'] else '  (suspended)'}"
+        f"  {m['member']:<16} {m['kind']:<5} {m['fingerprint']}  {'' if m['active'] else 'suspended '}"
+        f"since entry {m['since']}  {m['name']}"
         for m in facts["members"]
     ]

@@ -1,15 +1,17 @@
 """Commands run as a person runs them, on homes that the commands themselves have made."""
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from typer.testing import CliRunner
 
 from ledger.commands import app
-from ledger.homes import Settings, database_of, log_key_of
+from ledger.homes import SETTINGS, Settings, database_of, log_key_of
 from ledger.keys import SigningKey
 from ledger.log import Log
 from ledger.service.server import serving
@@ -42,45 +44,67 @@ def facts(*arguments: object, code: int = 0) -> dict[str, Any]:
 
 
 def refused(*arguments: object, code: int = 2) -> str:
-    """The one line of a command that must fail with this code; with --json the same is a document."""
+    """The one line of a command that must fail with this code."""
     got, out, err = run(*arguments)
     assert (got, out, err.count("\n")) == (code, "", 1), err or out
     return err
 
 
 class Homes:
-    """A founded consortium of three firms and a bank: `coordinator`, and a home for each member."""
+    """A consortium of three firms and a bank: the home `coordinator`, and one for each member."""
 
-    def __init__(self, folder: Path, *init: object, hybrid: bool = False) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.coordinator = folder / "coordinator"
+
+    @classmethod
+    def found(cls, folder: Path, *init: object, hybrid: bool = False) -> Self:
+        """Found it; nobody has witnessed anything yet."""
+        folder.mkdir(exist_ok=True)
         extra = ["--hybrid"] if hybrid else []
         for name in MEMBERS:
             done("members", "key", "--home", folder / name, "--member", name, "--kind", name.split("-")[0], *extra)
         blocks = "".join((folder / name / "member.toml").read_text() for name in MEMBERS)
         (folder / "members.toml").write_text(blocks)
-        self.coordinator = folder / "coordinator"
-        settings = ["--home", self.coordinator, "--cid", "c-1", "--members", folder / "members.toml"]
-        self.founded = facts("init", *settings, *init)
+        homes = cls(folder)
+        done("init", "--home", homes.coordinator, "--cid", "c-1", "--members", folder / "members.toml", *init)
+        return homes
+
+    @classmethod
+    def witnessed(cls, folder: Path) -> Self:
+        """Found it, and let every member mirror and cosign the founding; then the service stops."""
+        homes = cls.found(folder)
+        with homes.served() as address:
+            for name in MEMBERS:
+                where = ["--home", homes[name], "--address", address, "--founding", homes.founding]
+                done("witness", *where, "--once")
+            homes.witness()
+        return homes
+
+    def copied(self, folder: Path) -> Self:
+        """The same in another folder."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        return type(self)(folder)
 
     def __getitem__(self, name: str) -> Path:
         return self.folder / name
 
     @property
     def founding(self) -> str:
-        return str(self.founded["founding"])
+        return Settings.load(self.coordinator).founding
 
     @contextmanager
-    def served(self, names: Sequence[str] = MEMBERS) -> Iterator[str]:
-        """The address of the running service, when these members have mirrored and cosigned everything."""
+    def served(self, witnesses: Sequence[str] = ()) -> Iterator[str]:
+        """The address of the running service, which all members' homes know; some of them witness what is new."""
         key = SigningKey.load(log_key_of(self.coordinator))
         with serving(Log.open(database_of(self.coordinator), key), key) as server:
-            for name in names:
-                known = Settings.load(self[name]).founding
-                more = [] if known else ["--founding", self.founding]
-                done("witness", "--home", self[name], "--address", server.address, "--once", *more)
+            for home in (self[name] for name in MEMBERS):
+                if (home / SETTINGS).exists():
+                    (home / SETTINGS).write_text(replace(Settings.load(home), address=server.address).toml())
+            self.witness(witnesses)
             yield server.address
 
-    def witness(self) -> None:
-        """Let every member cosign what is new, at the address that it knows."""
-        for name in MEMBERS:
+    def witness(self, names: Sequence[str] = MEMBERS) -> None:
+        """Let members cosign what is new, at the address that they know."""
+        for name in names:
             done("witness", "--home", self[name], "--once")

@@ -12,13 +12,15 @@ from ledger.keys import SigningKey
 from ledger.log import Log
 
 
+@pytest.fixture(scope="module")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Homes:
+    return Homes.witnessed(tmp_path_factory.mktemp("homes"))
+
+
 @pytest.fixture
-def homes(tmp_path: Path) -> Homes:
+def homes(founded: Homes, tmp_path: Path) -> Homes:
     """A consortium whose members have witnessed everything; the service is gone."""
-    made = Homes(tmp_path)
-    with made.served():
-        made.witness()
-    return made
+    return founded.copied(tmp_path)
 
 
 def test_anyone_rebuilds_the_ledger_from_a_copy(homes: Homes, tmp_path: Path) -> None:
@@ -40,7 +42,7 @@ def test_a_copy_that_is_not_believed(homes: Homes, tmp_path: Path) -> None:
     refused("mirror", copy, "--out", out, "--founding", "1234", code=1)
     refused("mirror", tmp_path / "none", "--out", out, "--founding", homes.founding)
     refused("mirror", "127.0.0.1:9", "--out", out, "--founding", homes.founding)
-    other = Homes(tmp_path / "other")
+    other = Homes.found(tmp_path / "other")
     refused("mirror", copy, "--out", out, "--policy", other.coordinator / "policy.txt", code=1)
     for file in copy.rglob("entries/*/*"):
         raw = bytearray(file.read_bytes())
@@ -51,7 +53,7 @@ def test_a_copy_that_is_not_believed(homes: Homes, tmp_path: Path) -> None:
 
 
 def test_the_members_mirrors_are_asked_over_the_network_too(homes: Homes, tmp_path: Path) -> None:
-    with homes.served(()) as address:
+    with homes.served() as address:
         ask = ["mirror", address, "--out", tmp_path / "m.db", "--founding", homes.founding]
         assert "give --home" in refused(*ask)
         assert facts(*ask, "--home", homes["bank-1"])["final_size"] == 5
@@ -59,7 +61,7 @@ def test_the_members_mirrors_are_asked_over_the_network_too(homes: Homes, tmp_pa
 
 def test_a_backup_is_a_ledger(homes: Homes, tmp_path: Path) -> None:
     copy = tmp_path / "backup.db"
-    with homes.served(()):
+    with homes.served():
         assert facts("backup", copy, "--home", homes.coordinator)["size"] == 5
     done("audit", "--db", copy, "--policy", homes["firm-1"] / "policy.txt")
     assert "already" in refused("backup", copy, "--home", homes.coordinator)
@@ -71,16 +73,14 @@ def test_a_lost_database_is_restored_from_a_member(homes: Homes) -> None:
     refused(*restore)
     (homes.coordinator / "ledger.db").unlink()
     assert facts(*restore)["final_size"] == 5
-    with homes.served():
+    with homes.served(MEMBERS):
         pass
     assert "Nothing is wrong." in done("audit", "--home", homes.coordinator)
 
 
 def test_restoring_needs_to_know_what_may_be_believed(homes: Homes, tmp_path: Path) -> None:
     (homes.coordinator / "ledger.db").unlink()
-    other = Homes(tmp_path / "other")
-    with other.served():
-        pass
+    other = Homes.witnessed(tmp_path / "other")
     refused("restore", other["firm-1"], "--home", homes.coordinator, code=1)
     (homes.coordinator / "ledger.toml").unlink()
     assert "founding" in refused("restore", homes["firm-1"], "--home", homes.coordinator)
@@ -100,7 +100,7 @@ def test_a_quorum_hands_the_log_over(homes: Homes, tmp_path: Path) -> None:
     assert facts("handover", "status", "--home", homes["firm-2"])["promise"]["size"] == 5
     assert facts(*start)["size"] == 6
     lost, homes.coordinator = homes.coordinator, sequencer
-    with homes.served():
+    with homes.served(MEMBERS):
         homes.witness()
     assert facts("audit", "--home", sequencer)["final_size"] == 6
     code, out, _ = run("handover", "status", "--home", lost, homes["firm-1"])
@@ -108,12 +108,14 @@ def test_a_quorum_hands_the_log_over(homes: Homes, tmp_path: Path) -> None:
     assert facts("handover", "status", "--home", sequencer, homes["firm-1"])["replaced_by"] is None
 
 
-def test_members_bring_each_other_up_before_a_handover(tmp_path: Path) -> None:
-    homes = Homes(tmp_path)
-    with homes.served(MEMBERS[:2]):
-        pass
-    with homes.served(MEMBERS[2:]):
-        pass
+def test_members_bring_each_other_up_before_a_handover(homes: Homes, tmp_path: Path) -> None:
+    """Two of four have cosigned the last entry when the service dies: no quorum, until all have the others' copies."""
+    with homes.served():
+        where = ["--home", homes["firm-2"], "--subject", "s", "--file", tmp_path / "members.toml"]
+        done("attest", *where, "--wait", 0)
+        homes.witness(MEMBERS[:2])
+    early = ["--to", tmp_path / "s", "--out", tmp_path / "early.proposal"]
+    assert "are final" in refused("handover", "propose", "--home", homes["firm-1"], *early, code=1)
     copies = {name: tmp_path / f"copy-{name}" for name in MEMBERS}
     for _ in range(2):
         for name, copy in copies.items():
@@ -121,7 +123,7 @@ def test_members_bring_each_other_up_before_a_handover(tmp_path: Path) -> None:
         for name in MEMBERS:
             done("handover", "bring-up", *[c for other, c in copies.items() if other != name], "--home", homes[name])
     for name in MEMBERS:
-        assert facts("handover", "status", "--home", homes[name])["final_size"] == 5
+        assert facts("handover", "status", "--home", homes[name])["final_size"] == 6
     refused("handover", "bring-up", tmp_path / "none", "--home", homes["firm-1"])
     refused("handover", "bring-up", copies["firm-1"], "--home", homes.coordinator)
 
@@ -132,7 +134,7 @@ def test_a_fork_is_kept_and_convicts(homes: Homes, tmp_path: Path) -> None:
     for history in ("a", "b"):
         artifact = tmp_path / f"{history}.txt"
         artifact.write_text(history)
-        with homes.served(()) as address:
+        with homes.served() as address:
             where = ["--home", homes["firm-2"], "--address", address]
             done("attest", *where, "--subject", "s", "--file", artifact, "--wait", 0)
             witnessed = run("witness", "--home", homes["firm-1"], "--address", address, "--once")

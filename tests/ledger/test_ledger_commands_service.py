@@ -10,10 +10,15 @@ from command_world import Homes, done, facts, refused, run
 from ledger.homes import Settings
 
 
+@pytest.fixture(scope="module")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Homes:
+    return Homes.witnessed(tmp_path_factory.mktemp("homes"))
+
+
 @pytest.fixture
-def homes(tmp_path: Path) -> Iterator[Homes]:
+def homes(founded: Homes, tmp_path: Path) -> Iterator[Homes]:
     """A served consortium whose members have witnessed the founding."""
-    made = Homes(tmp_path)
+    made = founded.copied(tmp_path)
     with made.served():
         yield made
 
@@ -30,8 +35,8 @@ def attest(homes: Homes, lading: Path, *more: object) -> list[object]:
 
 
 def test_a_witness_compares_the_founding_first(tmp_path: Path) -> None:
-    homes = Homes(tmp_path)
-    with homes.served(()) as address:
+    homes = Homes.found(tmp_path)
+    with homes.served() as address:
         start = ["witness", "--home", homes["firm-1"], "--address", address, "--once"]
         assert "give --founding" in refused(*start)
         assert "another log" in refused(*start, "--founding", homes.founding.replace(homes.founding[0], "z"), code=1)
@@ -151,7 +156,7 @@ def test_a_sealed_body_is_for_its_parties_only(homes: Homes, lading: Path, tmp_p
 
 
 def test_nobody_answers(tmp_path: Path, lading: Path) -> None:
-    homes = Homes(tmp_path)
+    homes = Homes.found(tmp_path)
     where = ["--address", "127.0.0.1:9"]
     refused("witness", "--home", homes["firm-1"], "--founding", "1", *where, code=3)
     refused("witness", "--home", homes["firm-1"], "--founding", "1")

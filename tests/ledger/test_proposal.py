@@ -73,7 +73,14 @@ def test_it_is_for_one_consortium(made: Consortium) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"\xff", encode({}), encode({"v": 2, "proposal": {}}), encode({"v": 1, "proposal": {"t": "enrol"}})],
+    [
+        b"",
+        b"\xff",
+        encode({}),
+        encode({"v": 2, "proposal": {}}),
+        encode({"v": True, "proposal": {}}),
+        encode({"v": 1, "proposal": {"t": "enrol"}}),
+    ],
 )
 def test_other_bytes_are_no_proposal(raw: bytes) -> None:
     with pytest.raises(ProposalError):
