@@ -15,19 +15,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import cbor2
-
 from clients.errors import ClientError
 from clients.scoring.query import Query
 from clients.tasks.scorecard import Reason, Score
-from ledger.encoding import EncodingError, decode, decode_item, encode
+from ledger.cose import (
+    ALG,
+    ALG_EDDSA,
+    CONTENT_TYPE,
+    CWT_CLAIMS,
+    KID,
+    CoseError,
+    attached,
+    read_sign1,
+    sign1,
+    signature_input,
+)
+from ledger.encoding import EncodingError, decode, encode
 from ledger.keys import BadSignature, PublicKey, SigningKey
 
-CONTENT_TYPE = "application/vnd.artesian.score-answer+cbor"
+ANSWER_TYPE = "application/vnd.artesian.score-answer+cbor"
 PPM = 1_000_000
 
-_ALG, _CONTENT_TYPE, _KID, _CLAIMS, _ISS, _SUB = 1, 3, 4, 15, 1, 2
-_EDDSA, _COSE_SIGN1 = -8, 18
+_ISS, _SUB = 1, 2
 _KINDS: dict[str, type] = {
     **dict.fromkeys(("cid", "bank", "task"), str),
     **dict.fromkeys(("id", "query", "model", "receipt", "statement"), bytes),
@@ -110,10 +119,8 @@ def sign_answer(answer: Answer, issuer: str, key: SigningKey) -> bytes:
     payload = {name: getattr(answer, name) for name in _KINDS if name not in ("v", "reasons")}
     payload |= {"v": 1, "reasons": [[r.code, r.text, r.points] for r in answer.reasons]}
     claims = {_ISS: issuer, _SUB: answer.task}
-    header = {_ALG: _EDDSA, _CONTENT_TYPE: CONTENT_TYPE, _KID: key.public.kid, _CLAIMS: claims}
-    protected, content = cbor2.dumps(header, canonical=True), encode(payload)
-    signature = key.sign(_to_sign(protected, content))
-    return cbor2.dumps(cbor2.CBORTag(_COSE_SIGN1, [protected, {}, content, signature]), canonical=True)
+    header = {ALG: ALG_EDDSA, CONTENT_TYPE: ANSWER_TYPE, KID: key.public.kid, CWT_CLAIMS: claims}
+    return sign1(header, encode(payload), key.sign)
 
 
 def open_answer(signed: bytes, key: PublicKey) -> Answer:
@@ -123,10 +130,10 @@ def open_answer(signed: bytes, key: PublicKey) -> Answer:
         BadAnswer: the signature is not by `key`, or the message is damaged, not canonical or not an answer.
     """
     message = _decode(signed)
-    if message.header.get(_KID) != key.kid:
+    if message.header[KID] != key.kid:
         raise BadAnswer("the answer is signed with another key than the scorer's")
     try:
-        key.verify(message.signature, _to_sign(message.protected, message.content))
+        key.verify(message.signature, message.signed)
     except BadSignature:
         raise BadAnswer("the signature does not fit: the answer was changed after it was signed") from None
     return _answer(message.payload)
@@ -142,36 +149,23 @@ def read_answer(signed: bytes) -> Answer:
 
 
 class _Message(NamedTuple):
-    header: dict[Any, Any]
+    header: Mapping[Any, Any]
     payload: dict[str, Any]
-    protected: bytes
-    content: bytes
+    signed: bytes
     signature: bytes
-
-
-def _to_sign(protected: bytes, payload: bytes) -> bytes:
-    """Sig_structure of RFC 9052, section 4.4."""
-    return cbor2.dumps(["Signature1", protected, b"", payload], canonical=True)
 
 
 def _decode(signed: bytes) -> _Message:
     try:
-        match decode_item(signed, what="the answer"):
-            case cbor2.CBORTag(
-                tag=18, value=[bytes(protected), Mapping() as unprotected, bytes(content), bytes(signature)]
-            ):
-                header = decode_item(protected, what="the answer's header")
-                payload = decode(content, what="the answer's payload")
-            case _:
-                raise BadAnswer("not a signed answer: no COSE_Sign1 message")
-    except EncodingError as error:
+        message = read_sign1(signed, what="the answer")
+        content = attached(message, what="the answer")
+        header, payload = message.header, decode(content, what="the answer's payload")
+    except (CoseError, EncodingError) as error:
         raise BadAnswer(str(error)) from None
-    if unprotected:
-        raise BadAnswer("the answer's unprotected header is not empty; nothing unsigned may travel with it")
     match header, payload:
-        case {1: -8, 3: str(kind), 4: bytes(), 15: {1: str(), 2: str()}}, dict() if kind == CONTENT_TYPE:
-            return _Message(header, payload, protected, content, signature)
-    raise BadAnswer(f"the header is not that of a score answer ({CONTENT_TYPE})")
+        case {1: -8, 3: str(kind), 4: bytes(), 15: {1: str(), 2: str()}}, dict() if kind == ANSWER_TYPE:
+            return _Message(header, payload, signature_input(message.protected, content), message.signature)
+    raise BadAnswer(f"the header is not that of a score answer ({ANSWER_TYPE})")
 
 
 def _answer(payload: dict[str, Any]) -> Answer:
