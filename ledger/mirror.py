@@ -162,8 +162,9 @@ class Mirror(Mirrored):
                         f"the entries given are not those of checkpoint {point.size}; fetch them again"
                     )
                 self._require_founder(intake)
-                self._verify(signed, log_vkey(self.origin, intake.at.state))
-                facts = self._pinned(intake)
+                log = log_vkey(self.origin, intake.at.state)
+                self._verify(signed, log)
+                note, facts = bare(signed, log), self._pinned(intake)
                 lines = self._good_lines(signed, intake)
                 final = makes_final(signed, lines, intake.electorate)
                 if start < self.size and not final:
@@ -178,24 +179,25 @@ class Mirror(Mirrored):
                 if facts:
                     transaction.put_meta(facts)
                 if point.size > start:
-                    transaction.put_checkpoint(point.size, bare(signed, log_vkey(self.origin, intake.at.state)))
+                    transaction.put_checkpoint(point.size, note)
                 transaction.put_cosignatures(point.size, lines)
         except Forbidden as error:
             raise self._accused_of_breaking(error, start, signed) from None
         if start < self.size:
             self._read()
         else:
-            self._move_to(intake, point.size)
+            self._move_to(intake, point.size, note)
+            if len(lines) > 1 or self.state.voters == 1:  # one line of several voters' is never the last one needed
+                self._book.add_cosignatures((), point.size, self._clock())
         return own
 
-    def _move_to(self, intake: Intake, size: int) -> None:
+    def _move_to(self, intake: Intake, size: int, note: str) -> None:
         """Stand where the intake stands, now that it is durable."""
         if size > self.size:
-            self._at, self._note = intake.at, self._newest_note()
+            self._at, self._note = intake.at, note
             for state in intake.changes:
                 self._book.pass_entry(state)
             self._book.pass_checkpoint(size)
-        self._book.settle()
         if self.size - self._closed_at >= SNAPSHOT_EVERY:
             self._put_snapshot()
 
