@@ -30,8 +30,8 @@ from ledger.tiles import RightEdge, Tile
 Clock: TypeAlias = Callable[[], float]
 """Seconds since the epoch."""
 
-AUDIT_BUDGET_S = 2.0
-SNAPSHOT_EVERY = 16_384
+AUDIT_BUDGET_S = 1.0
+SNAPSHOT_EVERY = 8_192
 """Entries between two snapshots: what a start after a crash replays at most."""
 
 
