@@ -1,10 +1,15 @@
 """Handover: members go on without the sequencer, and never two histories are final."""
 
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from consortium_simulator import CID, START_S, Consortium, key_of
+from crashing import Crash, crash_at
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ledger.checkpoint import CheckpointError, NotFinal, SignedCheckpoint
 from ledger.continuation import continue_log
@@ -398,3 +403,76 @@ def test_a_sequencer_that_goes_on_with_two_histories_is_convicted(world: World) 
             assert log.size == before + 1
             with pytest.raises(NotFinal):
                 log.receipt(before)
+
+
+# any schedule
+
+
+STEPS = st.tuples(st.sampled_from(["old", "one", "two", "approve one", "approve two"]), st.sets(st.integers(0, 4)))
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(STEPS, min_size=2, max_size=6))
+def test_in_no_schedule_are_two_histories_final(tmp_path: Path, schedule: list[tuple[str, set[int]]]) -> None:
+    """The old sequencer lives on, two new ones start, and one member cosigns everything that it is shown."""
+    folder = tmp_path / str(time.monotonic_ns())
+    folder.mkdir()
+    world = World(folder)
+    world.bring_up()
+    made, liar = world.made, "bank-0"
+    first, second = world.proposal(), world.proposal(LATER_HOME)
+    logs = {
+        "old": made.log,
+        "one": world.start(first_with_approvals(world, first), name="one.db"),
+        "two": world.start(first_with_approvals(world, second), LATER_HOME, name="two.db"),
+    }
+    world.attest(1)
+    finals: set[str] = set()
+    for what, numbers in schedule:
+        for name in (made.members[number] for number in sorted(numbers)):
+            with suppress(WitnessRefusal):
+                if what.startswith("approve"):
+                    made.witness(name).approve(first if what == "approve one" else second)
+                elif show(world, logs[what], name, lies=name == liar):
+                    finals.add(what)
+    for log in (logs["one"], logs["two"]):
+        log.close()
+    assert len(finals) <= 1
+
+
+def show(world: World, log: Log, name: str, *, lies: bool) -> bool:
+    """Let a member cosign what it will of a log; whether something beyond the base is final then."""
+    made = world.made
+    witness = Witness(None, made.keys[name], name, made.log.vkey, CID, made.clock) if lies else made.witness(name)
+    return log.add_cosignatures([witness.follow(log)]) and log.final_size > 8
+
+
+def test_a_crash_at_any_write_of_joining_leaves_the_old_or_the_new(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = world.made
+    others = ["firm-1", "firm-2", "firm-3", "bank-0"]
+    world.bring_up(others)
+    world.attest(3)
+    first = tmp_path / "tail.db"
+    with Witness(first, made.keys["firm-0"], "firm-0", made.log.vkey, CID, made.clock) as lone:
+        lone.follow(made.log)
+        tail = (lone.size, lone.root)
+    with world.start(world.approved(world.proposal(), others)) as log:
+        assert world.finalise(log, others)
+        for step in range(1, 100):
+            path = tmp_path / f"{step}.db"
+            path.write_bytes(first.read_bytes())
+            witness = Witness(path, made.keys["firm-0"], "firm-0", made.log.vkey, CID, made.clock)
+            finished = False
+            with crash_at(step, monkeypatch), suppress(Crash):
+                witness.follow(log)
+                finished = True
+            witness.rest()
+            with Witness(path, made.keys["firm-0"], "firm-0", made.log.vkey, CID, made.clock) as again:
+                assert (again.size, again.root) in (tail, (log.size, log.root))
+                again.follow(log)
+                assert (again.size, again.root) == (log.size, log.root)
+            if finished:
+                return
+    raise AssertionError("it never finished")

@@ -3,13 +3,13 @@
 import multiprocessing
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from consortium_simulator import CID, ORIGIN, Consortium, key_of
+from crashing import Crash, crash_at
 
 from ledger.checkpoint import Checkpoint, SignedCheckpoint, sign_checkpoint
 from ledger.errors import LedgerError, NoSuchEntry, StoreError
@@ -18,7 +18,6 @@ from ledger.founding import WrongFounding, founding_of
 from ledger.mirror import Mirror
 from ledger.rules import COORDINATOR, LOG, commitment
 from ledger.source import Misbehaviour, WitnessRefusal
-from ledger.store import Store
 from ledger.transaction import Transaction
 from ledger.witness import Witness
 
@@ -234,52 +233,6 @@ class Asked:
 
 
 # crashes
-
-
-class Crash(BaseException):
-    """The process is gone."""
-
-
-@contextmanager
-def crash_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Let the process die at the `step`-th write, before or after it is done; yields what was reached."""
-    reached: list[str] = []
-    for name in (
-        "put_meta",
-        "put_entries",
-        "put_checkpoint",
-        "put_cosignatures",
-        "put_evidence",
-        "set_aside",
-        "put_snapshot",
-    ):
-        original: Callable[..., Any] = getattr(Transaction, name)
-
-        def dying(self: Transaction, *args: Any, _name: str = name, _original: Any = original, **more: Any) -> Any:
-            reached.append(_name)
-            if len(reached) * 2 - 1 == step:
-                raise Crash(_name)
-            result = _original(self, *args, **more)
-            if len(reached) * 2 == step:
-                raise Crash(_name)
-            return result
-
-        monkeypatch.setattr(Transaction, name, dying)
-    write = Store.write
-
-    @contextmanager
-    def dying_write(self: Store) -> Iterator[Transaction]:
-        with write(self) as transaction:
-            yield transaction
-        reached.append("committed")
-        if len(reached) * 2 - 1 == step:
-            raise Crash("committed")
-
-    monkeypatch.setattr(Store, "write", dying_write)
-    try:
-        yield reached
-    finally:
-        monkeypatch.undo()
 
 
 def test_a_crash_at_any_write_leaves_a_mirror_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
