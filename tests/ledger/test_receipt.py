@@ -36,6 +36,20 @@ def test_a_receipt_holds(consortium: Consortium) -> None:
         assert any(f"entry {index}" in words for words in proved.words)
 
 
+def test_receipts_of_statements_by_hybrid_keys() -> None:
+    """Whose quorum cosigns with the Ed25519 halves; the receipt is no larger for it."""
+    made = Consortium(firms=3, hybrid=True)
+    made.task()
+    assert made.cosign()
+    for index in range(made.log.size):
+        statement, receipt = made.log.entries(index, index + 1)[0], made.log.receipt(index)
+        proved = verify_receipt(receipt, statement, Policy.parse(made.log.policy.text()))
+        assert proved.statement.is_hybrid
+        assert len(receipt) < 1200
+        with pytest.raises(LedgerError):
+            verify_receipt(receipt, statement[:-1] + bytes([statement[-1] ^ 1]), made.log.policy)
+
+
 def test_every_flipped_bit_is_caught(consortium: Consortium) -> None:
     """Of every byte of the receipt and of the statement, spare cosignatures' names and key ids too."""
     log, policy = consortium.log, consortium.log.policy
