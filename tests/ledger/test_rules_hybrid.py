@@ -77,7 +77,7 @@ def test_an_approval_needs_both_halves(hybrid: Consortium) -> None:
 
 def test_the_policy_switches_once_everyone_is_ready() -> None:
     made = Consortium(firms=2)
-    for name in [*made.members, COORDINATOR]:
+    for name in [COORDINATOR, *made.members]:
         assert refused(made, made.approved(QUORUM, "policy", **terms(made, HYBRID))).rule == "signatures"
         renewal(made, name, hybrid=True)
     made.log.append([made.approved(QUORUM, "policy", **terms(made, HYBRID))])

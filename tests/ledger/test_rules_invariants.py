@@ -189,7 +189,7 @@ def test_the_steps_reach_every_phase_and_every_change() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.permutations([(0, 3), (1, 3), (2, 3), (0, 4), (1, 4), (2, 2)]))
+@given(st.permutations([(0, 3), (1, 3), (2, 3), (0, 4), (1, 3), (2, 2)]))
 def test_no_order_of_spends_and_rounds_goes_over_a_cap(spends: list[tuple[int, int]]) -> None:
     world = World.founded()
     for firm in range(3):

@@ -114,7 +114,19 @@ def test_parent_models(consortium: Consortium) -> None:
     consortium.append("revoke", model=second, reason="test")
     with pytest.raises(Refused, match="revoked"):
         consortium.round(parent=second)
+    for wrong in (None, consortium.hash()):
+        with pytest.raises(Refused, match="parent"):
+            consortium.round(parent=wrong)
     consortium.round(parent=first)
+
+
+def test_another_tasks_model_is_no_parent(consortium: Consortium) -> None:
+    consortium.task("demand")
+    _, other = consortium.train("demand")
+    _, own = consortium.train()
+    with pytest.raises(Refused, match="parent"):
+        consortium.round(parent=other)
+    consortium.round(parent=own)
 
 
 def test_an_aborted_aggregate_is_no_parent(consortium: Consortium) -> None:
