@@ -5,6 +5,7 @@ database.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from ledger.checkpoint import (
@@ -23,6 +24,13 @@ from ledger.rules import State
 from ledger.store import Store
 
 
+@dataclass
+class _Open:
+    size: int
+    note: str
+    lines: dict[str, str]
+
+
 class CheckpointBook:
     """What is known of the checkpoints in a store.
 
@@ -38,6 +46,7 @@ class CheckpointBook:
         self.electorate = Electorate(origin)
         self._store = store
         self._waiting: list[int] = []
+        self._open: _Open | None = None
         self._policy: tuple[Electorate, int, Policy] | None = None
 
     @property
@@ -51,10 +60,7 @@ class CheckpointBook:
         Raises:
             NoSuchEntry: there is no checkpoint of that size.
         """
-        note = self._store.checkpoint_at(size)
-        if note is None:
-            raise NoSuchEntry(f"there is no checkpoint at size {size}; make one first")
-        return note
+        return self._at(size).note
 
     def pass_entry(self, state: State) -> None:
         """Know of one more entry, after which the rules say `state`; to be called for every one, in order."""
@@ -81,20 +87,23 @@ class CheckpointBook:
             NoSuchEntry: there is no such checkpoint.
             CheckpointError: not of a member at that size, wrong, or from the future; nothing is kept.
         """
-        note = self.note(size)
+        known = self._at(size)
         if size < self.final_size:
             return True
-        body = SignedCheckpoint.parse(note).body
+        body = SignedCheckpoint.parse(known.note).body
         keys = {vkey.name: vkey for vkey in self._policy_at(size).witnesses.values()}
-        kept: dict[str, str] = {}
+        fresh: dict[str, str] = {}
         for text in lines:
             line = SignatureLine.parse(text)
             if line.name not in keys:
                 raise CheckpointError(f"{line.name!r} is no witness of checkpoint {size}")
             require_timely(verify_cosignature(body, line, keys[line.name]), now_s, line.name)
-            kept[line.name] = str(line)
-        with self._store.write() as transaction:
-            transaction.put_cosignatures(size, kept)
+            if line.name not in known.lines:
+                fresh[line.name] = str(line)
+        if fresh:
+            with self._store.write() as transaction:
+                transaction.put_cosignatures(size, fresh)
+            known.lines.update(fresh)
         return self._consider(size)
 
     def settle(self) -> None:
@@ -120,18 +129,29 @@ class CheckpointBook:
         self._waiting = list(waiting)
         self.latest = max([final_size, *waiting])
         for size in {self.latest, final_size} - {0}:
-            check_note(self._store, self._stored(size), self._policy_at(size).logs[0], size, root_at(size))
+            check_note(self._store, self._stored(size).note, self._policy_at(size).logs[0], size, root_at(size))
         if final_size and not self._consider(final_size):
             raise Damaged(
                 f"{self._store.name}: checkpoint {final_size} was final, but cosignatures on it are missing; "
                 "restore the database from a mirror"
             )
 
-    def _stored(self, size: int) -> str:
-        note = self._store.checkpoint_at(size)
-        if note is None:
-            raise Damaged(f"{self._store.name}: checkpoint {size} is missing; restore the database from a mirror")
-        return note
+    def _at(self, size: int) -> "_Open":
+        """The checkpoint at `size` with its cosignatures; the one that was asked for last stays in memory."""
+        if self._open is None or self._open.size != size:
+            note = self._store.checkpoint_at(size)
+            if note is None:
+                raise NoSuchEntry(f"there is no checkpoint at size {size}; make one first")
+            self._open = _Open(size, note, self._store.cosignatures(size))
+        return self._open
+
+    def _stored(self, size: int) -> "_Open":
+        try:
+            return self._at(size)
+        except NoSuchEntry:
+            raise Damaged(
+                f"{self._store.name}: checkpoint {size} is missing; restore the database from a mirror"
+            ) from None
 
     def _policy_at(self, size: int) -> Policy:
         held = sum(one.since <= size for one in self.electorate.memberships)  # all that the policy depends on
@@ -141,10 +161,11 @@ class CheckpointBook:
 
     def _consider(self, size: int) -> bool:
         """Whether the checkpoint at `size` is final by the cosignatures that are kept; then it is noted."""
-        kept, policy = self._store.cosignatures(size), self._policy_at(size)
-        if not policy.is_met_by([name for name, vkey in policy.witnesses.items() if vkey.name in kept]):
+        known, policy = self._stored(size), self._policy_at(size)
+        if not policy.is_met_by([name for name, vkey in policy.witnesses.items() if vkey.name in known.lines]):
             return False
-        note = SignedCheckpoint.parse(self._stored(size)).with_lines(map(SignatureLine.parse, kept.values()))
+        lines = [SignatureLine.parse(line) for _, line in sorted(known.lines.items())]
+        note = SignedCheckpoint.parse(known.note).with_lines(lines)
         # Each line was verified when it was kept; here the whole note is, once, as others will.
         if size < self.final_size or (size > self.final_size and not is_final(note, policy)):
             return size < self.final_size
