@@ -67,7 +67,7 @@ def copy(source: sqlite3.Connection, target: Path) -> None:
         unfinished.unlink(missing_ok=True)
         made = sqlite3.connect(unfinished)
         try:
-            source.backup(made, pages=4096)
+            source.backup(made)  # in one step: copying in steps starts over whenever the log writes between two
         finally:
             made.close()
         with unfinished.open("rb") as file:

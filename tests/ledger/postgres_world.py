@@ -35,11 +35,12 @@ UNPRIVILEGED = "nobody"
 
 
 def programs() -> Path | None:
-    """The directory with `initdb` and `postgres`: the PATH's, else the newest of Debian's; None if there is none."""
+    """The directory of PostgreSQL's programs: the PATH's, else the newest of Debian's; None if there is none."""
     places = [Path(place) for place in os.environ.get("PATH", "").split(os.pathsep)]
     debian = Path("/usr/lib/postgresql").glob("*/bin")
     places += sorted(debian, key=lambda place: int(place.parent.name), reverse=True)
-    return next((place for place in places if (place / "initdb").is_file() and (place / "postgres").is_file()), None)
+    found = (place for place in places if (place / "initdb").is_file() and (place / "postgres").is_file())
+    return next(((place / "postgres").resolve().parent for place in found), None)
 
 
 class PostgresServer:
