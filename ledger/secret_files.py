@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
@@ -70,6 +70,8 @@ def private_keys(pem: bytes, file: str | os.PathLike[str]) -> list[PrivateKeyTyp
     for block in _BLOCK.findall(pem) or [pem]:
         try:
             keys.append(serialization.load_pem_private_key(block, password=None))
+        except InternalError:  # OpenSSL's, about a key that a damaged header gives to another algorithm
+            raise KeyFileError(f"{file}: not a private key in PEM: OpenSSL cannot set it up") from None
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise KeyFileError(f"{file}: not a private key in PEM: {str(error).splitlines()[0]}") from None
     if _BLOCK.sub(b"", pem).strip():

@@ -138,6 +138,7 @@ def test_key_files_with_other_keys_are_refused(tmp_path: Path) -> None:
         (whole[:-40], "more than keys"),
         (classical[:-40], "not a private key"),
         (b"", "not a private key"),
+        (whole.replace(b"K2Vw", b"K2Vv"), "OpenSSL cannot set it up"),  # the seed under the header of X448
     ):
         path.write_bytes(content)
         with pytest.raises(KeyFileError, match=words):
