@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from ledger.encoding import shown
 from ledger.keys import HYBRID_PUBLIC_KEY_BYTES, HYBRID_SIGNATURE_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 from ledger.rules.state import CLASSICAL, HYBRID
 
@@ -166,7 +167,7 @@ def problem_with(payload: Mapping[str, Any]) -> str | None:
     """What is wrong with the shape of a record, or None. Names the field."""
     kind = payload.get("t")
     if not isinstance(kind, str) or kind not in FIELDS:
-        return f"the record type {kind!r} is unknown; known are {', '.join(sorted(FIELDS))}"
+        return f"the record type '{shown(kind)}' is unknown; known are {', '.join(sorted(FIELDS))}"
     required, optional = _SHAPES[kind]
     for name, (check, words) in required.items():
         if name not in payload:
@@ -177,7 +178,7 @@ def problem_with(payload: Mapping[str, Any]) -> str | None:
         return None
     for name in sorted(payload.keys() - required.keys()):
         if name not in optional:
-            return f"a {kind} record has no field {name!r}; leave it out"
+            return f"a {kind} record has no field '{shown(name)}'; leave it out"
         check, words = optional[name]
         if not check(payload[name]):
             return f"the field {name!r} of the {kind} record must be {words}"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ledger.encoding import shown
 from ledger.keys import BadSignature, KeyFileError, PublicKey
 from ledger.rules.ids import Ids
 from ledger.rules.kinds import KINDS
@@ -35,7 +36,7 @@ def apply(state: State, statement: Statement, index: int) -> State:
     kind = KINDS[payload["t"]]
     _require_stage(state, payload, index)
     if not kind.issuer.may_speak(state, statement):
-        raise Refused("issuer", index, f"{statement.issuer!r} may not issue a {payload['t']} record")
+        raise Refused("issuer", index, f"'{shown(statement.issuer)}' may not issue a {payload['t']} record")
     changed = kind.rule(state, statement, index)
     digest = statement.digest if payload["t"] in MEMBERSHIP else state.membership_digest
     return changed.having(size=index + 1, membership_digest=digest, ids=ids)
@@ -71,7 +72,7 @@ def signing_key(state: State, statement: Statement, index: int) -> PublicKey:
             raise Refused("genesis", index, "entry 0 is a policy record that names the coordinator's key") from None
     member = state.members.get(statement.issuer)
     if member is None or not member.active:
-        raise Refused("issuer", index, f"{statement.issuer!r} is not an active member of the consortium")
+        raise Refused("issuer", index, f"'{shown(statement.issuer)}' is not an active member of the consortium")
     return member.key
 
 

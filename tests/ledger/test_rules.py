@@ -57,6 +57,19 @@ def test_shapes(consortium: Consortium, changes: dict[str, Any], words: str) -> 
     assert words in refusal.detail
 
 
+def test_a_refusal_is_one_short_line_whatever_a_stranger_writes(consortium: Consortium) -> None:
+    long = "\x1b[2J\n" * 10_000
+    task = consortium.payload("task", task="demand", spec=consortium.hash())
+    for raw in (
+        consortium.sign({**task, "t": long}),
+        consortium.sign({**task, long: 1}),
+        consortium.sign(task, long, key=key_of("mallory")),
+    ):
+        line = str(refused(consortium, raw))
+        assert len(line) < 600
+        assert line.isprintable()
+
+
 def test_entries_come_in_order(consortium: Consortium) -> None:
     statement = decode_statement(consortium.statement("task", task="demand", spec=consortium.hash()))
     with pytest.raises(Refused, match="next entry"):
