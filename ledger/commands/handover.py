@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from ledger.commands.answering import AsJson, UsageError, answer, answering, rea
 from ledger.commands.copying import copy_of, founding_in
 from ledger.commands.keys import made_key
 from ledger.commands.places import OwnHome, reading, standing
+from ledger.commands.policies import renew_policy
 from ledger.commands.proposing import File, Out, ask, report
 from ledger.commands.speaking import speaker
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ledger.witness import Witness
 
 To = Annotated[Path, typer.Option("--to", help="Home of the new sequencer; made if it is not there.")]
+_TRIES, _PAUSE_S = 40, 0.25
 Copies = Annotated[list[str], typer.Argument(help="Other members' exported folders or homes.")]
 
 
@@ -116,10 +119,10 @@ def start(
         place = db or to / LEDGER
         with continue_log(place, witness.mirror, key, statement, founded=founded, cid=known.cid) as log:
             log.checkpoint()
-            policy, size = log.policy.text(), log.size
+            renew_policy(to / POLICY, log.state, log.origin, before=home / POLICY)
+            size = log.size
         settings = Settings(name, known.cid, known.origin, db or LEDGER, known.founding)
         write(to / SETTINGS, settings.toml().encode(), replace=True, mode=0o600)
-        write(to / POLICY, policy.encode(), replace=True)
         facts = {"ok": True, "origin": known.origin, "size": size, "home": str(to)}
         words = [
             f"{to} continues {known.origin} with entry {size - 1}, the handover.",
@@ -168,8 +171,21 @@ def own_witness(home: Path) -> Iterator[Witness]:
     if not (home / MIRROR).is_file():
         raise UsageError(f"{home}: has no mirror yet; run artesian ledger witness first")
     known, (name, key) = Settings.load(home), speaker(home)
-    with Witness(home / MIRROR, key, name, _founded(home), known.cid, founding=known.founding or None) as witness:
+    open_mirror = partial(Witness, home / MIRROR, key, name, _founded(home), known.cid, founding=known.founding or None)
+    with _once_free(open_mirror) as witness:
         yield witness
+
+
+def _once_free(open_mirror: Callable[[], Witness]) -> Witness:
+    """Open the mirror; a running witness of the same member lets it go between two looks at the service."""
+    from ledger.errors import StoreError
+
+    for _ in range(_TRIES):
+        try:
+            return open_mirror()
+        except StoreError:
+            time.sleep(_PAUSE_S)
+    return open_mirror()
 
 
 def _founded(home: Path) -> Vkey:

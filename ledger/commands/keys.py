@@ -12,6 +12,7 @@ from ledger.commands.answering import AsJson, UsageError, answer, answering, rea
 from ledger.commands.connecting import Address, Authority, address_of, connected
 from ledger.commands.places import OwnHome, cid_of, database, standing
 from ledger.commands.placing import put
+from ledger.commands.policies import renew_policy
 from ledger.commands.speaking import fresh_record, speaker
 
 if TYPE_CHECKING:
@@ -132,10 +133,12 @@ def rotate_log(
     proposal: Annotated[
         Path | None, typer.Option("--proposal", help="What a quorum approved, if the key was not committed to.")
     ] = None,
+    signer: Annotated[
+        Path | None, typer.Option("--signer", help="Home of the organisation that signs the record; default: this one.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Give the log its next key, and commit to the one after it. Stop `serve` before, and start it after."""
-    from ledger.finality import consortium_policy
     from ledger.homes import FOLLOWING_LOG_KEY, LOG_KEY, NEXT_LOG_KEY, POLICY, log_key_of
     from ledger.keys import SigningKey
     from ledger.log import Log
@@ -146,7 +149,7 @@ def rotate_log(
         state = standing(home).state
         if state.log is None or state.log.key != coming.public.ed25519:
             old = log_key_of(home)
-            statement = _rotation(home, state, coming, following, proposal)
+            statement = _rotation(signer or home, state, coming, following, proposal)
             with Log.open(database(home, None), SigningKey.load(old)) as log:
                 log.append([statement])
                 log.use_key(coming)
@@ -154,12 +157,12 @@ def rotate_log(
         _take_over(home, path, coming)
         (home / FOLLOWING_LOG_KEY).replace(home / NEXT_LOG_KEY)
         at = standing(home)
-        write(home / POLICY, consortium_policy(at.state, at.origin).text().encode(), replace=True)
+        renew_policy(home / POLICY, at.state, at.origin)
         facts = {"ok": True, "fingerprint": coming.public.fingerprint, "next": following.public.fingerprint}
         words = [
             f"The log signs with {coming.public.fingerprint} now.",
             f"Its next key is {home / NEXT_LOG_KEY}: take it to a safe place. Destroy the old {LOG_KEY} that was kept.",
-            f"Give verifiers the new policy, {home / POLICY}; older receipts are checked with the older one.",
+            f"Give verifiers the new policy, {home / POLICY}: it names the log's old key too, for old receipts.",
         ]
         answer(facts, words, as_json)
 

@@ -83,14 +83,18 @@ def cid_of(home: Path) -> str:
     """The consortium's id, as the home remembers it or its database says.
 
     Raises:
-        HomeError: neither is there.
+        UsageError: neither is there.
     """
-    from ledger.homes import Settings
+    from ledger.homes import HomeError, Settings, database_of
 
     known = Settings.load(home).cid
     if known:
         return known
-    with reading(database(home, None)) as store:
+    try:
+        location = database_of(home)
+    except HomeError:
+        raise UsageError(f"{home}: knows no ledger yet; start its witness first: artesian ledger witness") from None
+    with reading(location) as store:
         return store.meta()["cid"]
 
 

@@ -58,7 +58,7 @@ def put(
         Unreachable: the service does not answer.
     """
     where = address_of(home, address)
-    if not where:
+    if not where and _sequences(home):
         return _append(statements, home)
     with connected(where, home, ca, speaker) as client:
         results = client.submit(list(statements), bodies=bodies, wait_s=wait_s)
@@ -68,6 +68,13 @@ def put(
             raise result
         places.append(Place(result.index, result.receipt, result.promise))
     return places
+
+
+def _sequences(home: Path) -> bool:
+    """Whether the home has a ledger of its own, not a mirror of another's."""
+    from ledger.homes import LEDGER, Settings
+
+    return bool(Settings.load(home).database) or (home / LEDGER).is_file()
 
 
 def _append(statements: Sequence[bytes], home: Path) -> list[Place]:
@@ -89,14 +96,14 @@ def receipts_of(indices: Sequence[int], home: Path | None, address: str, ca: Pat
         UsageError: neither is at hand.
         NotFinal: an entry is not final.
     """
-    from ledger.homes import LEDGER, LOG_KEY, Settings, log_key_of
+    from ledger.homes import log_key_of
     from ledger.keys import SigningKey
     from ledger.log import Log
 
     if address:
         with connected(address, home, ca) as client:
             return dict(client.receipt(index=index) for index in indices)
-    if home is None or not (Settings.load(home).database or (home / LEDGER).is_file() or (home / LOG_KEY).is_file()):
+    if home is None or not _sequences(home):
         raise UsageError("receipts are made by the log: give --address of its service")
     with Log.open(database(home, None), SigningKey.load(log_key_of(home))) as log:
         return {index: log.receipt(index) for index in indices}

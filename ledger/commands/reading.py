@@ -11,6 +11,7 @@ import typer
 
 from ledger.commands.answering import AsJson, answer, answering, read
 from ledger.commands.places import Database, Home, PolicyFile, database, load_policy, policy_file, reading, standing
+from ledger.commands.policies import log_keys, with_older
 from ledger.commands.progress import progress
 
 
@@ -98,9 +99,10 @@ def policy(home: Home = None, db: Database = None, as_json: AsJson = False) -> N
 
     with answering(as_json):
         at = standing(home, db)
-        text = consortium_policy(at.state, at.origin).text()
+        with reading(database(home, db)) as store:
+            text = with_older(consortium_policy(at.state, at.origin), log_keys(store, at.origin)).text()
         answer({"origin": at.origin, "size": at.state.size, "policy": text}, text.splitlines(), as_json)
 
 
 def _entry_line(entry: Mapping[str, Any]) -> str:
-    return f"{entry['index']:>6}  {entry['type']!s:<13} {entry['issuer']:<16} {entry['subject']}"
+    return f"{entry['index']:>6}  {entry['type']!s:<15} {entry['issuer']:<16} {entry['subject']}"

@@ -158,15 +158,15 @@ def _facts(index: int, statement: Statement, final: bool, wanted: bytes | None) 
 
 
 def _words(subject: str, entries: Sequence[dict[str, Any]], places: dict[bytes, int], file: Path | None) -> list[str]:
-    words = [f"{subject}: {len(entries)} entries"]
+    words = [f"{subject}: {len(entries)} {'entry' if len(entries) == 1 else 'entries'}"]
     for entry in entries:
         when = datetime.fromtimestamp(entry["ts"], UTC).strftime("%Y-%m-%d %H:%M")
         what = entry["kind"] or entry["type"]
         artifact = "" if entry["artifact"] is None else f"sha256 {entry['artifact'].hex()[:16]}..."
         standing = "final" if entry["final"] else "not final yet"
         marks = f"{', sealed' if entry['sealed'] else ''}{', is this file' if entry['matches'] else ''}"
-        about = f" {entry['subject']}:" if entry["subject"] != subject else ""
-        line = f"{entry['index']:>6}  {when}  {entry['issuer']:<14}{about} {what:<16} {artifact:<26} {standing}{marks}"
+        marks += f", about {entry['subject']}" if entry["subject"] != subject else ""
+        line = f"{entry['index']:>6}  {when}  {entry['issuer']:<14} {what:<16} {artifact:<26} {standing}{marks}"
         words.append(line)
         if entry["inputs"]:
             known = sorted(places[digest] for digest in entry["inputs"] if digest in places)

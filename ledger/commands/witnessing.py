@@ -13,6 +13,7 @@ import typer
 from ledger.commands.answering import AsJson, UsageError, answer, answering, tell, write
 from ledger.commands.connecting import Address, Authority, address_of, connected
 from ledger.commands.places import OwnHome, reading
+from ledger.commands.policies import renew_policy
 from ledger.commands.speaking import speaker
 
 if TYPE_CHECKING:
@@ -56,32 +57,23 @@ def witness(
 
 def _once(kept: Witness, client: LedgerClient, known: Settings, home: Path, as_json: bool) -> None:
     from ledger.checkpoint import SignedCheckpoint
+    from ledger.homes import POLICY
 
     line = kept.follow(client)
     final = client.cosign([line], kept.size)
     note = client.final()
     if note is not None and SignedCheckpoint.parse(note).checkpoint.size <= kept.size:
         kept.mirror.learn(note)
-    _keep_policy(kept, home)
+    renew_policy(home / POLICY, kept.state, kept.mirror.origin)
     facts = {"ok": True, "member": kept.member, "origin": known.origin, "size": kept.size, "final": final}
     standing = "it is final" if final else "it is not final yet"
     answer(facts, [f"{kept.member} cosigned {kept.size} entries of {known.origin}; {standing}."], as_json)
 
 
-def _keep_policy(kept: Witness, home: Path) -> None:
-    """Write down the policy that follows from the entries that this member has checked itself."""
-    from ledger.finality import consortium_policy
-    from ledger.homes import POLICY
-
-    text = consortium_policy(kept.state, kept.mirror.origin).text().encode()
-    path = home / POLICY
-    if not path.exists() or path.read_bytes() != text:
-        write(path, text, replace=True)
-
-
 def _keep(kept: Witness, client: LedgerClient, known: Settings, home: Path) -> None:
     """Witness until told to stop, and say on standard error what is cosigned."""
     from ledger.checkpoint import SignedCheckpoint
+    from ledger.homes import POLICY
     from ledger.service.following import keep_witnessing
 
     stop = threading.Event()
@@ -90,20 +82,23 @@ def _keep(kept: Witness, client: LedgerClient, known: Settings, home: Path) -> N
     threading.Thread(target=_close_when, args=(stop, client), daemon=True).start()
     tell(f"{kept.member} witnesses {known.origin} at {known.address}: {kept.size} entries mirrored")
     kept.rest()
-    cosigned = kept.size
+    cosigned, away = kept.size, False
 
     def on_news(news: News) -> None:
-        nonlocal cosigned
+        nonlocal cosigned, away
+        away = False
         if kept.size != cosigned:
             cosigned = kept.size
             tell(f"{_now()} {kept.member} cosigned {cosigned} entries")
         if news.final:
             tell(f"{_now()} {SignedCheckpoint.parse(news.final).checkpoint.size} entries are final")
-            _keep_policy(kept, home)
+            renew_policy(home / POLICY, kept.state, kept.mirror.origin)
 
     def on_trouble(error: Exception) -> None:
-        if not stop.is_set():
-            tell(f"{_now()} {error}; trying again")
+        nonlocal away
+        if not away and not stop.is_set():
+            tell(f"{_now()} {error}; trying until it is back")
+        away = True
 
     keep_witnessing(kept, client, stop=stop, on_news=on_news, on_trouble=on_trouble)
 

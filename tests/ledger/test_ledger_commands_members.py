@@ -154,6 +154,9 @@ def test_the_log_changes_to_the_key_that_it_has_committed_to(homes: Homes) -> No
     out = done("audit", "--home", homes.coordinator)
     assert "6 entries are final" in out
     assert "Nothing is wrong." in out
+    policy = (homes["firm-1"] / "policy.txt").read_text()
+    assert policy.count("log artesian/c-1+") == 2
+    assert policy == done("policy", "--home", homes.coordinator) == (homes.coordinator / "policy.txt").read_text()
     assert facts("members", "rotate-log", "--home", homes.coordinator)["fingerprint"] == changed["next"]
 
 

@@ -162,4 +162,4 @@ def test_nobody_answers(tmp_path: Path, lading: Path) -> None:
     refused("witness", "--home", homes["firm-1"], "--founding", "1")
     refused("witness", "--home", homes["firm-1"], "--founding", "1", "--address", "nonsense")
     refused("witness", "--home", homes["firm-1"], "--founding", "1", "--address", "example.com:1")
-    assert "holds neither" in refused(*attest(homes, lading))
+    assert "knows no ledger yet" in refused(*attest(homes, lading))
