@@ -104,6 +104,8 @@ class CheckpointBook:
             with self._store.write() as transaction:
                 transaction.put_cosignatures(size, fresh)
             known.lines.update(fresh)
+        else:
+            self._open = None  # they may have been written past this book
         return self._consider(size)
 
     def settle(self) -> None:
