@@ -1,6 +1,8 @@
 """The service as its clients see it: places, promises, receipts, proofs, and who may ask for what."""
 
 import hashlib
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,18 +13,20 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from service_world import Service, placed, served
 
-from ledger.checkpoint import CheckpointError, NotFinal, SignedCheckpoint
-from ledger.errors import NoSuchEntry
+from ledger.checkpoint import CheckpointError, NotFinal, SignedCheckpoint, cosign, witness_name
+from ledger.errors import NoSuchEntry, StoreError, StoreFull
 from ledger.merkle import Frontier, leaf_hash, verify_consistency, verify_inclusion
+from ledger.note import Vkey
 from ledger.receipt import verify_receipt
-from ledger.rules import Refused
+from ledger.rules import Refused, commitment
 from ledger.service import ledger_pb2 as pb
 from ledger.service.access import NotAllowed
 from ledger.service.bodies import About, commit_to_body, open_body, seal_body
 from ledger.service.client import LedgerClient, Placed, Unreachable
 from ledger.service.encryption_key import EncryptionKey
-from ledger.service.errors import BadRequest
+from ledger.service.errors import BadRequest, status_of
 from ledger.service.promise import Promise, open_promise
+from ledger.service.server import serving
 from ledger.service.service import SERVICE
 from ledger.service.tokens import Identity
 from ledger.statement import decode_statement
@@ -85,8 +89,6 @@ def test_a_bad_statement_is_refused_alone_and_by_name(service: Service) -> None:
 
 
 def test_submit_may_wait_for_finality(service: Service) -> None:
-    import threading
-
     client = service.client()
     waiting: list[Any] = []
     thread = threading.Thread(target=lambda: waiting.extend(client.submit([service.attest()], wait_s=20)))
@@ -101,6 +103,82 @@ def test_submit_may_wait_for_finality(service: Service) -> None:
     assert placed(waiting)[0].receipt is not None
     [late] = placed(client.submit([service.attest()], wait_s=0.05))
     assert late.promise is not None
+
+
+def test_an_answer_comes_before_the_callers_deadline(service: Service) -> None:
+    with grpc.insecure_channel(service.server.address) as channel:
+        submit: Any = channel.unary_unary(
+            f"/{SERVICE}/Submit",
+            request_serializer=pb.SubmitRequest.SerializeToString,
+            response_deserializer=pb.SubmitReply.FromString,
+        )
+        token = Identity("firm-0", service.made.keys["firm-0"], ORIGIN).authorization(service.made.clock())
+        request = pb.SubmitRequest(submissions=[pb.Submission(statement=service.attest())], wait_s=50)
+        [result] = submit(request, metadata=[("authorization", token)], timeout=3).results
+    assert result.placed.promise
+
+
+def test_the_log_changes_its_key_while_it_is_served() -> None:
+    following, last = key_of("the log's second key"), key_of("the log's third key")
+    made = Consortium(founded=False)
+    made.log.append(made.genesis(next_log=commitment(following.public)))
+    first = made.keys["coordinator"]
+    with serving(made.log, first, clock=made.clock, next_key=following) as server:
+        service = Service(made, server)
+        client = service.client()
+        [before] = placed(client.submit([service.attest()]))
+        fields = {"member": "log", "key": following.public.raw, "next_log": commitment(last.public), "approvals": []}
+        rotate = made.statement("rotate", parent=made.log.state.membership_digest, **fields)
+        [place] = placed(client.submit([rotate]))
+        assert before.promise is not None
+        assert open_promise(before.promise, first.public).index == place.index - 1
+        assert place.promise is not None
+        assert open_promise(place.promise, following.public).index == place.index
+        service.settle()
+        note = SignedCheckpoint.parse(client.checkpoint())
+        note.verify_log(Vkey.of_log(ORIGIN, following.public))
+        for name in made.members:
+            assert client.cosign([cosigned(made, name, note)], note.checkpoint.size) in (True, False)
+        assert placed(client.submit([rotate]))[0].receipt is not None
+
+
+def test_without_the_logs_next_key_the_service_stops() -> None:
+    following = key_of("the log's second key")
+    made = Consortium(founded=False)
+    made.log.append(made.genesis(next_log=commitment(following.public)))
+    with serving(made.log, made.keys["coordinator"], clock=made.clock) as server:
+        service = Service(made, server)
+        fields = {"member": "log", "key": following.public.raw, "next_log": None, "approvals": []}
+        rotate = made.statement("rotate", parent=made.log.state.membership_digest, **fields)
+        placed(service.client().submit([rotate]))
+        end_s = time.monotonic() + 20
+        while server.failure is None:
+            assert time.monotonic() < end_s
+            time.sleep(0.01)
+        assert "give the present one" in str(server.failure)
+        with pytest.raises(Unreachable, match="stopped"):
+            service.client(None).consistency(1, 2)
+
+
+def test_a_full_disk_is_told_apart_and_survived(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    append, raw, client = service.made.log.append, service.attest(), service.client()
+
+    def full(_: Any) -> None:
+        raise StoreFull("the disk is full; make room")
+
+    monkeypatch.setattr(service.made.log, "append", full)
+    with pytest.raises(Unreachable, match="the disk is full; make room") as error:
+        client.submit([raw])
+    assert error.value.exit_code == 3
+    assert status_of(StoreFull("full")) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert status_of(StoreError("locked")) is grpc.StatusCode.UNAVAILABLE
+    monkeypatch.setattr(service.made.log, "append", append)
+    assert placed(client.submit([raw]))
+
+
+def cosigned(made: Consortium, name: str, note: SignedCheckpoint) -> str:
+    key_name, now_s = witness_name(ORIGIN, name), int(made.clock())
+    return cosign(note.body, name=key_name, key=made.keys[name], timestamp_s=now_s)
 
 
 def test_proofs_hold(service: Service) -> None:

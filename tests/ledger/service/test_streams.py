@@ -220,13 +220,16 @@ def test_entries_are_asked_for_in_portions() -> None:
 
 
 def test_a_service_that_stops_ends_its_streams_at_once() -> None:
-    with served(heartbeat_s=30) as service:
-        reader = Reader(service.client())
-        until(lambda: bool(reader.told))
-        reader.stop.set()
+    made = Consortium()
+    with served(made, heartbeat_s=30, grace_s=10) as service:
+        identity = Identity("firm-0", made.keys["firm-0"], ORIGIN)
+        client = LedgerClient(service.server.address, identity=identity, clock=made.clock)
+        stream = client.news(0)
+        next(stream)
         began_s = time.monotonic()
-    assert time.monotonic() - began_s < 3
-    reader.end()
+    assert time.monotonic() - began_s < 5
+    assert list(stream) == []
+    client.close()
 
 
 def test_a_board_keeps_the_latest_only() -> None:
