@@ -25,6 +25,16 @@ SIGNATURE_BYTES = 64
 HYBRID_PUBLIC_KEY_BYTES = PUBLIC_KEY_BYTES + post_quantum.PUBLIC_KEY_BYTES
 HYBRID_SIGNATURE_BYTES = SIGNATURE_BYTES + post_quantum.SIGNATURE_BYTES
 
+_FIELD = 2**255 - 19
+_SMALL_ORDER = {
+    0,
+    1,
+    _FIELD - 1,
+    2707385501144840649318225287225658788936804267575313519463743609750303402022,
+    55188659117513257062467267217118295137698188065244968500265048394206261417927,
+}
+"""The y coordinates of the eight points whose order divides 8: as keys they fit signatures that anybody can make."""
+
 
 class BadSignature(LedgerError):
     """A signature does not fit its message and key."""
@@ -40,7 +50,10 @@ class PublicKey:
     """
 
     def __init__(self, raw: bytes) -> None:
-        """Raise `KeyFileError` unless `raw` is 32 bytes that Ed25519 takes as a key, or 1984 of a hybrid key."""
+        """Raise `KeyFileError` unless `raw` is 32 bytes that Ed25519 takes as a key, or 1984 of a hybrid key.
+
+        A key of small order, or whose y coordinate is not reduced (RFC 8032, section 5.1.3), is none.
+        """
         if len(raw) not in (PUBLIC_KEY_BYTES, HYBRID_PUBLIC_KEY_BYTES):
             raise KeyFileError(
                 f"a public key has {PUBLIC_KEY_BYTES} bytes, or {HYBRID_PUBLIC_KEY_BYTES} with ML-DSA-65, "
@@ -53,6 +66,9 @@ class PublicKey:
             self._post_quantum = MLDSA65PublicKey.from_public_bytes(half) if half else None
         except ValueError as error:
             raise KeyFileError(f"these bytes are not a public key: {error}") from None
+        y = int.from_bytes(self.raw[:PUBLIC_KEY_BYTES], "little") & ((1 << 255) - 1)
+        if y >= _FIELD or y in _SMALL_ORDER:
+            raise KeyFileError("these bytes are an Ed25519 key of small order, or not reduced; make a new key")
 
     @property
     def is_hybrid(self) -> bool:

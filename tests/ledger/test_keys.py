@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger.keys import HYBRID_SIGNATURE_BYTES, BadSignature, KeyFileError, PublicKey, SigningKey
 from ledger.note import NoteError, Vkey
@@ -163,3 +164,29 @@ def test_fingerprints_are_for_people() -> None:
 def test_seeds_have_32_or_64_bytes() -> None:
     with pytest.raises(KeyFileError, match="32 bytes, a hybrid's 64"):
         SigningKey.from_seed(bytes(33))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        bytes(32),  # order 4
+        b"\x01" + bytes(31),  # the neutral point: the signature below fits it and every message
+        b"\x01" + bytes(30) + b"\x80",
+        b"\xec" + b"\xff" * 30 + b"\x7f",  # order 2
+        bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),  # order 8
+        bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+        bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa"),
+        b"\xee" + b"\xff" * 30 + b"\x7f",  # 1 again, not reduced
+        b"\xff" * 32,
+    ],
+)
+def test_keys_that_everybody_can_sign_for_are_refused(raw: bytes) -> None:
+    with pytest.raises(KeyFileError, match="small order"):
+        PublicKey(raw)
+    with pytest.raises(KeyFileError, match="small order"):
+        PublicKey(raw + HYBRID.public.raw[32:])
+
+
+def test_what_openssl_says_of_the_neutral_point() -> None:
+    """Why the test above: it takes one signature for every message."""
+    Ed25519PublicKey.from_public_bytes(b"\x01" + bytes(31)).verify(b"\x01" + bytes(63), b"anything")
