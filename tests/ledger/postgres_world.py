@@ -31,6 +31,8 @@ SETTINGS = {
     "log_statement": "none",
 }
 PATIENCE_S = 60.0
+SMALL_DISK = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o "$0" tmpfs "$1" && shift && exec "$@"']
+"""Runs a program, for root, with a disk in memory that only it sees: mount options, directory, program, arguments."""
 UNPRIVILEGED = "nobody"
 
 
@@ -49,11 +51,14 @@ class PostgresServer:
     Attributes:
         directory: holds the cluster, its socket and its log.
         pid: of the running postmaster.
+        small_disk: a directory on a small disk of the server's own, if it has one.
     """
 
-    def __init__(self, bin_directory: Path) -> None:
+    def __init__(self, bin_directory: Path, *, small_disk_mb: int = 0) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="artesian-pg-", dir="/tmp"))  # a socket's path must be short
         self._bin = bin_directory
+        self.small_disk = self.directory / "small"
+        self._small_disk_mb = small_disk_mb
         self._as: dict[str, Any] = {"cwd": self.directory}
         self._numbers = count()
         self._spare: list[str] = []
@@ -81,13 +86,12 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start, recover after a crash if need be, and return when connections are taken."""
-        setpriv = shutil.which("setpriv")
-        end_with_us = [setpriv, "--pdeathsig", "QUIT"] if setpriv else []
-        command: list[str | Path] = [*end_with_us, self._bin / "postgres", "-D", self._data, "-k", self.directory]
+        command = [*self._before(), self._bin / "postgres", "-D", self._data, "-k", self.directory]
+        caller = {"cwd": self.directory} if self._small_disk_mb else self._as
         deadline = time.monotonic() + PATIENCE_S
         while True:
             with (self.directory / "log").open("ab") as log:
-                self._postmaster = postmaster = subprocess.Popen(command, stdout=log, stderr=log, **self._as)
+                self._postmaster = postmaster = subprocess.Popen(command, stdout=log, stderr=log, **caller)
             while postmaster.poll() is None:
                 if self._answers():
                     return
@@ -97,6 +101,17 @@ class PostgresServer:
             if time.monotonic() > deadline or "still in use" not in self._last_words():
                 raise RuntimeError(f"PostgreSQL ended at its start: {self._last_words()}")
             time.sleep(0.02)  # a killed postmaster's children are still going
+
+    def _before(self) -> list[str | Path]:
+        """What starts `postgres`: it ends when the tests' process does, and has its small disk if it wants one."""
+        setpriv = shutil.which("setpriv")
+        if not self._small_disk_mb:
+            return [setpriv, "--pdeathsig", "QUIT"] if setpriv else []
+        user, group = self._as["user"], self._as["group"]
+        self.small_disk.mkdir(exist_ok=True)
+        options = f"size={self._small_disk_mb}m,uid={user},gid={group},mode=0700"
+        become = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--pdeathsig", "QUIT"]
+        return [*SMALL_DISK, options, self.small_disk, *become]
 
     def crash(self, how: signal.Signals) -> None:
         """End at once without a checkpoint: `SIGQUIT` is an immediate shutdown, `SIGKILL` what it says."""
@@ -190,12 +205,12 @@ def location(new_location: Callable[[], Path | str]) -> Path | str:
     return new_location()
 
 
-def started_server() -> PostgresServer:
+def started_server(*, small_disk_mb: int = 0) -> PostgresServer:
     """A running server; the test is skipped where the operating system has none."""
     bin_directory = programs()
     if bin_directory is None:
         pytest.skip("no initdb and postgres here: as root run `make postgresql`")
-    server = PostgresServer(bin_directory)
+    server = PostgresServer(bin_directory, small_disk_mb=small_disk_mb)
     try:
         server.start()
     except BaseException:
