@@ -138,6 +138,14 @@ def test_a_copy_is_taken_while_the_log_runs_and_opens_as_it_was(path: Path, tmp_
     assert sorted(file.name for file in tmp_path.iterdir() if "unfinished" in file.name) == []
 
 
+@pytest.mark.postgresql
+def test_a_copy_of_a_server_is_taken_by_its_own_program(postgres_url: str, tmp_path: Path) -> None:
+    made = Consortium(location=postgres_url)
+    with pytest.raises(StoreError, match="back it up with: pg_dump --format=custom --file="):
+        made.log.backup(tmp_path / "copy.dump")
+    made.log.close()
+
+
 def test_when_entries_were_taken(location: Path | str) -> None:
     made = Consortium(location=location)
     made.clock.now_s += 60.5

@@ -4,13 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ledger.errors import Damaged
 from ledger.merkle import EMPTY_ROOT, Frontier, consistency_proof, inclusion_proof, leaf_hash
 from ledger.merkle import root_at as root_of_first
+from ledger.startup import edge_at
 from ledger.subtrees import subtrees_of
 from ledger.tiles import TILE_BYTES, RightEdge, TileReader, tile_root
 
 SIZE = 256 * 256 + 256 * 3 + 77
-LEAVES = [leaf_hash(number.to_bytes(4, "big")) for number in range(SIZE)]
+ENTRIES = [number.to_bytes(4, "big") for number in range(SIZE)]
+LEAVES = [leaf_hash(entry) for entry in ENTRIES]
 
 
 class Grown:
@@ -73,3 +76,34 @@ def test_a_proof_reads_few_tiles_and_the_next_one_fewer(grown: Grown) -> None:
     assert grown.reads == 2
     inclusion_proof(71, SIZE, reader.fetch(grown.edge))
     assert grown.reads == 2
+
+
+class Stored:
+    """A store of the grown tree, one of whose tiles may have been changed."""
+
+    name = "ledger.db"
+
+    def __init__(self, grown: Grown, *changed: tuple[int, int]) -> None:
+        self._tiles = {**grown.tiles, **{tile: bytes(TILE_BYTES) for tile in changed}}
+
+    def tiles(self, level: int, start: int, end: int) -> list[bytes]:
+        return [self._tiles[level, index] for index in range(start, end)]
+
+    def entries(self, start: int, end: int) -> list[bytes]:
+        return ENTRIES[start:end]
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 65_535, 65_536, 65_537, SIZE])
+def test_the_edge_of_any_size_is_recomputed_from_stored_tiles(grown: Grown, size: int) -> None:
+    edge = edge_at(Stored(grown), size)  # type: ignore[arg-type]
+    assert (edge.size, edge.root()) == (size, root_of_first(size, subtrees_of(LEAVES[:size])) if size else EMPTY_ROOT)
+    if size == SIZE:
+        assert edge == grown.edge
+
+
+def test_a_changed_tile_does_not_fit_the_others(grown: Grown) -> None:
+    with pytest.raises(Damaged, match="tile 1/0 does not fit"):
+        edge_at(Stored(grown, (1, 0)), SIZE)  # type: ignore[arg-type]
+    with pytest.raises(Damaged, match="tile 1/0 does not fit"):
+        edge_at(Stored(grown, (0, 7)), SIZE)  # type: ignore[arg-type]
+    assert edge_at(Stored(grown, (0, 258)), SIZE).root() != grown.edge.root()  # type: ignore[arg-type]
