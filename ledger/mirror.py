@@ -24,6 +24,7 @@ from ledger.log import SNAPSHOT_EVERY
 from ledger.merkle import ProofError, leaf_hash, root_of, verify_consistency
 from ledger.mirrored import Mirrored
 from ledger.note import SignatureLine, Vkey
+from ledger.policy import Policy
 from ledger.quorum import bare, good_lines, makes_final, policy_at
 from ledger.rules import State
 from ledger.source import Copy, Misbehaviour, Source, WitnessRefusal
@@ -38,6 +39,7 @@ class News:
         signed: the checkpoint over them.
         final: whether the checkpoint came with a quorum of cosignatures.
         newest: whether it is the one to be cosigned, and not one on the way to it.
+        policy: whose cosignatures the checkpoint needs to be final; None where that is no question any more.
         handovers: the handovers among the new entries: by index, `ledger.intake.approved_digest`.
     """
 
@@ -45,6 +47,7 @@ class News:
     signed: SignedCheckpoint
     final: bool
     newest: bool
+    policy: Policy | None
     handovers: dict[int, bytes]
 
 
@@ -140,7 +143,7 @@ class Mirror(Mirrored):
         if self._extends(signed, proof):
             return self._take(self._intake(), stream(source, self.size, size), signed, cosign, newest)
         shared = shared_entries(self, source, signed.checkpoint)
-        handed_over = shared < min(size, self.size) and is_handover(source.entries(shared, shared + 1)[0])
+        handed_over = shared < min(size, self.size) and is_handover(next(stream(source, shared, shared + 1)))
         if handed_over and shared >= self.final_size:
             return self._take(self._replayed_to(shared), stream(source, shared, size), signed, cosign, newest)
         raise self._accused_of_fork(signed, proof, source)
@@ -172,7 +175,8 @@ class Mirror(Mirrored):
                         f"{self._whose} has entries beyond {start} that this handover leaves out; it follows when the "
                         "members have cosigned the new history"
                     )
-                news = News(intake.at.state, signed, final, newest, intake.handovers)
+                policy = policy_at(intake.electorate, point.size)
+                news = News(intake.at.state, signed, final, newest, policy, intake.handovers)
                 line = None if cosign is None else cosign(news)
                 if line is not None:
                     own, lines = str(line), {line.name: str(line), **lines}

@@ -168,7 +168,7 @@ class Witness:
                 log's key was in another proposal.
         """
         promise = require_approvable(self.mirror, proposal)
-        self._require_own_key(self.state)
+        self._require_own_key(witness_vkey(self.mirror.origin, self.member, self.state))
         if promise != self._promise:
             self.mirror.remember(*noted(self.mirror.facts, promise))
             self._promise = promise
@@ -194,11 +194,12 @@ class Witness:
             )
         if not news.newest:
             return None
-        self._require_own_key(news.state)
+        # A checkpoint that ends a membership needs the quorum of that one too: who leaves with it is still asked.
+        asked = news.policy.witnesses.get(self.member) if news.policy is not None else None
+        self._require_own_key(asked or witness_vkey(self.mirror.origin, self.member, news.state))
         line = cosign(news.signed.body, name=self.name, key=self._key, timestamp_s=int(self._clock()))
         return SignatureLine.parse(line)
 
-    def _require_own_key(self, state: State) -> None:
-        vkey = witness_vkey(self.mirror.origin, self.member, state)
+    def _require_own_key(self, vkey: Vkey | None) -> None:
         if vkey is None or vkey.key != self._key.public.ed25519:
             raise WitnessRefusal(f"{self.member} is not an active member with this key; nothing to cosign with")
