@@ -83,7 +83,7 @@ def test_a_file_that_may_not_grow_is_said_and_survived(tmp_path: Path) -> None:
 
 def test_a_full_disk_of_the_server_is_said_and_survived(tmp_path: Path) -> None:
     require_mounts(tmp_path)
-    server = started_server(small_disk_mb=10)
+    server = started_server(small_disk_mb=8)
     try:
         fill_server(server)
     finally:
