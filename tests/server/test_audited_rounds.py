@@ -167,7 +167,7 @@ def test_a_tampered_artifact_is_named(copy: Copy, kind: str, how: str) -> None:
         ("DELETE FROM entries WHERE idx = 10", "entry 10"),
         ("DELETE FROM checkpoints", "quorum"),
         ("UPDATE entries SET raw = (SELECT raw FROM entries WHERE idx = 9) WHERE idx = 8", "entry 8"),
-        ("UPDATE meta SET value = 'other' WHERE key = 'origin'", "other"),
+        ("UPDATE meta SET value = 'other' WHERE key = 'origin'", "the fact 'origin'"),
     ],
 )
 def test_a_tampered_ledger_is_named_and_nothing_is_audited(copy: Copy, statement: str, problem: str) -> None:
