@@ -1,4 +1,4 @@
-"""Prints, for `docs/ledger.md`, the ledger's record formats as annotated hex of real messages made from fixed keys.
+"""Prints, for `docs/`, the ledger's record formats as annotated hex of real messages made from fixed keys.
 
 Run: python -m experiments.ledger_formats
 """
