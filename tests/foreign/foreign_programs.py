@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
 import subprocess
@@ -50,11 +51,13 @@ def ask_go(cases: Iterable[Case]) -> list[str | None]:
 @cache
 def _go_program() -> Path:
     """The built program; Debian's packages are of the time before Go's modules."""
-    target = Path(tempfile.mkdtemp(prefix="artesian-foreign-")) / "check_log"
+    folder = Path(tempfile.mkdtemp(prefix="artesian-foreign-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    target = folder / "check_log"
     environment = {
         "GO111MODULE": "off",
         "GOPATH": str(GOPATH),
-        "GOCACHE": str(target.parent / "cache"),
+        "GOCACHE": str(folder / "cache"),
         "PATH": str(Path(shutil.which("go") or "go").parent),
     }
     subprocess.run(
