@@ -18,6 +18,7 @@ class Settings:
     Attributes:
         inclusion_s: within so many seconds after accepting a statement the log promises to have it in its tree.
         checkpoint_s: a checkpoint at least this often while there are new entries; 0: after each batch.
+        gather_s: cosignatures wait at most so long for others that complete a quorum.
         max_batch: most statements that are made durable together.
         max_pending: most calls waiting for the log; beyond it callers are told to come back.
         max_statements: most statements of one Submit.
@@ -37,6 +38,7 @@ class Settings:
 
     inclusion_s: int = 60
     checkpoint_s: float = 0.0
+    gather_s: float = 0.05
     max_batch: int = 1024
     max_pending: int = 4096
     max_statements: int = 256

@@ -20,6 +20,7 @@ from ledger.log import Log
 from ledger.rules import State
 from ledger.service.batch import Outcome, append_each, cosign_each
 from ledger.service.board import View
+from ledger.service.gathering import Gathering
 from ledger.service.limits import Settings
 from ledger.statement import Statement
 
@@ -88,6 +89,7 @@ class Sequencer:
         self._on_stop: Callable[[], None] = lambda: None
         self._note, self._noted_size = "", 0
         self._checkpointed_s = float("-inf")
+        self._gathering: Gathering[_Cosign] = Gathering(settings.gather_s, monotonic)
         self._auditing = True
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
@@ -188,28 +190,38 @@ class Sequencer:
     def _may_wait_s(self) -> float:
         if self._auditing:
             return 0.0
+        wait_s = self._gathering.wait_s()
         if self._log.size > self._noted_size and not self._log.state.founding:
-            return max(0.0, self._checkpointed_s + self._settings.checkpoint_s - self._monotonic())
-        return float("inf")
+            due_s = self._checkpointed_s + self._settings.checkpoint_s
+            return min(wait_s, max(0.0, due_s - self._monotonic()))
+        return wait_s
 
     def _turn(self, jobs: Sequence[_Submit | _Cosign | _Ask]) -> None:
-        jobs = [job for job in jobs if job.done.set_running_or_notify_cancel()]
+        idle = not jobs
+        at_hand = self._with_cosignatures_due([job for job in jobs if job.done.set_running_or_notify_cancel()])
         try:
-            self._append([job for job in jobs if isinstance(job, _Submit)])
-            self._cosign([job for job in jobs if isinstance(job, _Cosign)])
+            self._append([job for job in at_hand if isinstance(job, _Submit)])
+            self._cosign([job for job in at_hand if isinstance(job, _Cosign)])
             self._checkpoint()
             self._look()
-            for job in jobs:
+            for job in at_hand:
                 if isinstance(job, _Ask):
                     self._answer(job)
-            if not jobs:
+            if idle:
                 self._auditing = self._auditing and self._log.audit_some(self._settings.audit_s)
         except Exception:
             stopped = Stopped("the ledger's sequencer has stopped; it is not known whether this was done: ask again")
-            for job in jobs:
+            for job in at_hand:
                 if not job.done.done():
                     job.done.set_exception(stopped)
             raise
+
+    def _with_cosignatures_due(self, jobs: Sequence[_Submit | _Cosign | _Ask]) -> list[_Submit | _Cosign | _Ask]:
+        for job in jobs:
+            if isinstance(job, _Cosign):
+                self._gathering.add(job)
+        due = self._gathering.take(self._log.state.voters)
+        return [*(job for job in jobs if not isinstance(job, _Cosign)), *due]
 
     def _append(self, jobs: Sequence[_Submit]) -> None:
         if not jobs:
@@ -280,6 +292,8 @@ class Sequencer:
 
     def _refuse_all(self) -> None:
         stopped = Stopped("the ledger's sequencer has stopped; try again when it is back")
+        for waiting in self._gathering.take_all():
+            waiting.done.set_exception(stopped)
         while True:
             try:
                 job = self._jobs.get_nowait()

@@ -227,3 +227,13 @@ def test_settings_make_sense() -> None:
         with pytest.raises(BadSetting):
             Settings(**wrong)
     assert Settings(checkpoint_s=0).checkpoint_s == 0
+
+
+def test_cosignatures_that_wait_for_others_are_refused_at_the_end() -> None:
+    running = Running(Consortium(), gather_s=30)
+    waiting = running.sequencer.cosign(["\u2014 log/firm-0 x"], 6)
+    running.sequencer.ask(lambda log: log.size).result(WAIT_S)
+    assert not waiting.done()
+    running.sequencer.stop()
+    with pytest.raises(Stopped):
+        waiting.result(0)
