@@ -1,4 +1,4 @@
-"""Evidence convicts a log that lied, to anyone with the policy; an honest log cannot be accused; nothing can be changed."""
+"""Evidence convicts a log that lied, to anyone with the policy; an honest log is never accused; no byte can be changed."""
 
 from typing import Any
 
@@ -104,11 +104,26 @@ def test_a_log_that_gives_no_proof_is_not_convicted_but_remembered(made: Consort
     assert any("alone proves nothing" in line for line in shown.words)
 
 
+def test_what_another_key_signed_leaves_no_evidence(made: Consortium, mirror: Mirror) -> None:
+    """Else anyone could make a witness accuse an honest log."""
+    for length in range(made.log.size - 1, made.log.size + 3):
+        lying = Lying(made, fork_of(made, length, 6), key="mallory")
+        with pytest.raises(WitnessRefusal, match="not signed") as caught:
+            mirror.follow(lying)
+        assert not isinstance(caught.value, Misbehaviour)
+    entries = made.log.entries(0, made.log.size)
+    bad = made.statement("cap", "firm-0", org="firm-1", task="credit", rdp_cap=[1], delta=1)
+    with pytest.raises(WitnessRefusal, match="not signed") as caught:
+        mirror.follow(Lying(made, [*entries, bad], key="mallory"))
+    assert not isinstance(caught.value, Misbehaviour)
+    assert mirror.evidence() == []
+
+
 class Lying:
     """A log that shows other entries, with its real key."""
 
-    def __init__(self, made: Consortium, entries: list[bytes], *, silent: bool = False) -> None:
-        self.note = note_over(made, entries)
+    def __init__(self, made: Consortium, entries: list[bytes], *, silent: bool = False, key: str = COORDINATOR) -> None:
+        self.note = note_over(made, entries, key)
         self.kept = entries
         self.silent = silent
 

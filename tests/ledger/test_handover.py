@@ -17,6 +17,7 @@ from ledger.errors import StoreError
 from ledger.export import Exported, export
 from ledger.handover import bring_up, propose, successor
 from ledger.log import Log
+from ledger.mirror import Mirror
 from ledger.proposal import Proposal, ProposalError, TooFewApprovals
 from ledger.receipt import verify_receipt
 from ledger.rules import COORDINATOR, Refused, commitment
@@ -384,6 +385,39 @@ def test_a_continuation_needs_the_very_base(world: World) -> None:
     with pytest.raises(CheckpointError):
         world.start(proposal, key_of("someone"))
     assert not list(world.folder.glob("*.db*"))
+
+
+def test_a_copy_that_does_not_show_the_base_final_starts_nothing(world: World) -> None:
+    world.bring_up()
+    proposal = world.approved(world.proposal())
+    bare = Mirror(None, world.made.log.vkey, CID, world.made.clock)
+    bare.advance(world.made.log.entries(0, world.made.log.size), world.made.log.checkpoint(), [])
+    place, raw = world.folder / "new.db", world.statement_of(proposal)
+    with pytest.raises(CheckpointError, match="continues what is final"):
+        continue_log(place, bare, NEW, raw, founded=world.made.log.vkey, cid=CID, clock=world.made.clock)
+    assert not list(world.folder.glob("*.db*"))
+
+
+def test_a_stale_process_does_not_set_aside_what_another_has_joined(world: World, tmp_path: Path) -> None:
+    made, path = world.made, tmp_path / "lone.db"
+    others = ["firm-1", "firm-2", "firm-3", "bank-0"]
+    world.bring_up(others)
+    world.attest(1)
+    both = []
+    for _ in range(2):
+        witness = Witness(path, made.keys["firm-0"], "firm-0", made.log.vkey, CID, made.clock)
+        witness.follow(made.log)
+        witness.rest()
+        both.append(witness)
+    with world.start(world.approved(world.proposal(), others)) as log:
+        world.attest(2, log)
+        assert world.finalise(log, others)
+        both[0].follow(log)
+        with pytest.raises(WitnessRefusal, match="another process"):
+            both[1].follow(log)
+        both[1].wake()
+        both[1].follow(log)
+        assert both[1].root == log.root
 
 
 def test_a_sequencer_that_goes_on_with_two_histories_is_convicted(world: World) -> None:
