@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,26 +78,25 @@ def attest(
             raise UsageError("--body goes with --parties: nobody else could read it")
         if parties and public:
             raise UsageError("give --parties or --public, not both")
-        name, key = speaker(home, member)
-        artifact = read(file)
-        fields = {"subject": subject, "artifact": hashlib.sha256(artifact).digest(), **({"kind": kind} if kind else {})}
-        fields |= _links(inputs or [], follows, home, address_of(home, address), ca, (name, key))
+        own = speaker(home, member)
+        fields = {"subject": subject, "artifact": hashlib.sha256(read(file)).digest()}
+        fields |= {"kind": kind} if kind else {}
+        fields |= _links(inputs or [], follows, home, address_of(home, address), ca, own)
+        fields |= {"acl": "public"} if public else {}
+        fields |= _commitment(file, body) if parties else {}
         kept, sealed = (file.with_name(f"{file.name}.{what}") for what in ("statement", "sealed"))
         if kept.exists():
             raw = _same(kept, fields)
-        elif parties:
-            content = artifact if body is None else read(body)
-            raw, envelope = _sealed(
-                fields, content, parties.split(","), (name, key), home, address_of(home, address), ca
-            )
-            write(sealed, envelope, replace=True, mode=0o600)
         else:
-            raw = _sign({**fields, **({"acl": "public"} if public else {})}, cid_of(home), name, key)
+            raw = _sign(fields, cid_of(home), *own)
+            if parties:
+                envelope = _sealed(raw, body or file, parties.split(","), own, home, address_of(home, address), ca)
+                write(sealed, envelope, replace=True, mode=0o600)
         write(kept, raw, replace=True)  # before it is sent: whatever happens, the next run sends the same one
         decoded = decode_statement(raw)
         bodies = {0: read(sealed)} if sealed.exists() else {}
         try:
-            (place,) = put([raw], home, address, ca, (name, key), wait_s=wait, bodies=bodies)
+            (place,) = put([raw], home, address, ca, own, wait_s=wait, bodies=bodies)
         except Refused:
             kept.unlink()
             sealed.unlink(missing_ok=True)
@@ -183,30 +183,42 @@ def _same(kept: Path, fields: dict[str, Any]) -> bytes:
     return raw
 
 
+def _commitment(file: Path, body: Path | None) -> dict[str, Any]:
+    """The fields of a statement for parties: what is sealed shows on the ledger only together with its salt.
+
+    The salt stays beside the sealed file: with both, the issuer can show later what was committed to.
+    """
+    from ledger.service.bodies import SALT_BYTES, commit_to_body
+
+    source = body or file
+    salt_file = _salt_of(source)
+    if not salt_file.exists():
+        write(salt_file, os.urandom(SALT_BYTES), mode=0o600)
+    _, commitment = commit_to_body(read(source), lambda _: read(salt_file))
+    fields = {"acl": "parties", "body_sha256": commitment}
+    # The plain hash of a short text, such as a price, could be guessed.
+    return fields if body is not None else {**fields, "artifact": commitment}
+
+
+def _salt_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.salt")
+
+
 def _sealed(
-    fields: dict[str, Any],
-    content: bytes,
-    parties: list[str],
-    own: tuple[str, SigningKey],
-    home: Path,
-    address: str,
-    ca: Path | None,
-) -> tuple[bytes, bytes]:
-    """A statement that commits to `content`, and the content sealed to the parties."""
-    from ledger.service.bodies import About, commit_to_body, seal_body
+    raw: bytes, file: Path, parties: list[str], own: tuple[str, SigningKey], home: Path, address: str, ca: Path | None
+) -> bytes:
+    """The file's content sealed to the parties, for the statement that commits to it."""
+    from ledger.service.bodies import About, seal_body
     from ledger.statement import decode_statement
 
-    name, key = own
     with connected(address, home, ca, own) as client:
         known = {one.member: one.encryption_key for one in client.members() if one.encryption_key}
     for party in parties:
         if party not in known:
             raise UsageError(f"{party!r} has published no encryption key; it runs: artesian ledger members encryption")
-    cid = cid_of(home)
-    salt, commitment = commit_to_body(content)
-    raw = _sign({**fields, "acl": "parties", "body_sha256": commitment}, cid, name, key)
-    about = About(cid, decode_statement(raw).payload["id"], commitment)
-    return raw, seal_body(content, salt, about, {party: known[party] for party in parties})
+    record = decode_statement(raw).payload
+    about = About(record["cid"], record["id"], record["body_sha256"])
+    return seal_body(read(file), read(_salt_of(file)), about, {party: known[party] for party in parties})
 
 
 def _report(statement: Statement, place: Place, receipt: Path, facts: dict[str, Any], as_json: bool) -> None:

@@ -65,7 +65,7 @@ def trace(
     """
     with answering(as_json):
         trusted = load_policy(policy_file(home, policy))
-        wanted = None if file is None else hashlib.sha256(read(file)).digest()
+        wanted = set() if file is None else _hashes(file)
         if upstream and address:
             raise UsageError("--upstream looks digests up in a ledger or mirror here; leave --address out")
         with _ledger(home, db, address, ca) as ledger:
@@ -118,6 +118,13 @@ def _about(ledger: _Ledger, subject: str) -> Iterator[tuple[int, Statement]]:
             at(end, ledger.size)
 
 
+def _hashes(file: Path) -> set[bytes]:
+    """What an entry that attests this file names: its SHA-256, or with the salt that `attest` keeps, its commitment."""
+    content, salt = read(file), file.with_name(f"{file.name}.salt")
+    salted = [read(salt) + content] if salt.exists() else []
+    return {hashlib.sha256(one).digest() for one in (content, *salted)}
+
+
 def _inputs(statement: Statement) -> list[bytes]:
     """Digests of the statements that an attestation rests on; other records have inputs of another kind."""
     return list(statement.payload.get("inputs", [])) if statement.payload["t"] == "attest" else []
@@ -138,7 +145,7 @@ def _with_upstream(ledger: _Ledger, found: Sequence[tuple[int, Statement]]) -> l
     return sorted(known.items())
 
 
-def _facts(index: int, statement: Statement, final: bool, wanted: bytes | None) -> dict[str, Any]:
+def _facts(index: int, statement: Statement, final: bool, wanted: set[bytes]) -> dict[str, Any]:
     record = statement.payload
     return {
         "index": index,
@@ -152,7 +159,7 @@ def _facts(index: int, statement: Statement, final: bool, wanted: bytes | None) 
         "sealed": "body_sha256" in record,
         "digest": statement.digest,
         "final": final,
-        "matches": wanted is not None and record.get("artifact") == wanted,
+        "matches": record.get("artifact") in wanted,
         "receipt": None,
     }
 

@@ -141,6 +141,7 @@ def test_goods_are_traced_back_to_what_went_into_them(homes: Homes, lading: Path
 def test_a_sealed_body_is_for_its_parties_only(homes: Homes, lading: Path, tmp_path: Path) -> None:
     done("members", "encryption", "--home", homes["firm-2"])
     sealed = facts(*attest(homes, lading, "--parties", "firm-2"))
+    assert sealed["artifact"] != hashlib.sha256(b"forty crates").hexdigest()  # a short text could be guessed
     opened = tmp_path / "opened"
     done("open", sealed["index"], "--home", homes["firm-2"], "--out", opened)
     assert opened.read_text() == "forty crates"
@@ -151,7 +152,11 @@ def test_a_sealed_body_is_for_its_parties_only(homes: Homes, lading: Path, tmp_p
     done("open", sealed["index"], "--home", homes["firm-2"], "--out", tmp_path / "again")
     assert done("trace", "batch-7", "--home", homes["firm-2"]).count("\n") == 1
     homes.witness()
-    assert ", sealed" in done("trace", "batch-7", "--home", homes["firm-2"])
+    assert ", sealed, is this file" in done("trace", "batch-7", "--home", homes["firm-2"], "--file", lading)
+    assert facts(*attest(homes, lading, "--parties", "firm-2"))["index"] == sealed["index"]
+    refused(*attest(homes, lading))
+    lading.with_name("lading.txt.salt").unlink()
+    assert run("trace", "batch-7", "--home", homes["firm-2"], "--file", lading)[0] == 1
     assert not lading.with_name("lading.txt.sealed").exists()
 
 
