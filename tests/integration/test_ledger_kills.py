@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 KILLS = 100
 CHECKS = 5
 SERVER_CRASHES = 6
-FOUNDINGS = 10
+FOUNDINGS = 6
 MOST_LINES = 5
 DELAYS_S = (0.0005, 0.03)
 
