@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ledger.errors import Conflict, LedgerError, StoreError
+from ledger.errors import Conflict, LedgerError, StoreError, Unreachable
 from ledger.keys import SigningKey
 from ledger.log import Log
 from ledger.rules import State
@@ -25,6 +25,9 @@ from ledger.service.limits import Settings
 from ledger.statement import Statement
 
 T = TypeVar("T")
+
+# Somebody else writes, or the session that holds the sequencer's lock is gone: no later write can succeed.
+_FATAL = (Conflict, Unreachable)
 
 
 class Overloaded(LedgerError):
@@ -229,7 +232,7 @@ class Sequencer:
         statements = [statement for job in jobs for statement in job.statements]
         try:
             outcomes = iter(append_each(self._log, statements))
-        except Conflict:
+        except _FATAL:
             raise
         except StoreError as error:  # nothing was written, and the log is as it was
             for job in jobs:
@@ -241,7 +244,7 @@ class Sequencer:
 
     def _cosign(self, jobs: Sequence[_Cosign]) -> None:
         for job, outcome in zip(jobs, cosign_each(self._log, [(job.lines, job.size) for job in jobs]), strict=True):
-            if isinstance(outcome, Conflict):
+            if isinstance(outcome, _FATAL):
                 raise outcome
             if isinstance(outcome, LedgerError):
                 job.done.set_exception(outcome)
@@ -256,7 +259,7 @@ class Sequencer:
             return
         try:
             note = log.checkpoint()
-        except Conflict:
+        except _FATAL:
             raise
         except StoreError:  # the entries are safe; the checkpoint is made when there is room again
             self._checkpointed_s = now_s + 1.0

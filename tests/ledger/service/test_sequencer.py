@@ -9,7 +9,7 @@ import pytest
 from consortium_simulator import Consortium
 
 from ledger.checkpoint import SignedCheckpoint
-from ledger.errors import Conflict, Damaged, NoSuchEntry, StoreError, StoreFull
+from ledger.errors import Conflict, Damaged, NoSuchEntry, StoreError, StoreFull, Unreachable
 from ledger.service.batch import Accepted
 from ledger.service.board import View
 from ledger.service.limits import BadSetting, Settings
@@ -105,7 +105,9 @@ def test_a_checkpoint_that_cannot_be_written_is_made_later(monkeypatch: pytest.M
     running.sequencer.stop()
 
 
-@pytest.mark.parametrize("error", [Conflict("two sequencers"), Damaged("entry 3"), RuntimeError("a bug")])
+@pytest.mark.parametrize(
+    "error", [Conflict("two sequencers"), Unreachable("lock lost"), Damaged("entry 3"), RuntimeError("a bug")]
+)
 def test_what_cannot_be_survived_stops_it(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     running = Running(Consortium())
 
@@ -127,11 +129,12 @@ def test_what_cannot_be_survived_stops_it(monkeypatch: pytest.MonkeyPatch, error
     running.sequencer.stop()
 
 
-def test_a_conflict_among_cosignatures_stops_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [Conflict("two sequencers"), Unreachable("lock lost")])
+def test_a_conflict_among_cosignatures_stops_it_too(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     running = Running(Consortium())
 
     def failing(*_: Any) -> None:
-        raise Conflict("two sequencers")
+        raise error
 
     monkeypatch.setattr(running.made.log, "add_cosignatures", failing)
     with pytest.raises(Stopped):
