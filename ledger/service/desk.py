@@ -17,7 +17,7 @@ from ledger.service.bodies import BadBody, Envelope
 from ledger.service.errors import BadRequest
 from ledger.service.limits import Settings
 from ledger.service.promise import DIGEST_BYTES, Promise
-from ledger.service.sequencer import Sequencer
+from ledger.service.sequencer import Overloaded, Sequencer
 from ledger.statement import Statement, StatementError, decode_statement
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Desk:
 
     async def ask(self, question: Callable[[Log], T]) -> T:
         """The log's answer to `question`."""
-        return await _result(self._sequencer.ask(question))
+        return await self._result(self._sequencer.ask(question))
 
     async def submit(self, request: pb.SubmitRequest, caller: str | None, remaining_s: float) -> pb.SubmitReply:
         """Put statements on the ledger; the answer may wait for finality, for less than `remaining_s` in any case.
@@ -64,7 +64,7 @@ class Desk:
             raise BadRequest(f"a wait of {request.wait_s} s; give a number of seconds, or 0")
         readings = [self._read(submission, member) for submission in submissions]
         good = [reading for reading in readings if isinstance(reading, Statement)]
-        placed = await _result(self._sequencer.submit(good)) if good else []
+        placed = await self._result(self._sequencer.submit(good)) if good else []
         taken = iter(placed)
         outcomes = [reading if isinstance(reading, Refused) else next(taken) for reading in readings]
         await self._keep_bodies(submissions, outcomes)
@@ -100,7 +100,7 @@ class Desk:
         lines = request.lines
         if not 0 < len(lines) <= MAX_LINES or any(len(line) > MAX_LINE_CHARACTERS for line in lines):
             raise BadRequest(f"{len(lines)} cosignature lines; send 1 to {MAX_LINES} of a normal length")
-        final = await _result(self._sequencer.cosign(list(lines), request.size))
+        final = await self._result(self._sequencer.cosign(list(lines), request.size))
         return pb.CosignReply(final=final)
 
     async def body(self, request: pb.BodyRequest, caller: str | None) -> pb.BodyReply:
@@ -162,6 +162,14 @@ class Desk:
             for m in known
         ]
         return pb.MembersReply(size=state.size, members=members)
+
+    async def _result(self, future: "Future[T]") -> T:
+        # Shielded: what the sequencer has taken is done, also when the caller hangs up meanwhile.
+        try:
+            result: T = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), self.settings.answer_s)
+        except TimeoutError:
+            raise Overloaded("the ledger has not answered in time; it may still do what was asked: ask again") from None
+        return result
 
     def _read(self, submission: pb.Submission, caller: str) -> Statement | Refused:
         """A submission's statement, or why it is refused before any rule is asked."""
@@ -232,9 +240,3 @@ def _digest(raw: bytes) -> bytes:
     if len(raw) != DIGEST_BYTES:
         raise BadRequest(f"a digest of {len(raw)} bytes; it has {DIGEST_BYTES}")
     return raw
-
-
-async def _result(future: "Future[T]") -> T:
-    # Shielded: what the sequencer has taken is done, also when the caller hangs up meanwhile.
-    result: T = await asyncio.shield(asyncio.wrap_future(future))
-    return result

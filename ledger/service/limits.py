@@ -27,6 +27,9 @@ class Settings:
         max_entries: most entries of one Entries call; a caller asks again for more.
         max_followers: most Follow streams together.
         max_followers_each: most Follow streams of one member, and of all outsiders together.
+        max_calls: most calls at hand together, streams too.
+        max_calls_each: most calls at hand of one member, and of all outsiders together.
+        answer_s: a caller is told to come back when the log has not dealt with its question for so long.
         max_wait_s: longest that Submit waits for finality.
         reply_bytes: a reply with entries is closed when it has so many bytes.
         stall_s: a stream whose reader takes nothing for so long is ended.
@@ -47,6 +50,9 @@ class Settings:
     max_entries: int = 100_000
     max_followers: int = 256
     max_followers_each: int = 8
+    max_calls: int = 2048
+    max_calls_each: int = 128
+    answer_s: float = 30.0
     max_wait_s: float = 60.0
     reply_bytes: int = 1 << 20
     stall_s: float = 30.0

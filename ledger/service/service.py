@@ -13,6 +13,7 @@ from ledger.service import streams
 from ledger.service.desk import Desk
 from ledger.service.errors import status_of
 from ledger.service.ledger_pb2_grpc import LedgerServicer
+from ledger.service.seats import Seats
 from ledger.service.tokens import METADATA_KEY, BadToken, TokenGuard
 
 T = TypeVar("T")
@@ -29,7 +30,9 @@ class LedgerService(LedgerServicer):
         self._guard = guard
         self._monotonic = monotonic
         self._leaps = streams.Leaps(desk)
-        self._seats = streams.Seats(desk.settings.max_followers, desk.settings.max_followers_each)
+        limits = desk.settings
+        self._calls = Seats("calls", limits.max_calls, limits.max_calls_each)
+        self._followers = Seats("streams", limits.max_followers, limits.max_followers_each)
 
     async def Submit(self, request: pb.SubmitRequest, context: Any) -> pb.SubmitReply:  # noqa: N802
         """Statements in; places, with receipts or promises, out."""
@@ -49,7 +52,7 @@ class LedgerService(LedgerServicer):
         """A stream of news."""
 
         async def send(caller: str | None) -> None:
-            with self._seats.seat(caller):
+            with self._followers.seat(caller):
                 await self._send(streams.news(self._desk, self._leaps, request, caller, self._monotonic), context)
 
         await self._answer(context, send)
@@ -102,7 +105,9 @@ class LedgerService(LedgerServicer):
     async def _answer(self, context: Any, answer: Callable[[str | None], Awaitable[T]]) -> T:
         """What `answer` gives to the caller of this rpc; an error of ours becomes the status of the call."""
         try:
-            return await answer(self._caller(context))
+            caller = self._caller(context)
+            with self._calls.seat(caller):
+                return await answer(caller)
         except LedgerError as error:
             await context.abort(status_of(error), str(error))
             raise

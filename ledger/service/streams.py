@@ -5,9 +5,7 @@ nothing but a few numbers. However many read however slowly, memory does not gro
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from typing import TypeAlias
 
 from ledger.errors import LedgerError, NoSuchEntry
@@ -18,36 +16,11 @@ from ledger.service.access import entry_for
 from ledger.service.board import View
 from ledger.service.desk import Desk
 from ledger.service.errors import BadRequest
-from ledger.service.sequencer import Overloaded
 from ledger.service.tokens import BadToken, key_of
 
 _CHUNK = 64
 
 Monotonic: TypeAlias = Callable[[], float]
-
-
-class Seats:
-    """How many streams there are: each reader has a few, and all together have an end."""
-
-    def __init__(self, most: int, most_each: int) -> None:
-        """Allow `most` in all, and `most_each` to one member; outsiders count as one."""
-        self._most, self._most_each = most, most_each
-        self._taken: Counter[str | None] = Counter()
-
-    @contextmanager
-    def seat(self, caller: str | None) -> Iterator[None]:
-        """A stream of `caller`.
-
-        Raises:
-            Overloaded: no seat is free.
-        """
-        if self._taken.total() >= self._most or self._taken[caller] >= self._most_each:
-            raise Overloaded("too many streams are open; close one, or come back later")
-        self._taken[caller] += 1
-        try:
-            yield
-        finally:
-            self._taken[caller] -= 1
 
 
 class Leaps:
@@ -123,7 +96,7 @@ async def news(
             return
         seen = view
         view = await desk.board.change(seen, desk.settings.heartbeat_s)
-        if not view.is_news_after(seen):
+        if not view.is_news_after(seen) and not desk.board.closed:
             yield pb.News()
 
 

@@ -358,3 +358,28 @@ def test_a_service_without_a_founded_log_answers_too() -> None:
         assert service.client(None).final() is None
         with pytest.raises(NotAllowed, match="no coordinator yet"):
             service.client("coordinator").submit(made.genesis())
+
+
+def test_a_caller_that_asks_too_much_at_once_stops_only_itself() -> None:
+    with served(max_calls_each=2, answer_s=0.5) as service:
+        release = threading.Event()
+        blocked = service.server._sequencer.ask(lambda _: release.wait(20))
+        client, errors = service.client(None), list[str]()
+
+        def ask() -> None:
+            try:
+                client.consistency(1, 2)
+            except Unreachable as error:
+                errors.append(str(error))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert sorted("too many calls" in error for error in errors) == [False, False, True, True]
+        assert sum("not answered in time" in error for error in errors) == 2
+        release.set()
+        blocked.result(10)
+        assert client.consistency(1, 2)
+        assert service.client().members()
