@@ -1,4 +1,4 @@
-"""Evidence convicts a log that lied, to anyone with the policy; an honest log is never accused; no byte can be changed."""
+"""Evidence convicts a log that lied, to anyone with the policy; an honest log is never accused; no byte may change."""
 
 from typing import Any
 

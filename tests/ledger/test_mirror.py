@@ -348,3 +348,34 @@ def test_two_processes_never_cosign_two_histories(tmp_path: Path) -> None:
         assert database.execute("SELECT count(*) FROM checkpoints").fetchone() == (1,)
         (note,) = database.execute("SELECT note FROM checkpoints").fetchone()
     assert SignedCheckpoint.parse(note).checkpoint.size == 7
+
+
+# who is asked to cosign
+
+
+def test_who_is_suspended_is_still_asked_for_the_suspension(made: Consortium) -> None:
+    """The checkpoint that ends a membership needs a quorum of that one too."""
+    made.log.append([made.approved(made.members, "suspend", member="firm-3", reason="left")])
+    made.log.checkpoint()
+    leaving = made.witness("firm-3")
+    assert leaving.follow(made.log)
+    attest(made)
+    assert leaving.follow(made.log)
+    assert made.log.add_cosignatures([made.witness(name).follow(made.log) for name in made.members])
+    attest(made)
+    with pytest.raises(WitnessRefusal, match="not an active member"):
+        leaving.follow(made.log)
+
+
+def test_who_is_enrolled_cosigns_from_its_enrolment_on(made: Consortium) -> None:
+    made.keys["firm-9"] = key_of("firm-9")
+    fields = {"member": "firm-9", "kind": "firm", "key": made.keys["firm-9"].public.raw, "name": "Nine"}
+    newcomer = made.witness("firm-9")
+    with pytest.raises(WitnessRefusal, match="not an active member"):
+        newcomer.follow(made.log)
+    made.log.append([made.approved(made.members, "enrol", **fields)])
+    lines = {name: made.witness(name).follow(made.log) for name in [*made.members, "firm-9"]}
+    newest = ["firm-9", *made.members[:3]]
+    assert not made.log.add_cosignatures(lines[name] for name in newest)  # a quorum of six, and of the five before not
+    assert made.log.add_cosignatures([lines["bank-0"]])
+    assert newcomer.size == made.log.size
