@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +20,7 @@ from ledger.commands.speaking import speaker
 if TYPE_CHECKING:
     from ledger.export import Exported
     from ledger.founding import Founding
+    from ledger.keys import SigningKey
     from ledger.policy import Policy
     from ledger.source import Source
 
@@ -43,7 +44,9 @@ def export(
 
 def mirror(
     source: Annotated[str, typer.Argument(help="An exported folder, a home, a database, or HOST:PORT of the service.")],
-    out: Annotated[Path, typer.Option("--out", help="The mirror's database; one that is there is brought up to date.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The mirror's database; default: this member's own mirror, in --home.")
+    ] = None,
     founding: Annotated[str, typer.Option(help="The founding fingerprint that the ledger must have.")] = "",
     policy: Annotated[
         Path | None, typer.Option("--policy", help="Trust policy under which its newest final checkpoint must hold.")
@@ -52,8 +55,18 @@ def mirror(
     ca: Authority = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rebuild the whole ledger from a copy that nobody needs to believe: every hash, signature and rule is checked."""
+    """Rebuild the whole ledger from a copy that nobody needs to believe: every hash, signature and rule is checked.
+
+    A mirror that is there is brought up to date.
+    """
+    from ledger.homes import MIRROR, Settings
+
     with answering(as_json):
+        own = None
+        if out is None:
+            if home is None:
+                raise UsageError("give --out with the mirror's database, or --home to rebuild this member's own")
+            out, own, founding = home / MIRROR, speaker(home), founding or Settings.load(home).founding
         if not founding and policy is None:
             raise UsageError("give --founding or --policy: without either, any log would do")
         trusted = None if policy is None else load_policy(policy)
@@ -61,7 +74,7 @@ def mirror(
             found = founding_in(copy)
             if founding:
                 found.require(founding)
-            size, final_size = _build(out, found, copy, trusted)
+            size, final_size = _build(out, found, copy, trusted, own)
         facts = {
             "ok": True,
             "origin": found.log.name,
@@ -102,12 +115,14 @@ def backup(
         answer(facts, words, as_json)
 
 
-def _build(out: Path, found: Founding, copy: Source, trusted: Policy | None) -> tuple[int, int]:
+def _build(
+    out: Path, found: Founding, copy: Source, trusted: Policy | None, own: tuple[str, SigningKey] | None
+) -> tuple[int, int]:
     """Fill the mirror at `out`, or a new one that gets this name when it holds; its size and its final size."""
     fresh = not out.exists()
     target = out.with_name(f".{out.name}.{os.urandom(6).hex()}") if fresh else out
     try:
-        sizes = _fill(target, found, copy, trusted)
+        sizes = _fill(target, found, copy, trusted, own)
         if fresh:
             os.replace(target, out)
     finally:
@@ -117,16 +132,42 @@ def _build(out: Path, found: Founding, copy: Source, trusted: Policy | None) -> 
     return sizes
 
 
-def _fill(target: Path, found: Founding, copy: Source, trusted: Policy | None) -> tuple[int, int]:
-    from ledger.checkpoint import verify_final
+def _fill(
+    target: Path, found: Founding, copy: Source, trusted: Policy | None, own: tuple[str, SigningKey] | None
+) -> tuple[int, int]:
+    from ledger.checkpoint import SignedCheckpoint, verify_final
     from ledger.export import Exported
     from ledger.mirror import Mirror
 
-    with progress("mirroring"), Mirror(target, found.log, found.cid, founding=found.fingerprint) as made:
-        made.rebuild(copy) if isinstance(copy, Exported) else made.follow(copy)
+    name, seal = own or ("", None)
+    total = SignedCheckpoint.parse(copy.checkpoint()).checkpoint.size
+    with (
+        progress("mirroring") as at,
+        Mirror(target, found.log, found.cid, founding=found.fingerprint, member=name, seal=seal) as made,
+    ):
+        told = _Told(copy, lambda done: at(done, total))
+        made.rebuild(told) if isinstance(copy, Exported) else made.follow(told)
         if trusted is not None:
             verify_final(made.final() or made.checkpoint(), trusted)
         return made.size, made.final_size
+
+
+class _Told:
+    """A source that tells how far it has been read."""
+
+    def __init__(self, source: Source, tell: Callable[[int], None]) -> None:
+        self._source = source
+        self._tell = tell
+        self.checkpoint, self.final, self.consistency = source.checkpoint, source.final, source.consistency
+
+    def entries(self, start: int, end: int) -> list[bytes]:
+        self._tell(end)
+        return self._source.entries(start, end)
+
+    def notes(self) -> Iterator[str]:
+        from ledger.export import Exported
+
+        return self._source.notes() if isinstance(self._source, Exported) else iter(())
 
 
 def founding_in(copy: Source) -> Founding:

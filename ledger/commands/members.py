@@ -56,10 +56,9 @@ def _words(origin: str, state: State) -> list[str]:
     log = facts["log"]
     words = [
         f"{origin} after {state.size} entries: {state.voters} voting members, quorum {facts['quorum']}, "
-        f"signatures {facts['signatures']}",
+        f"signatures {facts['signatures']}, next log key {'committed' if log['next'] else 'not committed'}",
         f"  {'coordinator':<16} {'':<5} {facts['coordinator']}",
-        f"  {'log':<16} {'':<5} {log['fingerprint']} since entry {log['since']}, "
-        f"its next key {'committed' if log['next'] else 'not committed'}",
+        f"  {'log':<16} {'':<5} {log['fingerprint']}  since entry {log['since']}",
     ]
     return words + [
         f"  {m['member']:<16} {m['kind']:<5} {m['fingerprint']}  {'' if m['active'] else 'suspended '}"

@@ -59,6 +59,32 @@ def test_the_members_mirrors_are_asked_over_the_network_too(homes: Homes, tmp_pa
         assert facts(*ask, "--home", homes["bank-1"])["final_size"] == 5
 
 
+def test_a_member_rebuilds_its_own_mirror(homes: Homes) -> None:
+    (homes["bank-1"] / "mirror.db").unlink()
+    refused("mirror", homes["firm-1"])
+    assert facts("mirror", homes["firm-1"], "--home", homes["bank-1"])["final_size"] == 5
+    with homes.served(["bank-1"]):
+        pass
+    assert facts("handover", "status", "--home", homes["bank-1"])["member"] == "bank-1"
+
+
+@pytest.mark.postgresql
+def test_a_ledger_in_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    homes = Homes.found(tmp_path, "--db", postgres_url)
+    assert not (homes.coordinator / "ledger.db").exists()
+    assert facts("show", "--home", homes.coordinator)["size"] == 5
+    assert "pg_dump" in refused("backup", tmp_path / "b", "--home", homes.coordinator)
+    again = ["--cid", "c-2", "--members", tmp_path / "members.toml", "--db", postgres_url]
+    assert "already there" in refused("init", "--home", tmp_path / "second", *again)
+    assert not (tmp_path / "second").exists()
+    with homes.served() as address:
+        for name in MEMBERS:
+            where = ["--address", address, "--founding", homes.founding, "--once"]
+            done("witness", "--home", homes[name], *where)
+    assert facts("audit", "--home", homes.coordinator)["final_size"] == 5
+    assert facts("mirror", homes.coordinator, "--out", tmp_path / "m.db", "--founding", homes.founding)["size"] == 5
+
+
 def test_a_backup_is_a_ledger(homes: Homes, tmp_path: Path) -> None:
     copy = tmp_path / "backup.db"
     with homes.served():
