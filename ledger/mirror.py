@@ -27,7 +27,7 @@ from ledger.note import SignatureLine, Vkey
 from ledger.policy import Policy
 from ledger.quorum import bare, good_lines, makes_final, policy_at
 from ledger.rules import State
-from ledger.source import Copy, Misbehaviour, Source, WitnessRefusal
+from ledger.source import Copy, Misbehaviour, Rollback, Source, WitnessRefusal
 
 
 @dataclass(frozen=True)
@@ -136,14 +136,12 @@ class Mirror(Mirrored):
     def _catch_up(self, signed: SignedCheckpoint, source: Source, cosign: Cosign | None, *, newest: bool) -> str:
         size = signed.checkpoint.size
         if size < self.size and self._has(signed):
-            raise WitnessRefusal(
-                f"{self._whose} has mirrored {self.size} entries, the source only {size} of them; ask another source"
-            )
+            raise self._rolled_back(signed)
         proof = source.consistency(self.size, size) if size >= self.size else []
         if self._extends(signed, proof):
             return self._take(self._intake(), stream(source, self.size, size), signed, cosign, newest)
         shared = shared_entries(self, source, signed.checkpoint)
-        handed_over = shared < min(size, self.size) and is_handover(next(stream(source, shared, shared + 1)))
+        handed_over = shared < min(size, self.size) and any(map(is_handover, source.entries(shared, shared + 1)[:1]))
         if handed_over and shared >= self.final_size:
             return self._take(self._replayed_to(shared), stream(source, shared, size), signed, cosign, newest)
         raise self._accused_of_fork(signed, proof, source)
@@ -278,13 +276,17 @@ class Mirror(Mirrored):
         except CheckpointError as error:
             raise WitnessRefusal(f"{self._whose} does not take this checkpoint: {error}") from None
 
+    def _rolled_back(self, signed: SignedCheckpoint) -> Rollback:
+        detail = f"{self._whose} has mirrored {self.size} entries, more than the {signed.checkpoint.size} offered"
+        return Rollback(self._note, signed.with_lines(()), detail)
+
     def _accused_of_fork(
         self, signed: SignedCheckpoint, proof: Sequence[bytes], source: Source | None
     ) -> WitnessRefusal:
         """Refuse a history that this mirror's own does not allow; with proof, if it can be had."""
         point, offered = signed.checkpoint, signed.with_lines(())
         if point.size < self.size and self._has(signed):
-            return WitnessRefusal(f"{self._whose} has mirrored {self.size} entries, more than the {point.size} offered")
+            return self._rolled_back(signed)
         log = log_vkey(self.origin, self.state)
         self._verify(signed, log)
         detail = f"checkpoint {point.size} does not fit the {self.size} entries that {self._whose} has mirrored"
