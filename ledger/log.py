@@ -12,7 +12,7 @@ from typing import Self, TypeAlias
 
 from ledger.checkpoint import Checkpoint, CheckpointError, sign_checkpoint
 from ledger.entry_audit import EntryAudit
-from ledger.errors import Conflict, Damaged, LedgerError, StoreError, StoreFull
+from ledger.errors import Conflict, Damaged, LedgerError, StoreError
 from ledger.errors import NoSuchEntry as NoSuchEntry
 from ledger.finality import log_vkey
 from ledger.history import History
@@ -30,7 +30,7 @@ from ledger.tiles import RightEdge, Tile
 Clock: TypeAlias = Callable[[], float]
 """Seconds since the epoch."""
 
-AUDIT_BUDGET_S = 1.0
+AUDIT_BUDGET_S = 0.5
 SNAPSHOT_EVERY = 8_192
 """Entries between two snapshots: what a start after a crash replays at most."""
 
@@ -45,7 +45,6 @@ class Log(History):
         self._audit = EntryAudit(store, 0, 0, time.monotonic)
         self._snapshot_size = 0
         self._refusal: LedgerError | None = None
-        self._in_doubt = False
 
     @classmethod
     def create(
@@ -121,7 +120,7 @@ class Log(History):
 
     def close(self) -> None:
         """Give the database back. The log must not be used afterwards."""
-        if self._refusal is None and not self._in_doubt:
+        if self._refusal is None:
             with suppress(LedgerError):  # without it the next start takes longer
                 self._put_snapshot()
         self._store.close()
@@ -169,6 +168,7 @@ class Log(History):
         decoded = [decode_statement(raw) for raw in statements]
         self._require_usable()
         places = self._store.indices([statement.digest for statement in decoded])
+        # Beyond what this log knows: by another process, or by itself in a write of which it never learnt the outcome.
         if any(place >= self.size for place in places.values()):
             raise self._overtaken()
         at, rows, tiles, states = self._at, list[tuple[int, bytes, bytes]](), list[Tile](), list[State]()
@@ -289,25 +289,16 @@ class Log(History):
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Remember a write that failed so that nobody knows whether it happened."""
+        """Stay out once another process has written here."""
         try:
             yield
         except Conflict as error:
             self._refusal = error
             raise
-        except StoreFull:
-            raise
-        except StoreError:
-            self._in_doubt = True
-            raise
 
     def _require_usable(self) -> None:
         if self._refusal is not None:
             raise self._refusal
-        if self._in_doubt:
-            if self._store.size() != self.size:
-                raise self._overtaken()
-            self._in_doubt = False
 
     def _overtaken(self) -> Conflict:
         self._refusal = Conflict(f"{self._store.name}: it holds more than this log has written; open it again")

@@ -1,7 +1,7 @@
 """How long a ledger of a million entries takes to start after a crash, and what is audited then and afterwards.
 
 The crash comes at the worst moment, just before the next snapshot. The tree and the newest entries are recomputed
-before the start is over; the other entries are read one by one for a second of it, and in slices afterwards. The
+before the start is over; the other entries are read one by one for half a second of it, and in slices afterwards. The
 entries are unsigned (see `ledger_world.filled_ledger`): a start checks only signatures that no checkpoint covers.
 """
 

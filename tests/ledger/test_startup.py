@@ -22,7 +22,9 @@ KEY = key_of("coordinator")
 
 
 def attest(made: Consortium, count: int = 1) -> list[int]:
-    return made.log.append([made.statement("attest", "firm-0", subject="s", artifact=made.hash()) for _ in range(count)])
+    return made.log.append(
+        [made.statement("attest", "firm-0", subject="s", artifact=made.hash()) for _ in range(count)]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +32,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ledger of 700 entries: two full tiles, checkpoints that are final and some that are not."""
     path = tmp_path_factory.mktemp("startup") / "ledger.db"
     made = Consortium(location=path)
+    assert made.cosign()
     attest(made, 300)
     assert made.cosign()
     attest(made, 300)
@@ -127,6 +130,12 @@ def test_a_checkpoint_that_waits_can_become_final_after_a_start(path: Path) -> N
         ("DELETE FROM checkpoints WHERE size = 700", "checkpoint 700 is missing"),
         ("UPDATE checkpoints SET size = 699, crc32 = row_crc32(699, note) WHERE size = 700", "checkpoint"),
         ("UPDATE cosignatures SET line = 'x' WHERE size = 606", "cosignature"),
+        ("UPDATE cosignatures SET line = 'x' WHERE size = 6 AND name LIKE '%firm-0'", "table cosignatures"),
+        (
+            "UPDATE checkpoints SET note = newer.note, crc32 = row_crc32(6, newer.note) "
+            "FROM checkpoints AS newer WHERE newer.size = 306 AND checkpoints.size = 6",
+            "checkpoint 6 does not fit",
+        ),
         ("UPDATE meta SET value = 'x' WHERE key = 'cid'", "'cid' is not what was written"),
     ],
 )
@@ -155,6 +164,19 @@ def test_an_entry_that_its_digest_does_not_find_is_named(path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(Damaged, match="entry 400"):
             Log.open(path, KEY)
+
+
+def test_an_entry_that_no_checkpoint_covers_cannot_be_exchanged(path: Path) -> None:
+    """Not even with its issuer's help: the snapshot is over the root, and under the log's seal."""
+    made = Consortium(founded=False)
+    made.log, made.seed = Log.open(path, KEY, made.clock), "again"
+    attest(made, 3)
+    made.log.close()
+    other = made.statement("attest", "firm-0", subject="s", artifact=made.hash())
+    digest = decode_statement(other).digest
+    change(path, "UPDATE entries SET raw = ?, digest = ? WHERE idx = ?", other, digest, SIZE + 1)
+    with pytest.raises(Damaged, match="under which they were closed"):
+        Log.open(path, KEY)
 
 
 def sliced(path: Path, monkeypatch: pytest.MonkeyPatch) -> Log:
