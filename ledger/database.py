@@ -112,7 +112,7 @@ class Database:
                 fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 lock_file.close()
-                raise StoreError(f"{self.name}: another sequencer or mirror is running on it; stop it first") from None
+                raise StoreError(f"{self.name}: another sequencer is running on this ledger; stop it first") from None
             self._lock_file = lock_file
 
     def unlock(self) -> None:

@@ -133,7 +133,7 @@ class Session:
             except DBAPIError as error:
                 if _state(error) != "55P03":
                     raise
-                raise StoreError(f"{self._name}: another sequencer or mirror is running on it; stop it first") from None
+                raise StoreError(f"{self._name}: another sequencer is running on this ledger; stop it first") from None
 
 
 def explain(name: str, error: DBAPIError) -> LedgerError:
