@@ -43,6 +43,22 @@ class WitnessRefusal(LedgerError):
     exit_code = 1
 
 
+class Rollback(WitnessRefusal):
+    """An older checkpoint of the very history that is mirrored: a log that went back, a short copy or a late message.
+
+    The log did sign it once, so it accuses nobody. A log that goes on from there makes a fork, which is proved.
+
+    Attributes:
+        known: the mirror's newest checkpoint.
+        offered: the older one.
+    """
+
+    def __init__(self, known: str, offered: str, detail: str) -> None:
+        super().__init__(f"rollback: {detail}; ask a source that has all of it")
+        self.known = known
+        self.offered = offered
+
+
 class Misbehaviour(WitnessRefusal):
     """The log signed what an honest log does not sign. What shows it is kept.
 

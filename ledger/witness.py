@@ -20,6 +20,7 @@ from ledger.note import SignatureLine, Vkey
 from ledger.proposal import Proposal
 from ledger.rules import State
 from ledger.source import Misbehaviour as Misbehaviour
+from ledger.source import Rollback as Rollback
 from ledger.source import Source as Source
 from ledger.source import WitnessRefusal
 

@@ -40,7 +40,7 @@ from ledger.merkle import leaf_hash
 from ledger.replay import Replayed
 from ledger.rules import Refused
 from ledger.statement import decode_statement, sign_statement
-from ledger.witness import Misbehaviour, Witness
+from ledger.witness import Misbehaviour, Rollback, Witness
 from server.audit import audit_all
 from server.cohort import RunFailed
 from server.coordinator import Coordinator
@@ -263,9 +263,16 @@ class TestTheLedgerHasOneHistory:
             train(built, coordinator)
             firm = witness_of(built, coordinator, "firm-1")
             firm.follow(coordinator.log)
+            for _ in range(2):
+                with pytest.raises(Rollback):
+                    firm.follow(older)
+            # Going on from there is a fork, and leaves proof.
+            older.append([statements(coordinator).make("task", "other", task="other", spec=bytes(32))])
+            older.checkpoint()
             with pytest.raises(Misbehaviour) as caught:
                 firm.follow(older)
-            assert caught.value.kind == "rollback"
+            assert caught.value.kind == "fork"
+            assert len(firm.evidence()) == 1
 
 
 class TestNobodyUsesAnothersName:

@@ -63,7 +63,7 @@ def test_a_mirror_is_a_source(made: Consortium) -> None:
     assert (second.root, second.final()) == (first.root, first.final())
     attest(made)
     second.follow(made.log)
-    with pytest.raises(WitnessRefusal, match="ask another source"):
+    with pytest.raises(WitnessRefusal, match="rollback"):
         second.follow(first)
     assert second.evidence() == []
     with pytest.raises(NoSuchEntry, match="nothing is mirrored"):
