@@ -83,8 +83,11 @@ class LedgerService(LedgerServicer):
         return await self._answer(context, lambda _: self._desk.receipt(request))
 
     async def Cosign(self, request: pb.CosignRequest, context: Any) -> pb.CosignReply:  # noqa: N802
-        """Cosignatures in."""
-        return await self._answer(context, lambda caller: self._desk.cosign(request, caller))
+        """Cosignatures in, from anyone: they say themselves whose they are.
+
+        A member that was suspended may have to cosign its own suspension, and has no token any more.
+        """
+        return await self._answer(context, lambda _: self._desk.cosign(request), by_token=False)
 
     async def Body(self, request: pb.BodyRequest, context: Any) -> pb.BodyReply:  # noqa: N802
         """An encrypted body."""
@@ -102,10 +105,10 @@ class LedgerService(LedgerServicer):
 
         return await self._answer(context, look)
 
-    async def _answer(self, context: Any, answer: Callable[[str | None], Awaitable[T]]) -> T:
+    async def _answer(self, context: Any, answer: Callable[[str | None], Awaitable[T]], *, by_token: bool = True) -> T:
         """What `answer` gives to the caller of this rpc; an error of ours becomes the status of the call."""
         try:
-            caller = self._caller(context)
+            caller = self._caller(context) if by_token else None
             with self._calls.seat(caller):
                 return await answer(caller)
         except LedgerError as error:

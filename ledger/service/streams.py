@@ -84,7 +84,6 @@ async def news(
     end_s = monotonic() + desk.settings.stream_s
     told = False
     while True:
-        _require_same_key(caller, key, view)
         if view.checkpoint_size > at or not told:
             async for message in _up_to(desk, leaps, view, at, caller):
                 yield message
@@ -92,6 +91,8 @@ async def news(
         if view.final_size > final_size:
             yield pb.News(final_checkpoint=view.final)
             final_size = view.final_size
+        # Only now: a member may have to cosign the checkpoint over its own suspension or new key.
+        _require_same_key(caller, key, view)
         if desk.board.closed or monotonic() >= end_s:
             return
         seen = view

@@ -206,3 +206,21 @@ def test_another_process_may_advance_the_mirror_meanwhile(monkeypatch: pytest.Mo
             until(lambda size=size: witness.size == size)  # type: ignore[misc]
         watch.end()
         assert (watch.error, others) == ([], [])
+
+
+def test_a_member_cosigns_its_own_suspension_and_is_out() -> None:
+    made = Consortium(firms=1)
+    with served(made, heartbeat_s=0.1) as service:
+        watches = {name: Watch(made.witness(name), service.client(name)) for name in made.members}
+        until(lambda: all(any(news.final for news in watch.news) for watch in watches.values()))
+        suspend = made.approved(made.members, "suspend", member="bank-0", reason="left")
+        [result] = placed(service.client().submit([suspend], wait_s=15))
+        assert result.receipt is not None  # of two members, both were needed
+        until(lambda: bool(watches["bank-0"].error))
+        assert isinstance(watches["bank-0"].error[0], NotAllowed)
+        [later] = placed(service.client().submit([service.attest()], wait_s=15))
+        assert later.receipt is not None
+        for watch in watches.values():
+            watch.end()
+        assert not watches["firm-0"].error
+        assert made.witness("bank-0").size == result.index + 1

@@ -219,7 +219,6 @@ def test_an_outsider_reads_what_is_public_and_can_check_the_rest(service: Servic
     for asked in (
         lambda: outsider.submit([private]),
         lambda: outsider.members(),
-        lambda: outsider.cosign(["x"], 1),
         lambda: outsider.body(bytes(32)),
         lambda: outsider.delete_body(bytes(32)),
     ):
@@ -312,6 +311,7 @@ def test_bad_cosignatures_are_refused(service: Service) -> None:
         with pytest.raises(BadRequest):
             client.cosign(lines, size)
     assert not client.cosign([line], size)
+    assert not service.client(None).cosign([line], size)  # it says itself whose it is
 
 
 def test_limits_are_told(service: Service) -> None:
