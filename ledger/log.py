@@ -12,7 +12,7 @@ from typing import Self, TypeAlias
 
 from ledger.checkpoint import Checkpoint, CheckpointError, sign_checkpoint
 from ledger.entry_audit import EntryAudit
-from ledger.errors import Conflict, Damaged, LedgerError, StoreError
+from ledger.errors import Conflict, Damaged, LedgerError, StoreError, StoreFull
 from ledger.errors import NoSuchEntry as NoSuchEntry
 from ledger.finality import log_vkey
 from ledger.history import History
@@ -45,6 +45,7 @@ class Log(History):
         self._audit = EntryAudit(store, 0, 0, time.monotonic)
         self._snapshot_size = 0
         self._refusal: LedgerError | None = None
+        self._in_doubt = False
 
     @classmethod
     def create(
@@ -120,7 +121,7 @@ class Log(History):
 
     def close(self) -> None:
         """Give the database back. The log must not be used afterwards."""
-        if self._refusal is None:
+        if self._refusal is None and not self._in_doubt:
             with suppress(LedgerError):  # without it the next start takes longer
                 self._put_snapshot()
         self._store.close()
@@ -163,6 +164,8 @@ class Log(History):
         Raises:
             StatementError: one cannot be read.
             Refused: one breaks a rule or is not signed by its issuer; says which rule and entry.
+            Unreachable: the connection was lost: whether they were written is not known. Open the log again and
+                submit them again.
             StoreError: nothing was written.
         """
         decoded = [decode_statement(raw) for raw in statements]
@@ -289,16 +292,25 @@ class Log(History):
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Stay out once another process has written here."""
+        """Stay out once another process has written here, and look again after a write of unknown outcome."""
         try:
             yield
         except Conflict as error:
             self._refusal = error
             raise
+        except StoreFull:
+            raise
+        except StoreError:
+            self._in_doubt = True
+            raise
 
     def _require_usable(self) -> None:
         if self._refusal is not None:
             raise self._refusal
+        if self._in_doubt:
+            if self._store.size() != self.size:
+                raise self._overtaken()
+            self._in_doubt = False
 
     def _overtaken(self) -> Conflict:
         self._refusal = Conflict(f"{self._store.name}: it holds more than this log has written; open it again")
