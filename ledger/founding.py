@@ -12,6 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +34,10 @@ from ledger.log import Log
 from ledger.merkle import Frontier, leaf_hash
 from ledger.note import Vkey
 from ledger.policy import Policy
+from ledger.postgresql import open_engine
 from ledger.rules import COORDINATOR, HYBRID, commitment
 from ledger.rules.records import is_slug
+from ledger.schema import metadata
 from ledger.statement import decode_statement
 
 
@@ -182,11 +185,6 @@ def founding_of(origin: str, entries: Sequence[bytes]) -> Founding:
     return Founding(cid, Vkey.of_log(origin, PublicKey(log)), size, fingerprint)
 
 
-def founding_fingerprint(origin: str, entries: Sequence[bytes]) -> str:
-    """`founding_of(origin, entries).fingerprint`."""
-    return founding_of(origin, entries).fingerprint
-
-
 def _check(home: Path, cid: str, founders: Sequence[Founder]) -> None:
     if not is_slug(cid):
         raise FoundingError(f"the consortium's id {cid!r} must be of lower-case letters, digits and hyphens")
@@ -206,10 +204,23 @@ def _rehearse(origin: str, cid: str, key: SigningKey, statements: Sequence[bytes
 
 def _create(location: str | Path, origin: str, cid: str, key: SigningKey, statements: Sequence[bytes]) -> None:
     with Log.create(location, origin, key, cid=cid) as log:
-        log.append(statements)
-        log.checkpoint()
+        try:
+            log.append(statements)
+            log.checkpoint()
+        except BaseException:
+            if isinstance(location, str):
+                _drop(location)
+            raise
     if isinstance(location, Path):
         location.with_name(f"{location.name}.lock").unlink(missing_ok=True)
+
+
+def _drop(url: str) -> None:
+    """Take back the tables that this founding has just made, as far as the server still answers."""
+    with suppress(Exception):
+        engine = open_engine(url)
+        metadata.drop_all(engine.execution_options(artesian_immediate=True))
+        engine.dispose()
 
 
 def _write(path: Path, text: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from consortium_simulator import key_of
 
+from ledger.errors import StoreError
 from ledger.founding import Founded, FoundingError, WrongFounding, found, founding_of
 from ledger.genesis import Founder
 from ledger.homes import HomeError, Settings, database_of, log_key_of, member_of
@@ -76,6 +77,24 @@ def test_a_disk_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(OSError, match="No space"):
         make(tmp_path / "c")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.postgresql
+def test_a_server_that_fails_is_left_as_it_was(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "checkpoint", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match="No space"):
+            make(tmp_path / "c", database=postgres_url)
+    assert list(tmp_path.iterdir()) == []
+    make(tmp_path / "c", database=postgres_url)
+    kept = (tmp_path / "c" / "log.pem").read_bytes()
+    with pytest.raises(StoreError, match="already there"):
+        make(tmp_path / "d", database=postgres_url)
+    with Log.open(database_of(tmp_path / "c"), SigningKey.load(log_key_of(tmp_path / "c"))) as log:
+        assert log.size == 4
+    assert (tmp_path / "c" / "log.pem").read_bytes() == kept
 
 
 def test_the_fingerprint_covers_the_founding_and_no_more(tmp_path: Path) -> None:
