@@ -383,3 +383,13 @@ def test_a_caller_that_asks_too_much_at_once_stops_only_itself() -> None:
         blocked.result(10)
         assert client.consistency(1, 2)
         assert service.client().members()
+
+
+def test_served_from_a_database(location: Any) -> None:
+    with served(Consortium(location=location)) as service:
+        raw = service.attest()
+        [place] = service.put(raw)
+        assert service.cosign()
+        [final] = placed(service.client().submit([raw]))
+        assert final.receipt is not None
+        assert verify_receipt(final.receipt, raw, service.made.log.policy).index == place.index
