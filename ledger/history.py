@@ -1,5 +1,6 @@
 """What can be asked of a ledger that is open: its entries, where they stand, proofs, and what is final."""
 
+import os
 from collections.abc import Sequence
 
 from ledger.checkpoint import NotFinal, Policy
@@ -82,7 +83,7 @@ class History:
         return self._store.indices([digest]).get(digest)
 
     def accepted_s(self, index: int) -> int:
-        """When this log took entry `index`, in seconds since the epoch; 0 if it came from a mirror."""
+        """When this log took entry `index`, in seconds since the epoch; when it took it over, if from a mirror."""
         return self.accepted([index])[index]
 
     def accepted(self, indices: Sequence[int]) -> dict[int, int]:
@@ -117,3 +118,11 @@ class History:
             raise NotFinal(f"entry {index} is not final yet; let the members' witnesses cosign a checkpoint")
         size, note = self._book.final
         return make_receipt(index, self.inclusion(index, size), note, self._key)
+
+    def body(self, digest: bytes) -> bytes | None:
+        """The encrypted body of the statement with this digest, or None."""
+        return self._store.body(digest)
+
+    def backup(self, target: str | os.PathLike[str]) -> None:
+        """Write a consistent copy of the database to the new file `target`; see `ledger.database.Database.backup`."""
+        self._store.backup(target)

@@ -187,7 +187,7 @@ class Log(History):
             if self.state.log is None:
                 self._require_key(self._key, at.state)
             with self._writing(), self._store.write() as transaction:
-                transaction.put_entries(rows, tiles, int(self._clock()))
+                transaction.put_entries(rows, tiles, self._accepted_s())
             self._at = at
             self._pass(states)
             if self.size - self._snapshot_size >= SNAPSHOT_EVERY:
@@ -243,17 +243,16 @@ class Log(History):
         self._require_usable()
         self._store.put_body(digest, envelope)
 
-    def body(self, digest: bytes) -> bytes | None:
-        """The encrypted body of the statement with this digest, or None."""
-        return self._store.body(digest)
-
     def delete_body(self, digest: bytes) -> None:
         """Forget the body of the statement with this digest; the statement stays."""
         self._store.delete_body(digest)
 
-    def backup(self, target: str | os.PathLike[str]) -> None:
-        """Write a consistent copy of the database to the new file `target`; see `ledger.database.Database.backup`."""
-        self._store.backup(target)
+    def _accepted_s(self) -> int:
+        """The present time for what is accepted now: by the clock, but not before what a quorum has cosigned since.
+
+        With a clock that was set back, a promise would otherwise be broken by checkpoints that are there already.
+        """
+        return max(int(self._clock()), self._book.witnessed_s)
 
     def _restore(self, founding: Vkey) -> None:
         self._at = resume(
