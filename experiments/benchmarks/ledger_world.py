@@ -193,7 +193,7 @@ def filled_ledger(size: int) -> Filled:
     traffic.stop_signing()
     statements = islice(chain(founding, traffic.statements()), size)
     at, book = Replayed.nothing(CID), CheckpointBook(store, ORIGIN)
-    snapshot_at = size - SNAPSHOT_EVERY + 1
+    snapshot_at = max(size - SNAPSHOT_EVERY + 1, len(founding))
     for end in sorted({*range(_BATCH, size, _BATCH), snapshot_at, size}):
         at = _append(store, book, at, islice(statements, end - at.state.size))
         if end % _CHECKPOINT_EVERY == 0 or end == size:
