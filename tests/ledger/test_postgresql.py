@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
+from consortium_simulator import Consortium
 from load_world import found, opened, statement
 from postgres_world import PostgresServer
 
@@ -123,6 +124,21 @@ def test_writers_without_the_lock_take_turns(log: Log, postgres_url: str) -> Non
     assert seen == [size + 1]
     for mirror in mirrors:
         mirror.close()
+
+
+def test_a_members_mirror_can_live_there(postgres_url: str, postgres_server: PostgresServer) -> None:
+    made = Consortium(location=postgres_url)
+    place = postgres_server.new_database()
+    witness = made.witness("firm-0", place)
+    assert made.cosign()
+    made.log.append([made.statement("attest", "firm-0", subject="s", artifact=made.hash())])
+    witness.rest()
+    witness.wake()
+    assert made.cosign()
+    assert (witness.size, witness.root) == (made.log.size, made.log.root)
+    witness.close()
+    made.log.close()
+    postgres_server.give_back(place)
 
 
 def test_a_server_that_promises_no_durability_is_refused(
