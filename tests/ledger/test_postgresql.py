@@ -44,7 +44,7 @@ def test_a_sequencer_whose_session_was_ended_never_writes_again(
         log.append([statement(0)])
     with opened(postgres_url) as successor:
         assert successor.append([statement(1), statement(0)]) == [size, size + 1]
-        for write in (lambda: log.append([statement(2)]), lambda: log.add_cosignatures([])):
+        for write in (lambda: log.append([statement(2)]), lambda: log.put_body(bytes(32), b"body")):
             with pytest.raises(StoreError, match=r"lock was lost|more than this log has written"):
                 write()
         assert successor.append([statement(2)]) == [size + 2]
