@@ -137,14 +137,18 @@ def cosign(body: str, *, name: str, key: SigningKey, timestamp_s: int) -> str:
     return str(SignatureLine(vkey.name, vkey.id, signature))
 
 
+def cosigned_s(line: SignatureLine) -> int:
+    """When a cosignature says that it was made, in seconds since the epoch; `verify_cosignature` checks it."""
+    return int.from_bytes(line.signature[:8], "big")
+
+
 def verify_cosignature(body: str, line: SignatureLine, vkey: Vkey) -> int:
     """Return the time of a cosignature in seconds since the epoch.
 
     Raises:
         CheckpointError: the line is not this witness's cosignature on `body`.
     """
-    stamp, signature = line.signature[:8], line.signature[8:]
-    timestamp_s = int.from_bytes(stamp, "big")
+    timestamp_s, signature = cosigned_s(line), line.signature[8:]
     if not line.is_by(vkey) or len(signature) != SIGNATURE_BYTES or timestamp_s >= 1 << 63:
         raise CheckpointError(f"the line by {line.name!r} is not a cosignature of {vkey.name!r}")
     try:

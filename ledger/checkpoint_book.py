@@ -4,7 +4,7 @@ Only the sizes of those after the last final one are held in memory; the notes, 
 database.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from ledger.checkpoint import (
     CheckpointError,
     Policy,
     SignedCheckpoint,
+    cosigned_s,
     is_final,
     require_timely,
     verify_cosignature,
@@ -38,15 +39,18 @@ class CheckpointBook:
         latest: size of the newest checkpoint, 0 before the first.
         final: (size, note with its cosignatures) of the largest final checkpoint, or None.
         electorate: whose quorum makes the checkpoints after it final.
+        witnessed_s: a quorum has cosigned since then, by its own clocks: seconds since the epoch, 0 before the first.
     """
 
     def __init__(self, store: Store, origin: str) -> None:
         self.latest = 0
+        self.witnessed_s = 0
         self.final: tuple[int, str] | None = None
         self.electorate = Electorate(origin)
         self._store = store
         self._waiting: list[int] = []
         self._open: _Open | None = None
+        self._times: dict[str, int] = {}
         self._policy: tuple[Electorate, int, Policy] | None = None
 
     @property
@@ -93,11 +97,13 @@ class CheckpointBook:
         body = SignedCheckpoint.parse(known.note).body
         keys = {vkey.name: vkey for vkey in self._policy_at(size).witnesses.values()}
         fresh: dict[str, str] = {}
+        times: dict[str, int] = {}
         for text in lines:
             line = SignatureLine.parse(text)
             if line.name not in keys:
                 raise CheckpointError(f"{line.name!r} is no witness of checkpoint {size}")
-            require_timely(verify_cosignature(body, line, keys[line.name]), now_s, line.name)
+            times[line.name] = verify_cosignature(body, line, keys[line.name])
+            require_timely(times[line.name], now_s, line.name)
             if line.name not in known.lines:
                 fresh[line.name] = str(line)
         if fresh:
@@ -106,6 +112,7 @@ class CheckpointBook:
             known.lines.update(fresh)
         else:
             self._open = None  # they may have been written past this book
+        self._hear(times, self._policy_at(size))
         return self._consider(size)
 
     def settle(self) -> None:
@@ -141,7 +148,8 @@ class CheckpointBook:
     def _at(self, size: int) -> "_Open":
         """The checkpoint at `size` with its cosignatures; the one that was asked for last stays in memory."""
         if self._open is None or self._open.size != size:
-            note = self._store.checkpoint_at(size)
+            # A number from a stranger may be larger than a database takes.
+            note = self._store.checkpoint_at(size) if 0 <= size <= self.latest else None
             if note is None:
                 raise NoSuchEntry(f"there is no checkpoint at size {size}; make one first")
             self._open = _Open(size, note, self._store.cosignatures(size))
@@ -154,6 +162,17 @@ class CheckpointBook:
             raise Damaged(
                 f"{self._store.name}: checkpoint {size} is missing; restore the database from a mirror"
             ) from None
+
+    def _hear(self, times: Mapping[str, int], policy: Policy) -> None:
+        """Know when members cosigned, by key name. What counts is what a quorum says: the rest may lie."""
+        for name, time_s in times.items():
+            self._times[name] = max(time_s, self._times.get(name, 0))
+        told: list[str] = []
+        for member in sorted(policy.witnesses, key=lambda one: -self._times.get(policy.witnesses[one].name, 0)):
+            told.append(member)
+            if policy.is_met_by(told):
+                self.witnessed_s = max(self.witnessed_s, self._times.get(policy.witnesses[member].name, 0))
+                return
 
     def _policy_at(self, size: int) -> Policy:
         held = sum(one.since <= size for one in self.electorate.memberships)  # all that the policy depends on
@@ -171,6 +190,7 @@ class CheckpointBook:
         # Each line was verified when it was kept; here the whole note is, once, as others will.
         if size < self.final_size or (size > self.final_size and not is_final(note, policy)):
             return size < self.final_size
+        self._hear({line.name: cosigned_s(line) for line in lines}, policy)
         before = len(self.electorate.memberships)
         self.final, self._waiting = (size, note), [at for at in self._waiting if at > size]
         self.electorate = self.electorate.final_at(size)

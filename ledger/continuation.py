@@ -52,9 +52,9 @@ def continue_log(
         mirror.rebuild(source)
         _require_base(mirror, key, handover)
         if is_url(os.fspath(location)):
-            _write(Store(location), mirror, founded, cid, handover)
+            _write(Store(location), mirror, founded, handover, int(clock()))
         else:
-            _write_file(Path(location), mirror, founded, cid, handover)
+            _write_file(Path(location), mirror, founded, handover, int(clock()))
     return Log.open(location, key, clock)
 
 
@@ -72,7 +72,7 @@ def _require_base(mirror: Mirror, key: SigningKey, handover: bytes | None) -> No
         raise CheckpointError(f"this is not the key that the log {mirror.origin!r} has then; it needs a handover to it")
 
 
-def _write_file(path: Path, mirror: Mirror, founded: Vkey, cid: str, handover: bytes | None) -> None:
+def _write_file(path: Path, mirror: Mirror, founded: Vkey, handover: bytes | None, now_s: int) -> None:
     if path.exists():
         raise StoreError(f"{path}: there is a file already; choose another place for the log")
     unfinished = path.with_name(f".{path.name}.unfinished")
@@ -80,7 +80,7 @@ def _write_file(path: Path, mirror: Mirror, founded: Vkey, cid: str, handover: b
     for file in remains:
         file.unlink(missing_ok=True)
     try:
-        _write(Store(unfinished), mirror, founded, cid, handover)
+        _write(Store(unfinished), mirror, founded, handover, now_s)
         os.link(unfinished, path)  # unlike a rename, fails when the name is taken
     except FileExistsError:
         raise StoreError(f"{path}: there is a file already; choose another place for the log") from None
@@ -89,11 +89,13 @@ def _write_file(path: Path, mirror: Mirror, founded: Vkey, cid: str, handover: b
             file.unlink(missing_ok=True)
 
 
-def _write(store: Store, mirror: Mirror, founded: Vkey, cid: str, handover: bytes | None) -> None:
+def _write(store: Store, mirror: Mirror, founded: Vkey, handover: bytes | None, now_s: int) -> None:
+    cid = mirror.state.cid
     try:
         store.lock()
         store.create({"origin": founded.name, "cid": cid, "vkey": str(founded)})
-        intake = Intake(Replayed.nothing(cid), Electorate(founded.name))
+        # Accepted now: who asks for one of them that is not final gets a promise that this log can keep.
+        intake = Intake(Replayed.nothing(cid), Electorate(founded.name), accepted_s=now_s)
         notes = [SignedCheckpoint.parse(note) for note in mirror.notes()]
         with store.write() as transaction:
             for first in range(0, mirror.size, _CHUNK):

@@ -50,6 +50,7 @@ class Intake:
         handovers: by index, the digest of what their approvals sign.
         founders: the founding entries so far, while the founding is not complete before the first of them.
         founded_by: the log's key that entry 0 names, if it is among them.
+        accepted_s: written beside the entries: when a log takes them over, in seconds since the epoch; 0 in a mirror.
     """
 
     at: Replayed
@@ -58,6 +59,7 @@ class Intake:
     handovers: dict[int, bytes] = field(default_factory=dict)
     founders: list[bytes] = field(default_factory=list)
     founded_by: PublicKey | None = None
+    accepted_s: int = 0
 
     def take(self, entries: Iterable[bytes], transaction: Transaction) -> None:
         """Check every entry, and write them all.
@@ -86,7 +88,7 @@ class Intake:
                 self.at, self.electorate = after, electorate
                 rows.append((index, statement.digest, raw))
                 tiles += full
-            transaction.put_entries(rows, tiles)
+            transaction.put_entries(rows, tiles, self.accepted_s)
 
     def _note(self, statement: Statement, index: int) -> None:
         if statement.payload["t"] == "handover":
