@@ -141,6 +141,12 @@ class Database:
             raw = connection.connection.driver_connection
             sqlite.copy(cast(sqlite3.Connection, raw), Path(target))
 
+    def forget_deleted(self) -> None:
+        """Leave nothing behind of what was deleted: at once in SQLite; PostgreSQL does so when it vacuums."""
+        if not self._on_server:
+            with self._errors():
+                sqlite.forget(self._engine)
+
     def check_pages(self, *tables: str) -> None:
         """Let SQLite check the pages of these tables, of all when none is named; PostgreSQL has its own means.
 

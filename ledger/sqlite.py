@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -54,6 +54,24 @@ def check_pages(connection: sa.Connection, tables: list[str] | None) -> str | No
     wanted = [""] if tables is None else [f"({table})" for table in tables]
     found = [connection.exec_driver_sql(f"PRAGMA integrity_check{table}").scalar() for table in wanted]
     return next((str(line).splitlines()[0] for line in found if line != "ok"), None)
+
+
+@contextmanager
+def erasing(connection: sa.Connection) -> Iterator[None]:
+    """A span in which what is deleted is overwritten, in an SQLite database; `forget` follows the transaction."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    connection.exec_driver_sql("PRAGMA secure_delete=ON")
+    yield
+    connection.exec_driver_sql("PRAGMA secure_delete=FAST")
+
+
+def forget(engine: sa.Engine) -> None:
+    """Empty the write-ahead log into the database, so that no older page is left in it; later if readers are there."""
+    with engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        cast(sqlite3.Connection, raw).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def copy(source: sqlite3.Connection, target: Path) -> None:

@@ -204,6 +204,7 @@ class Store(Database):
         """Forget the body of the statement with this digest; the statement stays."""
         with self.write() as transaction:
             transaction.delete_body(digest)
+        self.forget_deleted()
 
     def check_rows(self, table: sa.Table) -> None:
         """Hold every row of a table against its check sum.

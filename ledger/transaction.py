@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
+from ledger import sqlite
 from ledger.schema import (
     AUDITS,
     BODIES,
@@ -124,7 +125,8 @@ class Transaction:
 
     def delete_body(self, digest: bytes) -> None:
         """Forget the body of the statement with this digest; the statement stays."""
-        self._connection.execute(sa.delete(BODIES).where(BODIES.c.digest == digest))
+        with sqlite.erasing(self._connection):
+            self._connection.execute(sa.delete(BODIES).where(BODIES.c.digest == digest))
 
     def _next_number(self, table: sa.Table) -> int:
         return (self._connection.scalar(sa.select(sa.func.max(table.c.number))) or 0) + 1

@@ -176,6 +176,21 @@ def test_bodies_come_and_go_and_the_log_stays(location: Path | str) -> None:
         verify_receipt(log.receipt(log.size - 1), raw, log.policy)
 
 
+def test_a_deleted_body_is_gone_from_the_files(path: Path) -> None:
+    made = Consortium(location=path)
+    digest, envelope = made.hash(), made.entropy(20_000)
+    made.log.put_body(digest, envelope)
+    made.log.append(attest(made))
+
+    def kept() -> bool:
+        return any(envelope[10_000:10_100] in file.read_bytes() for file in path.parent.iterdir())
+
+    assert kept()
+    made.log.delete_body(digest)
+    assert not kept()
+    made.log.close()
+
+
 def test_the_log_goes_over_to_its_next_key(path: Path) -> None:
     following = key_of("the log's next key")
     made = Consortium(location=path, next_log=commitment(following.public))
