@@ -20,7 +20,6 @@ from ledger.commands.proposing import File, Out, ask, report
 from ledger.commands.speaking import speaker
 
 if TYPE_CHECKING:
-    from ledger.note import Vkey
     from ledger.witness import Witness
 
 To = Annotated[Path, typer.Option("--to", help="Home of the new sequencer; made if it is not there.")]
@@ -110,22 +109,24 @@ def start(
     from ledger.continuation import continue_log
     from ledger.homes import LEDGER, LOG_KEY, POLICY, SETTINGS, Settings
     from ledger.keys import SigningKey
+    from ledger.note import Vkey
     from ledger.proposal import Proposal
 
     with answering(as_json), own_witness(home) as witness:
         name, own = speaker(home, witness.member, witness.state)
         statement = Proposal.from_bytes(read(proposal)).statement(witness.state, issuer=name, key=own)
-        known, founded, key = Settings.load(home), _founded(home), SigningKey.load(to / LOG_KEY)
+        meta, key = _meta(home), SigningKey.load(to / LOG_KEY)
+        founded, cid, origin = Vkey.parse(meta["vkey"]), meta["cid"], meta["origin"]
         place = db or to / LEDGER
-        with continue_log(place, witness.mirror, key, statement, founded=founded, cid=known.cid) as log:
+        with continue_log(place, witness.mirror, key, statement, founded=founded, cid=cid) as log:
             log.checkpoint()
             renew_policy(to / POLICY, log.state, log.origin, before=home / POLICY)
             size = log.size
-        settings = Settings(name, known.cid, known.origin, db or LEDGER, known.founding)
+        settings = Settings(name, cid, origin, db or LEDGER, meta.get("founding", ""))
         write(to / SETTINGS, settings.toml().encode(), replace=True, mode=0o600)
-        facts = {"ok": True, "origin": known.origin, "size": size, "home": str(to)}
+        facts = {"ok": True, "origin": origin, "size": size, "home": str(to)}
         words = [
-            f"{to} continues {known.origin} with entry {size - 1}, the handover.",
+            f"{to} continues {origin} with entry {size - 1}, the handover.",
             f"Next: artesian ledger serve --home {to}; each member: artesian ledger witness --address ...",
             "The handover is final when a quorum of the members' witnesses has cosigned it.",
         ]
@@ -166,12 +167,22 @@ def own_witness(home: Path) -> Iterator[Witness]:
         UsageError: there is no mirror yet.
     """
     from ledger.homes import MIRROR, Settings
+    from ledger.note import Vkey
     from ledger.witness import Witness
 
     if not (home / MIRROR).is_file():
         raise UsageError(f"{home}: has no mirror yet; run artesian ledger witness first")
-    known, (name, key) = Settings.load(home), speaker(home)
-    open_mirror = partial(Witness, home / MIRROR, key, name, _founded(home), known.cid, founding=known.founding or None)
+    name, key = speaker(home)
+    meta = _meta(home)
+    open_mirror = partial(
+        Witness,
+        home / MIRROR,
+        key,
+        name,
+        Vkey.parse(meta["vkey"]),
+        meta["cid"],
+        founding=Settings.load(home).founding or None,
+    )
     with _once_free(open_mirror) as witness:
         yield witness
 
@@ -188,13 +199,12 @@ def _once_free(open_mirror: Callable[[], Witness]) -> Witness:
     return open_mirror()
 
 
-def _founded(home: Path) -> Vkey:
-    """The key that the log was founded with, as the home's mirror knows it."""
+def _meta(home: Path) -> dict[str, str]:
+    """What the home's mirror is of: cid, origin, and the key that the log was founded with."""
     from ledger.homes import MIRROR
-    from ledger.note import Vkey
 
     with reading(str(home / MIRROR)) as store:
-        return Vkey.parse(store.meta()["vkey"])
+        return store.meta()
 
 
 def _of_member(home: Path) -> dict[str, Any]:

@@ -32,7 +32,8 @@ def speaker(home: Path, member: str = "", state: State | None = None) -> tuple[s
         UsageError: the id is unknown, or the key is another's.
         KeyFileError: the home has no key.
     """
-    from ledger.homes import SIGNING_KEY, member_of
+    from ledger.commands.places import reading
+    from ledger.homes import MIRROR, SIGNING_KEY, member_of
     from ledger.keys import SigningKey
     from ledger.rules import COORDINATOR
 
@@ -48,6 +49,9 @@ def speaker(home: Path, member: str = "", state: State | None = None) -> tuple[s
                 "was it changed? see artesian ledger members"
             )
         return owner, key
+    if not name and (home / MIRROR).is_file():  # a member of a federation has no ledger.toml, but its witness's mirror
+        with reading(str(home / MIRROR)) as store:
+            name = store.meta().get("member", "")
     if not name:
         raise UsageError(f"{home}: does not say whose it is; give --member")
     return name, key
