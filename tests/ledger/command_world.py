@@ -15,6 +15,7 @@ from ledger.homes import SETTINGS, Settings, database_of, log_key_of
 from ledger.keys import SigningKey
 from ledger.log import Log
 from ledger.service.server import serving
+from ledger.service.tls import ServerTls
 
 MEMBERS = ("firm-1", "firm-2", "firm-3", "bank-1")
 
@@ -94,10 +95,10 @@ class Homes:
         return Settings.load(self.coordinator).founding
 
     @contextmanager
-    def served(self, witnesses: Sequence[str] = ()) -> Iterator[str]:
+    def served(self, witnesses: Sequence[str] = (), tls: ServerTls | None = None) -> Iterator[str]:
         """The address of the running service, which all members' homes know; some of them witness what is new."""
         key = SigningKey.load(log_key_of(self.coordinator))
-        with serving(Log.open(database_of(self.coordinator), key), key) as server:
+        with serving(Log.open(database_of(self.coordinator), key), key, tls=tls) as server:
             for home in (self[name] for name in MEMBERS):
                 if (home / SETTINGS).exists():
                     (home / SETTINGS).write_text(replace(Settings.load(home), address=server.address).toml())

@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from consortium_simulator import Consortium
 from typer.testing import CliRunner
 
 from ledger.commands import app
+from ledger.commands.progress import progress
 
 
 @pytest.fixture
@@ -143,6 +146,23 @@ def test_every_help_ends_with_an_example(command: tuple[str, ...]) -> None:
     assert " ".join(["Example: artesian ledger", *command]) in shown
     leaf = not any(other[: len(command)] == command for other in COMMANDS if other != command)
     assert ("--json" in shown) is (leaf or command == ("members",))
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ("grpc", "cryptography", "sqlalchemy", "cbor2")
+    code = (
+        f"import sys, artesian; artesian.run(['ledger', '--help']); sys.exit(' '.join(set({heavy}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
+
+
+def test_progress_in_a_pipe_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    now_s = iter([0.0, 1.0, 11.0, 11.0, 12.0, 22.0, 22.0])
+    with progress("auditing", lambda: next(now_s)) as at:
+        for done in (1, 2, 3, 4):
+            at(done * 100, 1000)
+    assert capsys.readouterr().err == "auditing: 200 of 1000 entries\nauditing: 400 of 1000 entries\n"
 
 
 def test_no_command_is_lost() -> None:

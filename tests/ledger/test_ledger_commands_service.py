@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from certificates import make_certificates
 from command_world import Homes, done, facts, refused, run
 
 from ledger.homes import Settings
+from ledger.service.tls import ServerTls
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +160,28 @@ def test_a_sealed_body_is_for_its_parties_only(homes: Homes, lading: Path, tmp_p
     lading.with_name("lading.txt.salt").unlink()
     assert run("trace", "batch-7", "--home", homes["firm-2"], "--file", lading)[0] == 1
     assert not lading.with_name("lading.txt.sealed").exists()
+
+
+def test_over_tls_the_homes_own_authority_is_trusted(founded: Homes, tmp_path: Path) -> None:
+    homes = founded.copied(tmp_path)
+    make_certificates(tmp_path / "tls")
+    tls = ServerTls.from_files(tmp_path / "tls" / "tls.key", tmp_path / "tls" / "tls.crt")
+    with homes.served(tls=tls):
+        once = ["witness", "--home", homes["firm-1"], "--once"]
+        refused(*once, code=3)
+        done(*once, "--ca", tmp_path / "tls" / "ca.crt")
+        refused(*once, "--ca", tmp_path / "none.crt")
+        (homes["firm-1"] / "ca.crt").write_bytes((tmp_path / "tls" / "ca.crt").read_bytes())
+        done(*once)
+
+
+def test_a_members_home_that_others_made(homes: Homes, lading: Path) -> None:
+    """A federation's homes have no ledger.toml: the mirror says whose it is and of which consortium."""
+    address = Settings.load(homes["firm-1"]).address
+    for file in ("ledger.toml", "member.toml"):
+        (homes["firm-1"] / file).unlink()
+    assert facts("handover", "status", "--home", homes["firm-1"])["member"] == "firm-1"
+    assert facts(*attest(homes, lading), "--address", address)["index"] == 5
 
 
 def test_nobody_answers(tmp_path: Path, lading: Path) -> None:
