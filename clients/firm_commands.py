@@ -193,9 +193,9 @@ def mirrored_ledger(firm: Firm) -> dict[str, Any] | None:
     """
     from ledger.replay import replay
     from ledger.rounds import contributions_of
+    from ledger.source import WitnessRefusal
     from ledger.statement import decode_statement
     from ledger.store import Store
-    from ledger.witness import WitnessRefusal
 
     path = firm.home / "mirror.db"
     if not path.exists():

@@ -22,7 +22,7 @@ from clients.model_files import ModelFileInvalid
 from clients.plan import PlanInvalid
 from clients.privacy import PrivacyError
 from ledger.errors import LedgerError
-from ledger.witness import WitnessRefusal
+from ledger.source import WitnessRefusal
 
 HELLO = "query.hello"
 PAIR = "query.pair"
