@@ -13,7 +13,6 @@ import os
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 
 class RandomStream:
@@ -42,17 +41,6 @@ class RandomStream:
         # 52 bits, not 53: with 53 the largest word plus a half rounds up, and 1.0 itself comes out.
         words = np.frombuffer(self.bytes(8 * count), dtype="<u8") >> np.uint64(12)
         return (words.astype(np.float64) + 0.5) * 2.0**-52
-
-    def gaussian(self, count: int) -> NDArray[np.float64]:
-        """float64[count], standard normal, by inversion of the distribution function.
-
-        One bit is the sign and 63 bits the tail's probability, so the tail is fine-grained out to 9 standard
-        deviations. The callers round the noised value to a grid of many steps per standard deviation, which hides the
-        low bits that floating-point attacks read (Mironov 2012).
-        """
-        words = np.frombuffer(self.bytes(8 * count), dtype="<u8")
-        tail: NDArray[np.float64] = ndtri(((words >> np.uint64(1)).astype(np.float64) + 0.5) * 2.0**-64)
-        return np.where(words & np.uint64(1), -tail, tail)
 
     def bernoulli(self, count: int, rate: float) -> NDArray[np.bool_]:
         """bool[count], each true with probability `rate`: a Poisson sample."""

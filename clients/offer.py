@@ -77,6 +77,11 @@ def check_plan(firm: Firm, private: PrivateTask, offer: Offer) -> None:
     plan, limits, cohort = offer.plan, firm.config.limits, offer.cohort
     rules: list[tuple[bool, str, str]] = [
         (plan.spec == private.task.spec.hash, "spec", "the plan is for another version of the task spec"),
+        (
+            plan.dimension == private.task.architecture.size,
+            "dimension",
+            f"the plan is for {plan.dimension} values, the task's model has {private.task.architecture.size}",
+        ),
         (firm.member in cohort, "cohort", f"{firm.member} is not in the cohort"),
         (
             len(cohort) >= limits.min_cohort,
@@ -112,7 +117,7 @@ def check_plan(firm: Firm, private: PrivateTask, offer: Offer) -> None:
     for holds, code, detail in rules:
         if not holds:
             raise Refusal(code, detail)
-    plan.check_grid(len(cohort))
+    plan.grid(len(cohort))
     if plan.aggregation == "masked":
         least = threshold_for(len(cohort), colluders=limits.colluders, smallest_group=limits.smallest_group)
         if not limits.without_ledger:
@@ -133,6 +138,6 @@ def session_of(cid: str, offer: Offer, entries: tuple[RosterEntry, ...], dimensi
         dimension=dimension,
         ring_bits=plan.ring_bits,
         threshold=plan.threshold,
-        bound=plan.bound(len(offer.cohort)),
+        bound=plan.grid(len(offer.cohort)).bound,
         protection="masked" if plan.aggregation == "masked" else "plain",
     )

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clients.discrete_gaussian import discrete_gaussian
 from clients.firm import Firm, NotTakingPart, PrivateTask
 from clients.masking.contribution import Contribution, protect
 from clients.masking.epoch import announce, open_pair_secrets, read_announcement, seal_pair_secrets
@@ -28,7 +29,7 @@ from clients.messages import Refusal
 from clients.model_files import model_digest, read_vector
 from clients.offer import Offer, check_plan, read_offer, session_of
 from clients.plan import MICRO
-from clients.training import Protection, private_gradient_sum
+from clients.training import Protection, bounded_gradient_sum
 from ledger.checkpoint import verify_final
 from ledger.genesis import record
 from ledger.rules import Phase
@@ -192,23 +193,27 @@ def _update(
     firm: Firm, offer: Offer, private: PrivateTask, parameters: NDArray[np.float64], session: Session
 ) -> NDArray[np.int64]:
     plan = offer.plan
-    noise_std = plan.noise_std(len(offer.cohort))
-    protection = Protection(plan.clip, plan.box, noise_std, plan.sampling_rate)
+    sigma = plan.grid(len(offer.cohort)).sigma
     stream = firm.stream(offer.payload["task"], plan.number)
     experiment = firm.config.experiment
-    update = private_gradient_sum(
+    update = bounded_gradient_sum(
         private.task.architecture,
         parameters,
         private.examples,
-        protection,
+        Protection(plan.clip, plan.box, plan.sampling_rate),
         stream,
         gradients="auto" if experiment is None else experiment.gradients,
     )
-    # Noise already spans many grid steps, so it is rounded to the nearest; bare sums are rounded at random.
+    out_of_range = Refusal("update", "the update does not fit the bound of the plan; open a new round")
     try:
-        return session.quantiser.quantise(update, None if noise_std > 0.0 else stream.uniform)
+        values = session.quantiser.quantise(update, None if sigma else stream.uniform)
     except ValueOutOfBounds:
-        raise Refusal("update", "the update does not fit the bound of the plan; open a new round") from None
+        raise out_of_range from None  # without the value, which has no noise
+    if sigma:
+        values += discrete_gaussian(stream, sigma, len(values))
+        if int(np.abs(values).max()) > session.quantiser.largest:
+            raise out_of_range
+    return values
 
 
 def _protect(firm: Firm, session: Session, values: NDArray[np.int64]) -> Contribution:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from clients.errors import ClientError
-from clients.masking.quantiser import Quantiser
+from clients.masking.quantiser import largest_of
 from clients.masking.session import Protection as Aggregation
 from clients.privacy import NOTHING, NanoRdp, gaussian_rdp
 
@@ -17,11 +17,39 @@ MICRO = 1_000_000
 NANO = 1_000_000_000
 Privacy = Literal["none", "local", "distributed"]
 TAIL_STDS = 9.0  # noise further out has probability 2e-19 a coordinate; such an update is refused, never wrapped
-GRID_STEPS = 8  # grid steps in one standard deviation of a firm's noise: then rounding it leaves DP untouched
+GRID_STEPS = 8  # grid steps in one standard deviation of a firm's noise: then shares add up to a discrete Gaussian
+ROUNDING_STEPS = 1.5  # most that rounding to the grid adds to one coordinate of a difference of two sums, see `Grid`
+MAX_DIMENSION = 1 << 27
 
 
 class PlanInvalid(ClientError):
     """A plan that cannot be carried out as it stands."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The integers that one firm's protected update is made of.
+
+    A firm rounds its bounded sum to the grid and adds noise that is integer from the start, a discrete Gaussian. One
+    unit moves the rounded sum by at most clip / step + `ROUNDING_STEPS` * sqrt(dimension) steps in Euclidean norm: a
+    step a coordinate by rounding, and half of one for what float64 loses in summing up to 2**20 units. The noise is
+    measured against that, so what is accounted is what is added (Kairouz, Liu, Steinke 2021, section 4).
+
+    Of any `threshold` firms in an opened sum those that do not collude add up to k shares of parameter sigma. Their sum
+    is a discrete Gaussian of k sigma^2 but for a divergence of at most 10 k exp(-pi^2 sigma^2) a coordinate (theorem
+    11 there): below 1e-260 for sigma >= `GRID_STEPS` and every dimension allowed, so that rounding an account up to
+    whole nano-RDP covers it. A discrete Gaussian costs no more Rényi divergence than the continuous one at any integer
+    shift (Canonne, Kamath, Steinke 2020, theorem 4), sampled or not, at the integer orders that accounts are kept at.
+
+    Attributes:
+        bound: largest magnitude of a firm's protected value, in the unit of the update.
+        step: distance of two grid points, in that unit.
+        sigma: parameter of one firm's noise in steps, about its standard deviation; 0 without privacy.
+    """
+
+    bound: float
+    step: float
+    sigma: int
 
 
 @dataclass(frozen=True)
@@ -33,7 +61,9 @@ class Plan:
         spec: SHA-256 of the task spec.
         aggregation: `masked`, or `plain` for simulations.
         privacy: `local` (each firm's noise is enough by itself), `distributed` (only the sum's noise is), `none`.
-        noise_micro: noise multiplier of the protected sum, in 1e-6: its standard deviation over `clip`.
+        dimension: values in an update.
+        noise_micro: noise multiplier of the protected sum, in 1e-6: its standard deviation over what one unit moves
+            the sum by, `clip` and what rounding to the grid adds.
         clip_micro: largest norm of one unit's gradient, in 1e-6.
         box_micro: largest coordinate of a firm's sum before noise, in 1e-6.
         sampling_micro: share of the units that a round samples, in 1e-6.
@@ -53,6 +83,7 @@ class Plan:
     spec: bytes
     aggregation: str
     privacy: str
+    dimension: int
     noise_micro: int
     clip_micro: int
     box_micro: int
@@ -101,7 +132,46 @@ class Plan:
         return self.delta_nano / NANO
 
     def noise_std(self, cohort_size: int) -> float:
-        """Standard deviation of one firm's noise per coordinate.
+        """Standard deviation of one firm's noise per coordinate, in the unit of the update."""
+        grid = self.grid(cohort_size)
+        return grid.sigma * grid.step
+
+    def excess(self, cohort_size: int) -> float:
+        """The deviation of the noise in the sum when nobody drops out, over what the plan promises; at least 1."""
+        if self.privacy == "none":
+            return 1.0
+        return self._share(cohort_size) * math.sqrt(cohort_size) / self.noise_multiplier
+
+    @lru_cache(maxsize=8)  # noqa: B019  # plans are small, and few are in use at a time
+    def grid(self, cohort_size: int) -> Grid:
+        """The grid of a cohort of `cohort_size` firms: as fine as the ring allows without a sum that could wrap.
+
+        Raises:
+            PlanInvalid: the ring leaves no room for the noise, or too few steps in it.
+        """
+        largest = largest_of(cohort_size, self.ring_bits)
+        if self.privacy == "none":
+            return Grid(self.box, self.box / max(largest, 1), 0)
+        share, rounding = self._share(cohort_size), ROUNDING_STEPS * math.sqrt(self.dimension)
+        # largest = box / step + TAIL_STDS * (share * (clip / step + rounding) + 1), solved for the step.
+        room = largest - TAIL_STDS * (share * rounding + 1)
+        if room <= 1:
+            raise self._too_coarse(0)
+        step = (self.box + TAIL_STDS * share * self.clip) / room
+        sigma = math.ceil(share * (self.clip / step + rounding))
+        if sigma < GRID_STEPS or self.clip / step < rounding:  # or rounding would more than double the noise
+            raise self._too_coarse(sigma)
+        return Grid(step * largest, step, sigma)
+
+    @staticmethod
+    def _too_coarse(sigma: int) -> PlanInvalid:
+        return PlanInvalid(
+            f"plan: a firm's noise would have {sigma} grid steps, under {GRID_STEPS}, or not fit the ring: "
+            "use 32 ring bits, or fewer firms"
+        )
+
+    def _share(self, cohort_size: int) -> float:
+        """The parameter of one firm's noise over what one unit moves the sum by.
 
         Distributed noise counts on the fewest firms that can be in an opened sum, `threshold`, less the `colluders`
         among them, who know their own noise. To count on `cohort_size - colluders` would let a coordinator that also
@@ -110,37 +180,12 @@ class Plan:
         Raises:
             PlanInvalid: the colluders leave no honest firm.
         """
-        if self.privacy == "none":
-            return 0.0
-        whole = self.noise_multiplier * self.clip
         if self.privacy == "local":
-            return whole
+            return self.noise_multiplier
         fewest = min(self.threshold, cohort_size) if self.aggregation == "masked" else cohort_size
         if self.colluders >= fewest:
             raise PlanInvalid(f"plan: {self.colluders} colluders leave no honest firm among {fewest} that open a sum")
-        return whole / math.sqrt(fewest - self.colluders)
-
-    def bound(self, cohort_size: int) -> float:
-        """Largest coordinate of a firm's protected update: the box and the tail of its noise."""
-        return self.box + TAIL_STDS * self.noise_std(cohort_size)
-
-    @lru_cache(maxsize=8)  # noqa: B019  # plans are small, and few are in use at a time
-    def check_grid(self, cohort_size: int) -> None:
-        """Refuse a grid too coarse for the noise.
-
-        Noise rounded to a grid of at least `GRID_STEPS` steps per standard deviation has, summed over firms, the
-        Rényi divergence of the continuous noise up to terms of order exp(-2 pi^2 GRID_STEPS^2), below 1e-500
-        (Poisson summation).
-
-        Raises:
-            PlanInvalid: the grid is too coarse.
-        """
-        std = self.noise_std(cohort_size)
-        step = Quantiser(self.bound(cohort_size), cohort_size, self.ring_bits).step
-        if std > 0.0 and std < GRID_STEPS * step:
-            raise PlanInvalid(
-                f"plan: a firm's noise of {std:.3g} is under {GRID_STEPS} grid steps of {step:.3g}: use 32 ring bits"
-            )
+        return self.noise_multiplier / math.sqrt(fewest - self.colluders)
 
     def round_rdp(self) -> NanoRdp:
         """Nano-RDP that the round costs every unit of a firm: what the wallet pays and the ledger records."""
@@ -173,6 +218,7 @@ class Plan:
 _RANGES: tuple[tuple[str, int, int], ...] = (
     ("number", 1, 1_000_000),
     ("rounds", 1, 1_000_000),
+    ("dimension", 1, MAX_DIMENSION),
     ("noise_micro", 0, 10**12),
     ("clip_micro", 1, 10**12),
     ("box_micro", 1, 10**18),

@@ -1,4 +1,4 @@
-"""Private training: the clipped gradient sum of a firm's privacy units, and its share of the noise.
+"""Private training: the clipped gradient sum of a firm's privacy units. What leaves gets its noise on the grid.
 
 Everything that one privacy unit contributes in a round is averaged into one gradient and clipped once, whatever the
 number of its examples (Abadi et al. 2016, with the unit of McMahan et al. 2018 in place of the record). Opacus gives
@@ -25,22 +25,20 @@ _UNITS_AT_ONCE = 256  # per-example gradients of a perceptron take examples x pa
 
 @dataclass(frozen=True)
 class Protection:
-    """What a firm does to its gradient before anything leaves.
+    """What a firm does to its gradient before it is rounded and noised.
 
     Attributes:
         clip: the largest Euclidean norm of one unit's gradient.
-        box: coordinates of the sum are projected to [-box, box] before noise (never widens the sensitivity).
-        noise_std: standard deviation of this firm's noise per coordinate; 0 only without privacy.
+        box: coordinates of the sum are projected to [-box, box] (never widens the sensitivity).
         sampling_rate: each unit joins the round with this probability (Poisson sampling); 1 takes all.
     """
 
     clip: float
     box: float
-    noise_std: float
     sampling_rate: float
 
 
-def private_gradient_sum(
+def bounded_gradient_sum(
     architecture: Architecture,
     parameters: NDArray[np.float64],
     examples: Examples,
@@ -49,11 +47,11 @@ def private_gradient_sum(
     *,
     gradients: Gradients = "auto",
 ) -> NDArray[np.float64]:
-    """One firm's noisy sum of clipped unit gradients.
+    """One firm's sum of clipped unit gradients, in the box. Nothing of it may leave without noise.
 
     Args:
         parameters: float64[size], the round's model.
-        stream: source of the sample and of the noise; secure in production.
+        stream: source of the sample; secure in production.
 
     Returns:
         float64[size].
@@ -62,8 +60,6 @@ def private_gradient_sum(
         examples = examples.sample(stream.bernoulli(examples.units, protection.sampling_rate))
     total = clipped_gradient_sum(architecture, parameters, examples, protection.clip, gradients=gradients)
     np.clip(total, -protection.box, protection.box, out=total)
-    if protection.noise_std > 0.0:
-        total += protection.noise_std * stream.gaussian(architecture.size)
     return total
 
 

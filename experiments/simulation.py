@@ -79,7 +79,7 @@ def simulate(
     with tempfile.TemporaryDirectory(prefix="artesian-") as scratch:
         began = time.monotonic()
         name = prepared.task.spec.name
-        config.plans(prepared.task.spec, _units(prepared), 1)  # refuses what does not fit before anything is made
+        config.plans(prepared.task, _units(prepared), 1)  # refuses what does not fit before anything is made
         federated = FederatedTask(name, prepared.task, prepared.spec_text, prepared.parts, config.training_only())
         federation = build(home or Path(scratch) / "home", [federated], _terms(config))
         seconds["found"] = time.monotonic() - began

@@ -91,7 +91,7 @@ class Run:
                 f"{self._name}: {len(self.cohort.members)} firms take part, the policy asks for {least}; "
                 f"{self.cohort.why(0)}"
             )
-        return self._settings.plans(self._task.spec, self.cohort.units, epoch, least=least)
+        return self._settings.plans(self._task, self.cohort.units, epoch, least=least)
 
     def _declare_task(self, record: Record) -> None:
         known = record.ledger.state.tasks.get(self._name)
@@ -176,6 +176,7 @@ class Run:
             "noise_multiplier": plan.noise_multiplier,
             "sampling_rate": plan.sampling_rate,
             "colluders": plan.colluders,
+            "noise_excess": round(plan.excess(len(self.cohort.members)), 4),
         }
 
     def _declared(self) -> list[NanoRdp]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from clients.masking.threshold import threshold_for
 from clients.plan import MICRO, NANO, Plan
 from clients.privacy import noise_for
-from clients.tasks.spec import TaskSpec
+from clients.tasks.task import Task
 from server.errors import ServerError
 
 
@@ -69,7 +69,7 @@ class TrainingConfig(_Part):
     privacy: PrivacyTarget = PrivacyTarget(epsilon=3.0)
     aggregation: Aggregation = Aggregation()
 
-    def plans(self, spec: TaskSpec, units: Mapping[str, int], epoch: int, least: int = 1) -> list[Plan]:
+    def plans(self, task: Task, units: Mapping[str, int], epoch: int, least: int = 1) -> list[Plan]:
         """The plan of every round of a run.
 
         Args:
@@ -100,9 +100,10 @@ class TrainingConfig(_Part):
             noise_micro = math.ceil(sigma * MICRO)
         common: dict[str, Any] = {
             "rounds": steps.rounds,
-            "spec": spec.hash,
+            "spec": task.spec.hash,
             "aggregation": self.aggregation.kind,
             "privacy": privacy.mode,
+            "dimension": task.architecture.size,
             "noise_micro": noise_micro,
             "clip_micro": round(steps.clip * MICRO),
             "box_micro": math.ceil(box * MICRO),
@@ -119,7 +120,7 @@ class TrainingConfig(_Part):
             "deadline_s": self.aggregation.deadline_s,
         }
         plans = [Plan(number=number, **common) for number in range(1, steps.rounds + 1)]
-        plans[0].check_grid(n)
+        plans[0].grid(n)
         return plans
 
     def _threshold(self, n: int, colluders: int) -> int:

@@ -41,6 +41,7 @@ def a_plan(**changes: Any) -> Plan:
         "spec": SPEC.hash,
         "aggregation": "masked",
         "privacy": "distributed",
+        "dimension": TASK.architecture.size,
         "noise_micro": 8 * MICRO,
         "clip_micro": MICRO,
         "box_micro": 100 * MICRO,

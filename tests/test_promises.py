@@ -29,10 +29,11 @@ from federation_world import (
 )
 
 from clients.masking.contribution import Contribution, protect
+from clients.masking.quantiser import Quantiser
 from clients.messages import OPEN, TRAIN
 from clients.plan import Plan
 from clients.privacy import epsilon
-from clients.training import private_gradient_sum
+from clients.training import bounded_gradient_sum
 from experiments.federation import Federation
 from ledger.keys import SigningKey
 from ledger.log import Log
@@ -140,24 +141,28 @@ class TestNobodyLearnsAboutOnePrivacyUnit:
         """403 parameters: the noise's standard deviation is measured to a few percent."""
         edges = ", ".join(str(k / 4) for k in range(1, 400))
         wide = SPEC.replace("bins = [20, 40, 60]", f"bins = [{edges}]")
-        noisy: dict[str, Any] = {}
-        bare: dict[str, Any] = {}
+        bare: list[Any] = []
+        opened_sums: list[Any] = []
 
-        def watch(architecture: Any, parameters: Any, examples: Any, protection: Any, stream: Any, **more: Any) -> Any:
-            out = private_gradient_sum(architecture, parameters, examples, protection, stream, **more)
-            silent = replace(protection, noise_std=0.0)
-            noisy[str(len(noisy))] = out
-            bare[str(len(bare))] = private_gradient_sum(architecture, parameters, examples, silent, stream, **more)
-            return out
+        def watch_sum(*given: Any, **more: Any) -> Any:
+            bare.append(bounded_gradient_sum(*given, **more))
+            return bare[-1]
 
-        monkeypatch.setattr("clients.participation.private_gradient_sum", watch)
+        def watch_opening(quantiser: Quantiser, total: Any) -> Any:
+            opened_sums.append(dequantise(quantiser, total))
+            return opened_sums[-1]
+
+        dequantise = Quantiser.dequantise
+        monkeypatch.setattr("clients.participation.bounded_gradient_sum", watch_sum)
+        monkeypatch.setattr(Quantiser, "dequantise", watch_opening)
         built = federation(tmp_path / "f", 4, training(1), seed=None, text=wide)
         with opened(built) as coordinator:
             train(built, coordinator)
             (one,) = rounds(coordinator)
             plan = Plan.from_map(decode_statement(coordinator.log.entries(one.index, one.index + 1)[0]).payload["plan"])
-        noise = sum(noisy.values()) - sum(bare.values())
-        assert len(noisy) == 4
+        (opened_sum,) = opened_sums
+        noise = opened_sum - sum(bare)
+        assert len(bare) == 4
         assert noise.size > 400
         assert noise.std() >= 0.9 * plan.noise_multiplier * plan.clip
 

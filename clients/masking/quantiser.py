@@ -23,6 +23,11 @@ UniformSource = Callable[[int], Reals]
 MIN_LEVELS = 16
 
 
+def largest_of(cohort_size: int, ring_bits: int) -> int:
+    """The largest integer one firm may send: `cohort_size` of them stay below half the ring."""
+    return ((1 << (ring_bits - 1)) - 1) // cohort_size
+
+
 @dataclass(frozen=True)
 class Quantiser:
     """A grid of 2 * `largest` + 1 points over [-bound, bound].
@@ -57,8 +62,8 @@ class Quantiser:
 
     @property
     def largest(self) -> int:
-        """The largest integer one firm may send: cohort_size of them stay below half the ring."""
-        return ((1 << (self.ring_bits - 1)) - 1) // self.cohort_size
+        """The largest integer one firm may send."""
+        return largest_of(self.cohort_size, self.ring_bits)
 
     @property
     def step(self) -> float:

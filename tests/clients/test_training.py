@@ -1,4 +1,4 @@
-"""Clipped sums against slow loops of automatic differentiation, and the noise on what leaves."""
+"""Clipped sums against slow loops of automatic differentiation."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import sparse
 
-from clients.masking.quantiser import Quantiser
 from clients.noise import RandomStream
 from clients.tasks.architecture import Architecture, LogLoss, SmoothPinball
 from clients.tasks.examples import Examples
-from clients.training import Protection, clipped_gradient_sum, private_gradient_sum
+from clients.training import Protection, bounded_gradient_sum, clipped_gradient_sum
 
 LOGISTIC = Architecture(6, 1, (), LogLoss())
 QUANTILES = Architecture(6, 3, (), SmoothPinball((0.1, 0.5, 0.9), 0.05))
@@ -129,22 +128,17 @@ def test_units_that_are_not_numbered_without_gaps_are_refused(unit: list[int], u
 
 
 @pytest.mark.parametrize("architecture", [LOGISTIC, QUANTILES, PERCEPTRON])
-def test_an_empty_sample_is_noise_alone(architecture: Architecture) -> None:
+def test_an_empty_sample_adds_nothing(architecture: Architecture) -> None:
     data = examples(architecture, [2, 1, 3]).sample(np.zeros(3, dtype=bool))
     assert (data.units, len(data.targets)) == (0, 0)
     parameters = architecture.initial(0)
     assert not clipped_gradient_sum(architecture, parameters, data, 1.0).any()
-    stream = RandomStream.seeded(0, "x")
-    noised = private_gradient_sum(architecture, parameters, data, Protection(1.0, 9.0, 2.0, 1.0), stream)
-    np.testing.assert_array_equal(noised, 2.0 * RandomStream.seeded(0, "x").gaussian(architecture.size))
 
 
 def test_a_poisson_sample_takes_whole_units() -> None:
     data = examples(LOGISTIC, [3, 1, 4, 2, 5, 1, 1, 2])
     parameters = np.zeros(LOGISTIC.size)
-    found = private_gradient_sum(
-        LOGISTIC, parameters, data, Protection(0.3, 99.0, 0.0, 0.5), RandomStream.seeded(3, "s")
-    )
+    found = bounded_gradient_sum(LOGISTIC, parameters, data, Protection(0.3, 99.0, 0.5), RandomStream.seeded(3, "s"))
     chosen = RandomStream.seeded(3, "s").bernoulli(8, 0.5)
     assert 0 < chosen.sum() < 8
     np.testing.assert_array_equal(found, clipped_gradient_sum(LOGISTIC, parameters, data.sample(chosen), 0.3))
@@ -155,24 +149,11 @@ def test_the_box_holds_before_noise_and_never_widens_a_difference() -> None:
     parameters = np.full(LOGISTIC.size, 4.0)
     bare = clipped_gradient_sum(LOGISTIC, parameters, data, 1.0)
     box = float(np.abs(bare).max()) / 3
-    boxed = private_gradient_sum(LOGISTIC, parameters, data, Protection(1.0, box, 0.0, 1.0), RandomStream.secure())
+    boxed = bounded_gradient_sum(LOGISTIC, parameters, data, Protection(1.0, box, 1.0), RandomStream.secure())
     np.testing.assert_array_equal(boxed, np.clip(bare, -box, box))
     without = data.sample(np.arange(50) > 0)
-    less = private_gradient_sum(LOGISTIC, parameters, without, Protection(1.0, box, 0.0, 1.0), RandomStream.secure())
+    less = bounded_gradient_sum(LOGISTIC, parameters, without, Protection(1.0, box, 1.0), RandomStream.secure())
     assert np.linalg.norm(boxed - less) <= 1.0
-
-
-def test_noise_in_what_leaves_has_the_deviation_asked_for() -> None:
-    """Measured on the integers that would be masked: quantised with noise, less the sum without."""
-    wide = Architecture(20_000, 1, (), LogLoss())
-    data = Examples(sparse.csr_array((1, 20_000)), np.zeros(1), np.zeros((1, 1)), np.zeros(1, dtype=np.int64), 1)
-    std, box = 0.37, 5.0
-    quantiser = Quantiser(box + 9 * std, 8, 24)
-    protection = Protection(1.0, box, std, 1.0)
-    noised = private_gradient_sum(wide, np.zeros(wide.size), data, protection, RandomStream.seeded(1, "n"))
-    left = quantiser.quantise(noised) * quantiser.step
-    assert abs(left.std() / std - 1) < 4 / np.sqrt(2 * wide.size)
-    assert abs(left.mean()) < 4 * std / np.sqrt(wide.size)
 
 
 @pytest.mark.parametrize("way", ["auto", "opacus"])

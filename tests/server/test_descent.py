@@ -20,6 +20,7 @@ PLAN = Plan(
     spec=bytes(32),
     aggregation="masked",
     privacy="none",
+    dimension=1,
     noise_micro=0,
     clip_micro=1_000_000,
     box_micro=1_000_000,

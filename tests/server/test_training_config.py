@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from clients.masking.errors import PlanRefused
 from clients.plan import PlanInvalid
 from clients.privacy import PrivacyError, add, epsilon
+from clients.tasks.task import task_for
 from server.training_config import TrainingConfig, TrainingConfigInvalid
 
-SPEC = spec()
+TASK = task_for(spec())
 UNITS = {f"firm-{k}": 100 for k in range(8)}
 
 
@@ -36,7 +37,7 @@ def test_a_run_costs_no_more_than_it_says_and_hardly_less(target: float, rounds:
         privacy={"mode": mode, "epsilon": target},
         aggregation={"ring_bits": 32},
     )
-    plans = chosen.plans(SPEC, UNITS, 1)
+    plans = chosen.plans(TASK, UNITS, 1)
     assert [plan.number for plan in plans] == list(range(1, rounds + 1))
     total = epsilon(add([plan.round_rdp() for plan in plans]), plans[0].delta)
     assert 0.999 * target - 1e-3 <= total <= target
@@ -49,7 +50,7 @@ def test_the_threshold_covers_masking_noise_and_policy(n: int, colluders: int, l
     parts = config(privacy={"mode": "distributed", "epsilon": 8.0, "colluders": colluders})
     fits = least <= n and colluders < n
     try:
-        plan = parts.plans(SPEC, units, 1, least)[0]
+        plan = parts.plans(TASK, units, 1, least)[0]
     except TrainingConfigInvalid:
         fits = not fits
     except PlanInvalid as error:
@@ -63,17 +64,17 @@ def test_the_threshold_covers_masking_noise_and_policy(n: int, colluders: int, l
 
 
 def test_all_units_of_the_cohort_and_the_largest_firm_are_in_the_plan() -> None:
-    plan = config().plans(SPEC, {"firm-1": 100, "firm-2": 700, "firm-3": 200}, 1)[0]
+    plan = config().plans(TASK, {"firm-1": 100, "firm-2": 700, "firm-3": 200}, 1)[0]
     assert plan.units == 1000
     assert plan.box >= 700
-    assert plan.spec == SPEC.hash
+    assert plan.spec == TASK.spec.hash
 
 
 @pytest.mark.parametrize(
     ("rounds", "share", "first"), [(40, 0.5, 20), (10, 0.9, 1), (10, 1.0, 0), (10, 0.0, 10), (3, 0.5, 1)]
 )
 def test_the_share_of_averaged_rounds(rounds: int, share: float, first: int) -> None:
-    plans = config(training={"rounds": rounds, "average_last": share}).plans(SPEC, UNITS, 1)
+    plans = config(training={"rounds": rounds, "average_last": share}).plans(TASK, UNITS, 1)
     assert plans[0].average_from == first
 
 
@@ -88,12 +89,12 @@ def test_the_share_of_averaged_rounds(rounds: int, share: float, first: int) -> 
 )
 def test_what_does_not_fit_is_said_in_one_line(parts: dict[str, Any], least: int, problem: str) -> None:
     with pytest.raises(TrainingConfigInvalid, match=problem):
-        config(**parts).plans(SPEC, UNITS, 1, least)
+        config(**parts).plans(TASK, UNITS, 1, least)
 
 
 def test_an_epsilon_that_no_noise_reaches_is_refused() -> None:
     with pytest.raises(PrivacyError):
-        config(privacy={"epsilon": 1e-9}).plans(SPEC, UNITS, 1)
+        config(privacy={"epsilon": 1e-9}).plans(TASK, UNITS, 1)
 
 
 def test_unknown_keys_are_refused() -> None:
@@ -102,6 +103,6 @@ def test_unknown_keys_are_refused() -> None:
 
 
 def test_without_privacy_there_is_no_noise_and_no_cost() -> None:
-    plan = config(privacy={"mode": "none"}).plans(SPEC, UNITS, 1)[0]
+    plan = config(privacy={"mode": "none"}).plans(TASK, UNITS, 1)[0]
     assert plan.noise_micro == 0
     assert not any(plan.round_rdp())
