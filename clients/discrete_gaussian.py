@@ -73,7 +73,8 @@ def _candidates(source: ByteSource, sigma: int, count: int, margin: float) -> In
     magnitude = offset + steps * sigma
     taken = _happens(source, words >> np.uint64(1), chance, exact, margin) & ~(negative & (magnitude == 0))
     signed: Integers = np.where(negative, -magnitude, magnitude)
-    return signed[taken]
+    accepted: Integers = signed[taken]
+    return accepted
 
 
 def _words(source: ByteSource, count: int) -> Words:
