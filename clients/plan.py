@@ -163,6 +163,14 @@ class Plan:
             raise self._too_coarse(sigma)
         return Grid(step * largest, step, sigma)
 
+    def grid_is_fine(self, cohort_size: int, most: float) -> bool:
+        """Whether rounding to the grid adds at most the share `most` to the noise."""
+        try:
+            grid = self.grid(cohort_size)
+        except PlanInvalid:
+            return False
+        return self.privacy == "none" or ROUNDING_STEPS * math.sqrt(self.dimension) * grid.step <= most * self.clip
+
     @staticmethod
     def _too_coarse(sigma: int) -> PlanInvalid:
         return PlanInvalid(

@@ -14,6 +14,8 @@ from clients.privacy import noise_for
 from clients.tasks.task import Task
 from server.errors import ServerError
 
+MOST_ROUNDING = 0.02
+
 
 class TrainingConfigInvalid(ServerError):
     """A training configuration that cannot be carried out."""
@@ -53,10 +55,13 @@ class Aggregation(_Part):
 
     A round goes on without up to `drop_outs` firms, as far as the masking's threshold allows; None takes an eighth of
     the cohort, at least one. Each drop-out that is allowed makes every firm's share of distributed noise larger.
+
+    None for `ring_bits` takes 24, and 32 (a third more to send) where rounding to the coarser grid would add more than
+    `MOST_ROUNDING` to the noise.
     """
 
     kind: Literal["masked", "plain"] = "masked"
-    ring_bits: Literal[24, 32] = 24
+    ring_bits: Literal[24, 32] | None = None
     smallest_group: int = Field(default=2, ge=2)
     drop_outs: int | None = Field(default=None, ge=0)
     deadline_s: int = Field(default=600, ge=1)
@@ -112,13 +117,16 @@ class TrainingConfig(_Part):
             "colluders": colluders,
             "epoch": epoch,
             "threshold": max(least, self._threshold(n, colluders)),
-            "ring_bits": self.aggregation.ring_bits,
+            "ring_bits": self.aggregation.ring_bits or 24,
             "units": sum(units.values()),
             "rate_micro": round(steps.rate * MICRO),
             "momentum_micro": round(steps.momentum * MICRO),
             "average_from": steps.rounds - round(steps.rounds * steps.average_last),
             "deadline_s": self.aggregation.deadline_s,
         }
+        first = Plan(number=1, **common)
+        if self.aggregation.ring_bits is None and not first.grid_is_fine(n, MOST_ROUNDING):
+            common["ring_bits"] = 32
         plans = [Plan(number=number, **common) for number in range(1, steps.rounds + 1)]
         plans[0].grid(n)
         return plans

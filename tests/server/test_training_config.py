@@ -14,7 +14,7 @@ from clients.masking.errors import PlanRefused
 from clients.plan import PlanInvalid
 from clients.privacy import PrivacyError, add, epsilon
 from clients.tasks.task import task_for
-from server.training_config import TrainingConfig, TrainingConfigInvalid
+from server.training_config import MOST_ROUNDING, TrainingConfig, TrainingConfigInvalid
 
 TASK = task_for(spec())
 UNITS = {f"firm-{k}": 100 for k in range(8)}
@@ -106,3 +106,14 @@ def test_without_privacy_there_is_no_noise_and_no_cost() -> None:
     plan = config(privacy={"mode": "none"}).plans(TASK, UNITS, 1)[0]
     assert plan.noise_micro == 0
     assert not any(plan.round_rdp())
+
+
+@pytest.mark.parametrize(("units", "bits"), [(100, 24), (1_000_000, 32)])
+def test_the_ring_is_as_wide_as_the_noise_asks(units: int, bits: int) -> None:
+    """Rounding to a coarse grid is paid for in noise: a wider ring is cheaper there, and only there."""
+    cohort = dict.fromkeys(UNITS, units)
+    plan = config(privacy={"epsilon": 3.0}).plans(TASK, cohort, 1)[0]
+    assert plan.ring_bits == bits
+    assert plan.grid_is_fine(len(cohort), MOST_ROUNDING)
+    asked = config(privacy={"epsilon": 3.0}, aggregation={"ring_bits": 32}).plans(TASK, cohort, 1)[0]
+    assert asked.ring_bits == 32
