@@ -166,6 +166,22 @@ def test_an_entry_that_its_digest_does_not_find_is_named(path: Path) -> None:
             Log.open(path, KEY)
 
 
+def test_a_row_that_has_dropped_out_of_its_page_is_missed(path: Path) -> None:
+    """No check sum is wrong then: SQLite's own accounting of the page is."""
+    with sqlite3.connect(path) as database:
+        [[page]] = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'cosignatures'")
+        [[size]] = database.execute("PRAGMA page_size")
+        [[rows]] = database.execute("SELECT count(*) FROM cosignatures")
+    database.close()
+    raw = bytearray(path.read_bytes())
+    header = (page - 1) * size
+    assert int.from_bytes(raw[header + 3 : header + 5], "big") == rows  # cells on the page (SQLite's file format, 1.6)
+    raw[header + 4] -= 1
+    path.write_bytes(raw)
+    with pytest.raises(Damaged, match="restore"):
+        Log.open(path, KEY)
+
+
 def test_an_entry_that_no_checkpoint_covers_cannot_be_exchanged(path: Path) -> None:
     """Not even with its issuer's help: the snapshot is over the root, and under the log's seal."""
     made = Consortium(founded=False)
