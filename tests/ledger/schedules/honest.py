@@ -9,7 +9,7 @@ from ledger.errors import Damaged
 from ledger.log import Log
 from ledger.rules import LOG
 
-from .cast import attestation, forgeries, founding, key_of, log_generation
+from .cast import attestation, forgeries, founding, key_of, log_generation, member_name
 from .clock import Clock
 from .consortium import Consortium, founded_history
 from .disk import Disk
@@ -58,7 +58,7 @@ class HonestSchedule:
         truth = founded_history(consortium.founders).fork(0 if fresh else consortium.founders + 1)
         self._log = Sequencer(disk, truth, Clock(consortium.time), self._observer, kind)
         self._mail: list[Submission | News | Cosignature] = []
-        self._sent: list[bytes] = list(founding(consortium.founders))
+        self._sent: list[bytes] = [attestation(member_name(0), 0)]
         self._copies: list[Disk] = []
         self._steps: dict[Callable[[], None], int] = {
             self._submit: 5,
@@ -83,8 +83,7 @@ class HonestSchedule:
         for member in self._all.honest.values():
             self._light(member.disk)
             member.start()
-        if self._start_log():
-            self._log.submit(*founding(self._all.founders))
+        self._start_log()
         weights = [weight * self._random.choice((0, 1, 1, 3)) for weight in self._steps.values()]
         for step in self._random.choices(list(self._steps), weights, k=steps if any(weights) else 0):
             self._all.time.now_s += self._random.randrange(30)
@@ -96,8 +95,10 @@ class HonestSchedule:
         """Choose when the process on this disk dies."""
         disk.fuse = self._random.randrange(_LONGEST_FUSE) if self._random.random() < 0.6 else None
 
-    def _start_log(self) -> bool:
-        return self._log.start(at_least=self._most_mirrored())
+    def _start_log(self) -> None:
+        """Start it, and found the consortium if that was interrupted."""
+        if self._log.start(at_least=self._most_mirrored()) and self._log.truth.size == 0:
+            self._log.submit(*founding(self._all.founders))
 
     def _most_mirrored(self) -> int:
         return max((member.size for member in self._all.honest.values()), default=0)

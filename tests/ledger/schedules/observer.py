@@ -181,7 +181,9 @@ class Observer:
         for other in self.finals:
             require(commitment.agrees_with(other), "two final histories", commitment, other)
         self.finals.append(commitment)
-        if commitment.state is not None and not commitment.state.founding:
+        cosigners = [name.removeprefix(f"{ORIGIN}/") for name in commitment.lines]
+        followed = any(policy.is_met_by(cosigners) for policy in self.own_policy(commitment, self.finals))
+        if followed and commitment.state is not None:  # only who follows the log hands out new policy files
             policy = consortium_policy(commitment.state, ORIGIN)
             if policy not in self._files:
                 self._files.append(policy)
