@@ -83,7 +83,11 @@ class Database:
         for row in rows:
             if not is_intact(META, row):
                 raise Damaged(f"{self.name}: the fact {row.key!r} is not what was written; restore it from a mirror")
-        return {row.key: row.value for row in rows}
+        facts = {row.key: row.value for row in rows}
+        missing = {"origin", "cid", "vkey"} - facts.keys()
+        if missing:
+            raise Damaged(f"{self.name}: the fact {min(missing)!r} is missing; restore the database from a mirror")
+        return facts
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:

@@ -101,6 +101,9 @@ CHECKED: Mapping[sa.Table, tuple[str, ...]] = {
     BODIES: ("digest", "envelope"),
 }
 """The columns that a row's CRC-32 is over: against bit rot; the tree and signatures hold against people."""
+_TYPES: Mapping[sa.Table, list[type]] = {
+    table: [table.c[column].type.python_type for column in columns] for table, columns in CHECKED.items()
+}
 
 
 def row_crc32(*values: Any) -> int:
@@ -114,5 +117,9 @@ def checked(table: sa.Table, **values: Any) -> dict[str, Any]:
 
 
 def is_intact(table: sa.Table, row: Any) -> bool:
-    """Whether a row of `table`, with all columns of its check sum, is as it was written."""
-    return bool(row.crc32 == row_crc32(*(getattr(row, column) for column in CHECKED[table])))
+    """Whether a row of `table`, with all columns of its check sum, is as it was written: also each of its type.
+
+    SQLite keeps values of any type in any column, and a stranger's file may have a fitting check sum.
+    """
+    values = [getattr(row, column) for column in CHECKED[table]]
+    return [type(value) for value in values] == _TYPES[table] and bool(row.crc32 == row_crc32(*values))

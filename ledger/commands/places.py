@@ -16,8 +16,11 @@ from ledger.commands.progress import progress
 if TYPE_CHECKING:
     from ledger.keys import PublicKey
     from ledger.policy import Policy
+    from ledger.replay import Replayed
     from ledger.rules import State
+    from ledger.snapshot import Snapshot
     from ledger.store import Store
+    from ledger.tiles import RightEdge
 
 Home = Annotated[
     Path | None,
@@ -117,34 +120,56 @@ class Standing:
     Attributes:
         origin: the log's name.
         state: what the rules make of its entries.
+        final_size: how many of them are final, by the memberships that the entries make.
+        policy: the trust policy of the members that are final: of others nothing may be handed out.
     """
 
     origin: str
     state: State
+    final_size: int
+    policy: Policy
 
 
 def standing(home: Path | None, db: str | None = None) -> Standing:
     """Where the ledger or mirror that the options name stands, recomputed from its bytes.
 
+    A database that was named by itself may be a stranger's: every signature in it is checked, and no snapshot believed.
+
     Raises:
         Damaged: it is not what was written.
+        CheckpointError: its founding is not complete.
     """
+    from ledger.checkpoint_book import CheckpointBook
+    from ledger.merkle import root_at
     from ledger.note import Vkey
+    from ledger.replay import replay
     from ledger.startup import resume
+    from ledger.tiles import TileReader
 
     location = database(home, db)
     with reading(location) as store, progress("replaying") as at:
         meta, size = store.meta(), store.size()
-        end = resume(
-            store,
-            meta["cid"],
-            Vkey.parse(meta["vkey"]),
-            None if home is None or db is not None else _seal(home, location),
-            at_snapshot=lambda _snapshot, _edge: None,
-            at_entry=lambda entry: at(entry.state.size, size) if entry.state.size % 1024 == 0 else None,
-            at_checkpoint=lambda _: None,
-        )
-    return Standing(meta["origin"], end.state)
+        book, log = CheckpointBook(store, meta["origin"]), Vkey.parse(meta["vkey"])
+
+        def at_entry(done: Replayed) -> None:
+            book.pass_entry(done.state)
+            if done.state.size % 1024 == 0:
+                at(done.state.size, size)
+
+        def at_checkpoint(done: Replayed) -> None:
+            book.pass_checkpoint(done.state.size)
+
+        def at_snapshot(snapshot: Snapshot, edge: RightEdge) -> None:
+            fetch = TileReader(store.tile).fetch(edge)
+            book.restore(snapshot.notes, lambda known: root_at(known, fetch))
+
+        if home is None or db is not None:
+            end = replay(store, meta["cid"], log, verify_all=True, at_checkpoint=at_checkpoint, at_entry=at_entry)
+        else:
+            seal, told = _seal(home, location), {"at_entry": at_entry, "at_checkpoint": at_checkpoint}
+            end = resume(store, meta["cid"], log, seal, at_snapshot=at_snapshot, **told)
+        book.settle()
+        return Standing(meta["origin"], end.state, book.final_size, book.settled_policy)
 
 
 def _seal(home: Path, location: str) -> PublicKey | None:

@@ -18,8 +18,10 @@ from ledger.commands.places import Database, Home, PolicyFile, database, load_po
 from ledger.commands.progress import progress
 
 if TYPE_CHECKING:
+    from ledger.checkpoint import Checkpoint
     from ledger.policy import Policy
     from ledger.statement import Statement
+    from ledger.store import Store
 
 _CHUNK = 4096
 
@@ -31,13 +33,13 @@ class _Ledger:
     Attributes:
         size: number of its entries.
         read: entries from one place up to another.
-        final: its largest final checkpoint under a policy, as a number of entries.
+        final: its largest final checkpoint under a policy.
         places: the entries of the statements with these digests; the service is not asked for them.
     """
 
     size: int
     read: Callable[[int, int], list[bytes]]
-    final: Callable[[Policy], int]
+    final: Callable[[Policy], Checkpoint | None]
     places: Callable[[Sequence[bytes]], dict[bytes, int]]
 
 
@@ -69,7 +71,8 @@ def trace(
         if upstream and address:
             raise UsageError("--upstream looks digests up in a ledger or mirror here; leave --address out")
         with _ledger(home, db, address, ca) as ledger:
-            found, final_size = list(_about(ledger, subject)), ledger.final(trusted)
+            final = ledger.final(trusted)
+            found, final_size = list(_about(ledger, subject, final)), 0 if final is None else final.size
             if upstream:
                 found = _with_upstream(ledger, found)
             places = ledger.places([digest for _, statement in found for digest in _inputs(statement)])
@@ -87,35 +90,66 @@ def trace(
 def _ledger(home: Path | None, db: str | None, address: str, ca: Path | None) -> Iterator[_Ledger]:
     """The service when an address is given, else a database."""
     from ledger.checkpoint import SignedCheckpoint
-    from ledger.commands.finality import final_size, size_if_final
+    from ledger.commands.finality import if_final, newest_final
     from ledger.commands.speaking import speaker
 
     if not address:
         with reading(database(home, db)) as store:
-            yield _Ledger(store.size(), store.entries, lambda policy: final_size(store, policy), store.indices)
+            yield _Ledger(store.size(), store.entries, lambda policy: newest_final(store, policy), _places_in(store))
         return
     if home is None:
         raise UsageError("give --home: the service shows entries to members, in whose name you must ask")
     with connected(address, home, ca, speaker(home)) as client:
         final = client.final()
         size = SignedCheckpoint.parse(client.checkpoint()).checkpoint.size
-        yield _Ledger(size, client.entries, lambda policy: size_if_final(final, policy), lambda _: {})
+        yield _Ledger(size, client.entries, lambda policy: if_final(final, policy), lambda _: {})
 
 
-def _about(ledger: _Ledger, subject: str) -> Iterator[tuple[int, Statement]]:
-    """Every entry about `subject`, with its place."""
+def _places_in(store: Store) -> Callable[[Sequence[bytes]], dict[bytes, int]]:
+    """Where a database says that statements stand, and they do."""
     from ledger.statement import decode_statement
 
-    needle = subject.encode()
+    def places(digests: Sequence[bytes]) -> dict[bytes, int]:
+        told = store.indices(digests)
+        return {
+            digest: index
+            for digest, index in told.items()
+            if decode_statement(store.entries(index, index + 1)[0]).digest == digest
+        }
+
+    return places
+
+
+def _about(ledger: _Ledger, subject: str, final: Checkpoint | None) -> Iterator[tuple[int, Statement]]:
+    """Every entry about `subject`, with its place.
+
+    Raises:
+        Damaged: what was read is not what the final checkpoint is over: a database or a service may lie.
+    """
+    from ledger.errors import Damaged
+    from ledger.merkle import Frontier, leaf_hash
+    from ledger.rules.records import problem_with
+    from ledger.statement import decode_statement
+
+    needle, tree, final_size = subject.encode(), Frontier(), 0 if final is None else final.size
     with progress("reading") as at:
         for start in range(0, ledger.size, _CHUNK):
             end = min(start + _CHUNK, ledger.size)
             for index, raw in enumerate(ledger.read(start, end), start=start):
+                if index < final_size:
+                    tree, _ = tree.append(leaf_hash(raw))
                 if needle in raw:  # CBOR keeps texts as they are: most entries need no decoding
                     statement = decode_statement(raw)
                     if subject in (statement.subject, statement.payload.get("subject")):
+                        if problem_with(statement.payload) is not None:
+                            raise Damaged(f"entry {index} is no record; run artesian ledger audit")
                         yield index, statement
             at(end, ledger.size)
+    if final is not None and (tree.size, tree.root()) != (final.size, final.root):
+        raise Damaged(
+            f"the {ledger.size} entries here are not those of the final checkpoint over {final.size}; run "
+            "artesian ledger audit, and ask another member"
+        )
 
 
 def _hashes(file: Path) -> set[bytes]:
@@ -167,7 +201,7 @@ def _facts(index: int, statement: Statement, final: bool, wanted: set[bytes]) ->
 def _words(subject: str, entries: Sequence[dict[str, Any]], places: dict[bytes, int], file: Path | None) -> list[str]:
     words = [f"{subject}: {len(entries)} {'entry' if len(entries) == 1 else 'entries'}"]
     for entry in entries:
-        when = datetime.fromtimestamp(entry["ts"], UTC).strftime("%Y-%m-%d %H:%M")
+        when = _when(entry["ts"])
         what = entry["kind"] or entry["type"]
         artifact = "" if entry["artifact"] is None else f"sha256 {entry['artifact'].hex()[:16]}..."
         standing = "final" if entry["final"] else "not final yet"
@@ -185,6 +219,14 @@ def _words(subject: str, entries: Sequence[dict[str, Any]], places: dict[bytes, 
     if file is not None and not any(entry["matches"] for entry in entries):
         words.append(f"No entry attests {file}.")
     return words
+
+
+def _when(ts: int) -> str:
+    """A time that a member wrote, for people; no calendar has all of them."""
+    try:
+        return datetime.fromtimestamp(ts, UTC).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return f"{ts} s"
 
 
 def _write_proofs(
