@@ -210,7 +210,7 @@ def _on(kind: type[MemoryStore]) -> type[InMemory]:
 
 TWO_FINALS, TWO_HISTORIES = "two final histories", "a witness cosigned two histories"
 FORGOT = "a witness forgot what it cosigned"
-LOST = "acknowledged entr.* lost|found another place|the log does not start again"
+LOST = "a lawful statement is not taken|acknowledged entr.* lost|found another place|the log does not start again"
 QUORUM = "ledger.policy.quorum_size"
 MUTATIONS: Mapping[str, Mutation] = {
     "q is 2f + 1": Mutation(TWO_FINALS, False, patches={QUORUM: lambda members: 2 * ((members - 1) // 3) + 1}),
