@@ -54,6 +54,6 @@ def shared_entries(mirror: Mirrored, source: Source, point: Checkpoint) -> int:
 def is_handover(raw: bytes) -> bool:
     """Whether an entry hands the log over."""
     try:
-        return bool(decode_statement(raw).payload["t"] == "handover")
+        return bool(decode_statement(raw).payload.get("t") == "handover")
     except StatementError:
         return False

@@ -36,6 +36,7 @@ from ledger.merkle import (
     verify_inclusion,
 )
 from ledger.note import Vkey
+from ledger.replay import require_base
 from ledger.rules import Refused, State, admit
 from ledger.service.promise import BadPromise, Promise, open_promise
 from ledger.statement import StatementError, decode_statement
@@ -175,7 +176,10 @@ def _verify_rules(fields: Mapping[str, Any], policy: Policy, history: History | 
     except ProofError:
         raise EvidenceError(f"the mirror's first {index} entries are not those before the entry accused") from None
     try:
-        admit(history.state_at(index), decode_statement(entry), index)
+        statement = decode_statement(entry)
+        admit(history.state_at(index), statement, index)
+        if statement.payload["t"] == "handover":
+            require_base(statement, index, history.root_at(index))
     except (Refused, StatementError) as error:
         words = [f"The log {point.origin} signed a checkpoint over an entry that no log may take.", _of(point)]
         words += [f"Entry {index} stands in it, and the mirror has the same entries before it.", f"{error}."]

@@ -28,7 +28,7 @@ from ledger.mirror import Mirror
 from ledger.note import Vkey
 from ledger.proposal import Proposal, ProposalError
 from ledger.rules import LogKey, State, commitment
-from ledger.source import Source, WitnessRefusal
+from ledger.source import Copy, Source, WitnessRefusal
 
 _FACT = "handover"
 
@@ -137,7 +137,7 @@ def bring_up(witness: Follower, sources: Sequence[Source]) -> str:
     return witness.follow(witness.mirror)
 
 
-def successor(state: State, log: Vkey, source: Source, founded: Vkey, clock: Clock = time.time) -> LogKey | None:
+def successor(state: State, log: Vkey, source: Copy, founded: Vkey, clock: Clock = time.time) -> LogKey | None:
     """The key under which the log goes on elsewhere, if `source` shows that this is final; else None.
 
     A sequencer that comes back asks this of the members' copies before it serves: a log with a successor must stop.
@@ -151,7 +151,7 @@ def successor(state: State, log: Vkey, source: Source, founded: Vkey, clock: Clo
         WitnessRefusal, Misbehaviour: the source is no copy of this log.
     """
     with Mirror(None, founded, state.cid, clock) as mirror:
-        mirror.follow(source)
+        mirror.rebuild(source)
         found = mirror.state.log
         if found is None or found.key == log.key or mirror.final_size <= found.since:
             return None

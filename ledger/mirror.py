@@ -7,6 +7,7 @@ mirrored and the record of what is new are one transaction.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -53,6 +54,10 @@ class News:
 
 Cosign: TypeAlias = Callable[[News], SignatureLine | None]
 """Makes a member's cosignature, if one is due; when it raises `WitnessRefusal`, nothing is mirrored."""
+
+
+class _NotHandedOver(LedgerError):
+    """Another history parts from this mirror's without a handover."""
 
 
 class Mirror(Mirrored):
@@ -143,7 +148,8 @@ class Mirror(Mirrored):
         shared = shared_entries(self, source, signed.checkpoint)
         handed_over = shared < min(size, self.size) and any(map(is_handover, source.entries(shared, shared + 1)[:1]))
         if handed_over and shared >= self.final_size:
-            return self._take(self._replayed_to(shared), stream(source, shared, size), signed, cosign, newest)
+            with suppress(_NotHandedOver):  # the source showed a handover that does not stand there
+                return self._take(self._replayed_to(shared), stream(source, shared, size), signed, cosign, newest)
         raise self._accused_of_fork(signed, proof, source)
 
     def _take(
@@ -162,6 +168,8 @@ class Mirror(Mirrored):
                     raise WitnessRefusal(
                         f"the entries given are not those of checkpoint {point.size}; fetch them again"
                     )
+                if start < self.size and start not in intake.handovers:
+                    raise _NotHandedOver
                 self._require_founder(intake)
                 log = log_vkey(self.origin, intake.at.state)
                 self._verify(signed, log)

@@ -45,10 +45,16 @@ def step(at: Replayed, statement: Statement, *, verify: bool) -> tuple[Replayed,
     """
     index = at.state.size
     state = (admit if verify else apply)(at.state, statement, index)
-    if statement.payload["t"] == "handover" and statement.payload["root"] != at.frontier.root():
-        raise Refused("base", index, f"its root is not that of the {index} entries before it")
+    if statement.payload["t"] == "handover":
+        require_base(statement, index, at.frontier.root())
     frontier, tiles = at.frontier.append(leaf_hash(statement.raw))
     return Replayed(state, frontier), tiles
+
+
+def require_base(handover: Statement, index: int, root: bytes) -> None:
+    """Refuse by the rule `base` a handover as entry `index` unless it names the root of the entries before it."""
+    if handover.payload["root"] != root:
+        raise Refused("base", index, f"its root is not that of the {index} entries before it")
 
 
 def replay(
