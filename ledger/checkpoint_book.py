@@ -58,6 +58,19 @@ class CheckpointBook:
         """How many entries are final."""
         return 0 if self.final is None else self.final[0]
 
+    @property
+    def settled_policy(self) -> Policy:
+        """The policy of the members at the last final checkpoint; before the first, of the founding.
+
+        This one may be given to offline verifiers: a file that names members whose coming is not final, or leaves out
+        some whose going is not, could make another history final.
+
+        Raises:
+            CheckpointError: the founding is not complete.
+        """
+        memberships = self.electorate.memberships
+        return self.electorate.policy(max(self.final_size, memberships[0].since if memberships else 0))
+
     def note(self, size: int) -> str:
         """The log's note over `size` entries.
 

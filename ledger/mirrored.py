@@ -131,6 +131,11 @@ class Mirrored:
         return self._book.electorate.policy(self.size)
 
     @property
+    def settled_policy(self) -> Policy:
+        """The policy to give to offline verifiers; see `ledger.checkpoint_book.CheckpointBook.settled_policy`."""
+        return self._book.settled_policy
+
+    @property
     def final_size(self) -> int:
         """How many entries are known to be final."""
         return self._book.final_size

@@ -120,7 +120,7 @@ def start(
         place = db or to / LEDGER
         with continue_log(place, witness.mirror, key, statement, founded=founded, cid=cid) as log:
             log.checkpoint()
-            renew_policy(to / POLICY, log.state, log.origin, before=home / POLICY)
+            renew_policy(to / POLICY, witness.mirror.settled_policy, before=home / POLICY)
             size = log.size
         settings = Settings(name, cid, origin, db or LEDGER, meta.get("founding", ""))
         write(to / SETTINGS, settings.toml().encode(), replace=True, mode=0o600)
@@ -128,7 +128,8 @@ def start(
         words = [
             f"{to} continues {origin} with entry {size - 1}, the handover.",
             f"Next: artesian ledger serve --home {to}; each member: artesian ledger witness --address ...",
-            "The handover is final when a quorum of the members' witnesses has cosigned it.",
+            "The handover is final when a quorum of the members' witnesses has cosigned it; then, for verifiers:",
+            f"artesian ledger policy --home {to} --write",
         ]
         answer(facts, words, as_json)
 

@@ -12,7 +12,6 @@ from ledger.commands.answering import AsJson, UsageError, answer, answering, rea
 from ledger.commands.connecting import Address, Authority, address_of, connected
 from ledger.commands.places import OwnHome, cid_of, database, standing
 from ledger.commands.placing import put
-from ledger.commands.policies import renew_policy
 from ledger.commands.speaking import fresh_record, speaker
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ def rotate_log(
     as_json: AsJson = False,
 ) -> None:
     """Give the log its next key, and commit to the one after it. Stop `serve` before, and start it after."""
-    from ledger.homes import FOLLOWING_LOG_KEY, LOG_KEY, NEXT_LOG_KEY, POLICY, log_key_of
+    from ledger.homes import FOLLOWING_LOG_KEY, LOG_KEY, NEXT_LOG_KEY, log_key_of
     from ledger.keys import SigningKey
     from ledger.log import Log
 
@@ -156,13 +155,12 @@ def rotate_log(
                 log.checkpoint()
         _take_over(home, path, coming)
         (home / FOLLOWING_LOG_KEY).replace(home / NEXT_LOG_KEY)
-        at = standing(home)
-        renew_policy(home / POLICY, at.state, at.origin)
         facts = {"ok": True, "fingerprint": coming.public.fingerprint, "next": following.public.fingerprint}
         words = [
             f"The log signs with {coming.public.fingerprint} now.",
             f"Its next key is {home / NEXT_LOG_KEY}: take it to a safe place. Destroy the old {LOG_KEY} that was kept.",
-            f"Give verifiers the new policy, {home / POLICY}: it names the log's old key too, for old receipts.",
+            "When the members have cosigned it, renew the policy for verifiers (old receipts need the old key in it):",
+            f"artesian ledger policy --home {home} --write",
         ]
         answer(facts, words, as_json)
 

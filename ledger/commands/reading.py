@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ledger.commands.answering import AsJson, answer, answering, read
+from ledger.commands.answering import AsJson, UsageError, answer, answering, read, tell
 from ledger.commands.places import Database, Home, PolicyFile, database, load_policy, policy_file, reading, standing
-from ledger.commands.policies import log_keys, with_older
+from ledger.commands.policies import is_behind, log_keys, renew_policy, with_older
 from ledger.commands.progress import progress
 
 
@@ -90,18 +90,31 @@ def show(
         answer(facts, [_entry_line(entry) for entry in entries], as_json)
 
 
-def policy(home: Home = None, db: Database = None, as_json: AsJson = False) -> None:
-    """Print the trust policy of the present members, for those who verify offline.
+def policy(
+    home: Home = None,
+    db: Database = None,
+    write: Annotated[bool, typer.Option("--write", help="Keep it as the home's policy.txt, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the trust policy of the members whose membership is final, for those who verify offline.
 
     Whoever relies on it must get it from someone they trust, not from the ledger's operator alone.
     """
-    from ledger.finality import consortium_policy
+    from ledger.homes import POLICY
 
     with answering(as_json):
         at = standing(home, db)
         with reading(database(home, db)) as store:
-            text = with_older(consortium_policy(at.state, at.origin), log_keys(store, at.origin)).text()
-        answer({"origin": at.origin, "size": at.state.size, "policy": text}, text.splitlines(), as_json)
+            known = with_older(at.policy, log_keys(store, at.origin, at.final_size))
+        if write:
+            if home is None:
+                raise UsageError("--write keeps the policy in a home; give --home")
+            renew_policy(home / POLICY, known)
+        behind = is_behind(at.policy, at.state, at.origin)
+        if behind and not as_json:
+            tell("newer members or keys are on the ledger and not final yet: this is the policy before them")
+        facts = {"origin": at.origin, "final_size": at.final_size, "behind": behind, "policy": known.text()}
+        answer(facts, known.text().splitlines(), as_json)
 
 
 def _entry_line(entry: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import typer
 from ledger.commands.answering import AsJson, UsageError, answer, answering, tell, write
 from ledger.commands.connecting import Address, Authority, address_of, connected
 from ledger.commands.places import OwnHome, reading
-from ledger.commands.policies import renew_policy
+from ledger.commands.policies import is_behind, renew_policy
 from ledger.commands.speaking import speaker
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ledger.service.client import LedgerClient
     from ledger.service.following import News
     from ledger.witness import Witness
+
+_BEHIND = "policy.txt keeps the members of before: newer members or keys are on the ledger, and not final yet."
 
 
 def witness(
@@ -57,23 +59,32 @@ def witness(
 
 def _once(kept: Witness, client: LedgerClient, known: Settings, home: Path, as_json: bool) -> None:
     from ledger.checkpoint import SignedCheckpoint
-    from ledger.homes import POLICY
 
     line = kept.follow(client)
     final = client.cosign([line], kept.size)
     note = client.final()
     if note is not None and SignedCheckpoint.parse(note).checkpoint.size <= kept.size:
         kept.mirror.learn(note)
-    renew_policy(home / POLICY, kept.state, kept.mirror.origin)
     facts = {"ok": True, "member": kept.member, "origin": known.origin, "size": kept.size, "final": final}
     standing = "it is final" if final else "it is not final yet"
-    answer(facts, [f"{kept.member} cosigned {kept.size} entries of {known.origin}; {standing}."], as_json)
+    words = [f"{kept.member} cosigned {kept.size} entries of {known.origin}; {standing}."]
+    if not _keep_policy(kept, home):
+        words.append(_BEHIND)
+    answer(facts, words, as_json)
+
+
+def _keep_policy(kept: Witness, home: Path) -> bool:
+    """Write down the policy of the members that are final; False if newer ones are mirrored, and not final yet."""
+    from ledger.homes import POLICY
+
+    settled = kept.mirror.settled_policy
+    renew_policy(home / POLICY, settled)
+    return not is_behind(settled, kept.state, kept.mirror.origin)
 
 
 def _keep(kept: Witness, client: LedgerClient, known: Settings, home: Path) -> None:
     """Witness until told to stop, and say on standard error what is cosigned."""
     from ledger.checkpoint import SignedCheckpoint
-    from ledger.homes import POLICY
     from ledger.service.following import keep_witnessing
 
     stop = threading.Event()
@@ -82,17 +93,19 @@ def _keep(kept: Witness, client: LedgerClient, known: Settings, home: Path) -> N
     threading.Thread(target=_close_when, args=(stop, client), daemon=True).start()
     tell(f"{kept.member} witnesses {known.origin} at {known.address}: {kept.size} entries mirrored")
     kept.rest()
-    cosigned, away = kept.size, False
+    cosigned, away, current = kept.size, False, True
 
     def on_news(news: News) -> None:
-        nonlocal cosigned, away
+        nonlocal cosigned, away, current
         away = False
         if kept.size != cosigned:
             cosigned = kept.size
             tell(f"{_now()} {kept.member} cosigned {cosigned} entries")
         if news.final:
             tell(f"{_now()} {SignedCheckpoint.parse(news.final).checkpoint.size} entries are final")
-            renew_policy(home / POLICY, kept.state, kept.mirror.origin)
+            current, before = _keep_policy(kept, home), current
+            if before and not current:
+                tell(_BEHIND)
 
     def on_trouble(error: Exception) -> None:
         nonlocal away

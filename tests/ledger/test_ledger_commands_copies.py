@@ -128,6 +128,7 @@ def test_a_quorum_hands_the_log_over(homes: Homes, tmp_path: Path) -> None:
     lost, homes.coordinator = homes.coordinator, sequencer
     with homes.served(MEMBERS):
         homes.witness()
+    done("policy", "--home", sequencer, "--write")
     assert facts("audit", "--home", sequencer)["final_size"] == 6
     code, out, _ = run("handover", "status", "--home", lost, homes["firm-1"])
     assert (code, "goes on elsewhere" in out) == (1, True)

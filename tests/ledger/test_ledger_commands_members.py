@@ -94,6 +94,23 @@ def test_a_new_member_joins(homes: Homes, tmp_path: Path) -> None:
     assert "already" in refused("members", "approve", proposal, "--home", homes["bank-1"], "--yes")
 
 
+def test_a_policy_names_nobody_whose_membership_is_not_final(homes: Homes, tmp_path: Path) -> None:
+    before = done("policy", "--home", homes.coordinator)
+    proposal = tmp_path / "enrol.proposal"
+    block = homes["firm-9"] / "member.toml"
+    done("members", "propose", "enrol", "--home", homes["firm-1"], "--from", block, "--out", proposal)
+    carry(homes, proposal)  # three of five have cosigned, one more is needed
+    code, out, err = run("policy", "--home", homes.coordinator)
+    assert (code, out, "not final yet" in err) == (0, before, True)
+    assert before == (homes["firm-1"] / "policy.txt").read_text()
+    with homes.served():
+        assert "keeps the members of before" in done("witness", "--home", homes["firm-1"], "--once")
+        homes.witness(["firm-3", "firm-1"])
+    assert "witness firm-9 " in (homes["firm-1"] / "policy.txt").read_text()
+    assert "witness firm-9 " in done("policy", "--home", homes.coordinator)
+    refused("policy", "--db", homes.coordinator / "ledger.db", "--write")
+
+
 def test_approving_is_a_decision(homes: Homes, tmp_path: Path) -> None:
     proposal = tmp_path / "suspend.proposal"
     asked = ["--member", "firm-3", "--reason", "insolvent", "--out", proposal]
@@ -150,7 +167,8 @@ def test_the_log_changes_to_the_key_that_it_has_committed_to(homes: Homes) -> No
     after = facts("members", "--home", homes.coordinator)["log"]
     assert before["fingerprint"] != after["fingerprint"] == changed["fingerprint"]
     with homes.served(MEMBERS):
-        pass
+        homes.witness()
+    done("policy", "--home", homes.coordinator, "--write")
     out = done("audit", "--home", homes.coordinator)
     assert "6 entries are final" in out
     assert "Nothing is wrong." in out
