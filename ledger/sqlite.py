@@ -143,6 +143,9 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
 
 def _on_connect_read_only(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions are opened by `_on_begin`, not by the driver
+    # A file that somebody sent must not run anything: a view may compute for ever, a trigger change what is written.
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index')").fetchone():
+        raise sqlite3.DatabaseError("it has views or triggers, which no ledger has")
 
 
 def _on_connect(connection: Any, record: Any) -> None:

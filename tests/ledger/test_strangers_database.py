@@ -10,6 +10,8 @@ from consortium_simulator import ORIGIN, Consortium, key_of
 from typer.testing import CliRunner
 
 from ledger.commands import app
+from ledger.errors import Damaged
+from ledger.log import Log
 from ledger.rules import COORDINATOR
 from ledger.schema import row_crc32
 from ledger.snapshot import newest_snapshot, put_snapshot
@@ -116,3 +118,24 @@ def test_a_time_beyond_any_calendar_spoils_nobodys_trace(tmp_path: Path) -> None
     answer = trace(tmp_path)
     assert answer.exit_code == 0
     assert "18446744073709551615 s" in answer.output
+
+
+@pytest.mark.parametrize("name", ["entries", "meta"])
+def test_a_view_in_a_tables_place_is_not_computed(sent: Consortium, tmp_path: Path, name: str) -> None:
+    endless = (
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) SELECT kept.* FROM kept, n"
+    )
+    with sqlite3.connect(tmp_path / "ledger.db") as database:
+        database.execute(f"ALTER TABLE {name} RENAME TO kept")
+        database.execute(f"CREATE VIEW {name} AS {endless}")
+    database.close()
+    for command in (("show",), ("members",), ("audit", "--policy", str(tmp_path / "policy.txt"))):
+        answer = run(tmp_path, *command)
+        assert answer.exit_code == 1, answer.output
+        assert "views or triggers" in answer.output
+
+
+def test_a_trigger_changes_nothing_that_is_written(sent: Consortium, tmp_path: Path) -> None:
+    change(tmp_path, "CREATE TRIGGER t AFTER INSERT ON entries BEGIN DELETE FROM cosignatures; END")
+    with pytest.raises(Damaged, match="views or triggers"):
+        Log.open(tmp_path / "ledger.db", sent.keys[COORDINATOR], sent.clock)
