@@ -61,10 +61,11 @@ def _once(kept: Witness, client: LedgerClient, known: Settings, home: Path, as_j
     from ledger.checkpoint import SignedCheckpoint
 
     line = kept.follow(client)
-    final = client.cosign([line], kept.size)
+    client.cosign([line], kept.size)
     note = client.final()
     if note is not None and SignedCheckpoint.parse(note).checkpoint.size <= kept.size:
         kept.mirror.learn(note)
+    final = kept.mirror.final_size >= kept.size  # as the mirror has checked it, not as the service says
     facts = {"ok": True, "member": kept.member, "origin": known.origin, "size": kept.size, "final": final}
     standing = "it is final" if final else "it is not final yet"
     words = [f"{kept.member} cosigned {kept.size} entries of {known.origin}; {standing}."]
@@ -84,7 +85,6 @@ def _keep_policy(kept: Witness, home: Path) -> bool:
 
 def _keep(kept: Witness, client: LedgerClient, known: Settings, home: Path) -> None:
     """Witness until told to stop, and say on standard error what is cosigned."""
-    from ledger.checkpoint import SignedCheckpoint
     from ledger.service.following import keep_witnessing
 
     stop = threading.Event()
@@ -93,16 +93,17 @@ def _keep(kept: Witness, client: LedgerClient, known: Settings, home: Path) -> N
     threading.Thread(target=_close_when, args=(stop, client), daemon=True).start()
     tell(f"{kept.member} witnesses {known.origin} at {known.address}: {kept.size} entries mirrored")
     kept.rest()
-    cosigned, away, current = kept.size, False, True
+    cosigned, final, away, current = kept.size, kept.mirror.final_size, False, True
 
-    def on_news(news: News) -> None:
-        nonlocal cosigned, away, current
+    def on_news(_: News) -> None:
+        nonlocal cosigned, final, away, current
         away = False
         if kept.size != cosigned:
             cosigned = kept.size
             tell(f"{_now()} {kept.member} cosigned {cosigned} entries")
-        if news.final:
-            tell(f"{_now()} {SignedCheckpoint.parse(news.final).checkpoint.size} entries are final")
+        if kept.mirror.final_size > final:
+            final = kept.mirror.final_size
+            tell(f"{_now()} {final} entries are final")
             current, before = _keep_policy(kept, home), current
             if before and not current:
                 tell(_BEHIND)
