@@ -19,7 +19,7 @@ from ledger.checkpoint import (
 )
 from ledger.electorate import Electorate
 from ledger.errors import Damaged, NoSuchEntry
-from ledger.note import SignatureLine
+from ledger.note import SignatureLine, join_note
 from ledger.replay import check_note
 from ledger.rules import State
 from ledger.store import Store
@@ -70,6 +70,22 @@ class CheckpointBook:
         """
         memberships = self.electorate.memberships
         return self.electorate.policy(max(self.final_size, memberships[0].since if memberships else 0))
+
+    @property
+    def settled_note(self) -> str:
+        """The last final checkpoint with the cosignatures of the members that it leaves in force.
+
+        A member that it suspends may have had to cosign it too: the policy file of those who stay does not know that
+        key, and they are a quorum by themselves.
+
+        Raises:
+            CheckpointError: nothing is final.
+        """
+        if self.final is None:
+            raise CheckpointError("nothing is final yet; let the members' witnesses cosign a checkpoint")
+        policy, signed = self.settled_policy, SignedCheckpoint.parse(self.final[1])
+        known = [*policy.logs, *policy.witnesses.values()]
+        return join_note(signed.body, [line for line in signed.lines if any(line.is_by(vkey) for vkey in known)])
 
     def note(self, size: int) -> str:
         """The log's note over `size` entries.

@@ -116,8 +116,8 @@ class History:
             raise NoSuchEntry(f"no entry {index}: the ledger has {self.size}")
         if self._book.final is None or index >= self._book.final_size:
             raise NotFinal(f"entry {index} is not final yet; let the members' witnesses cosign a checkpoint")
-        size, note = self._book.final
-        return make_receipt(index, self.inclusion(index, size), note, self._key)
+        size = self._book.final_size
+        return make_receipt(index, self.inclusion(index, size), self._book.settled_note, self._key)
 
     def body(self, digest: bytes) -> bytes | None:
         """The encrypted body of the statement with this digest, or None."""

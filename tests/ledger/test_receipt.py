@@ -90,7 +90,10 @@ def test_a_receipt_goes_with_the_policy_of_its_time() -> None:
     voices = ["firm-0", "firm-1", "firm-2", "bank-0"]
     payload["approvals"] = [approve(payload, name, made.keys[name]) for name in voices]
     made.log.append([made.sign(payload)])
-    assert made.cosign(voices)
+    assert made.cosign([*voices, "firm-3"])  # which is asked for its own suspension, too
+    final = made.log.final()
+    assert final is not None
+    assert "/firm-3 " in final
     verify_receipt(made.log.receipt(0), statement, made.log.policy)
     verify_receipt(old, statement, before)
     with pytest.raises(ReceiptError, match=r"firm-3.*the policy of the receipt's time"):
