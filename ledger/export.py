@@ -132,7 +132,8 @@ class Exported:
 
     def _sizes(self) -> list[int]:
         files = (self._path / _CHECKPOINTS).glob("*")
-        return sorted(int(file.name) for file in files if file.name.isdigit() and int(file.name) <= self._size)
+        names = [file.name for file in files if file.name.isascii() and file.name.isdecimal() and len(file.name) < 20]
+        return sorted(size for size in map(int, names) if size <= self._size)
 
     def _notes(self, sizes: list[int]) -> Iterator[str]:
         return (self._text(f"{_CHECKPOINTS}/{size}") for size in sizes)

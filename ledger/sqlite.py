@@ -29,6 +29,8 @@ def open_engine(path: Path | None, mode: Mode) -> sa.Engine:
     else:
         url = f"sqlite:///file:{quote(path.absolute().as_posix())}?mode={mode}&uri=true"
         engine = sa.create_engine(url, connect_args={"timeout": 10})
+        if mode == "rwc":
+            sa.event.listen(engine, "do_connect", lambda *_: _make_private(path))
     sa.event.listen(engine, "connect", _on_connect_read_only if mode == "ro" else _on_connect)
     sa.event.listen(engine, "begin", _on_begin)
     return engine
@@ -83,6 +85,7 @@ def copy(source: sqlite3.Connection, target: Path) -> None:
     unfinished = target.with_name(f".{target.name}.unfinished")
     try:
         unfinished.unlink(missing_ok=True)
+        _make_private(unfinished)
         made = sqlite3.connect(unfinished)
         try:
             source.backup(made)  # in one step: copying in steps starts over whenever the log writes between two
@@ -131,6 +134,12 @@ def _unopened_since(path: Path) -> int | None:
     """
     file = path.resolve()
     return None if file.with_name(file.name + "-wal").exists() else file.stat().st_mtime_ns
+
+
+def _make_private(path: Path) -> None:
+    """Make a new file that only its owner can read: what is for members is in it. SQLite's other files follow it."""
+    with suppress(OSError):  # SQLite says it better
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _connect_reader(path: Path) -> sqlite3.Connection:

@@ -62,7 +62,12 @@ class Settings:
     audit_s: float = 0.05
 
     def __post_init__(self) -> None:
-        """Raise `BadSetting` unless every number is above 0 (checkpoint_s may be 0)."""
+        """Raise `BadSetting` unless every number is above 0 (checkpoint_s may be 0), and a promise can be kept."""
         for name, value in vars(self).items():
             if not (value > 0 or (name == "checkpoint_s" and value == 0)):
                 raise BadSetting(f"the setting {name} is {value}; give a number above 0")
+        if self.checkpoint_s >= self.inclusion_s:
+            raise BadSetting(
+                f"a checkpoint every {self.checkpoint_s} s breaks the promise of one within {self.inclusion_s} s; "
+                "make them more often, or promise less"
+            )

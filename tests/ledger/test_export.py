@@ -191,6 +191,14 @@ def test_what_is_no_copy_is_refused_in_one_line(world: World, tmp_path: Path) ->
         Exported(world.copy)
 
 
+def test_a_file_with_a_strange_name_is_no_checkpoint(world: World) -> None:
+    world.export()
+    known = list(Exported(world.copy).notes())
+    for name in ("\N{SUPERSCRIPT TWO}", "9" * 200, "-1"):
+        (world.copy / "checkpoints" / name).write_text("")
+    assert list(Exported(world.copy).notes()) == known
+
+
 def test_a_missing_bundle_is_named(world: World) -> None:
     world.attest(300)
     world.export()

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,3 +75,16 @@ def test_a_file_that_is_written_during_a_read_is_not_trusted(made: Consortium, t
     with pytest.raises(StoreError, match="read it again"), store.read():
         add_fact(tmp_path / "ledger.db")
     store.close()
+
+
+def test_only_the_owner_reads_a_ledgers_files(made: Consortium, tmp_path: Path) -> None:
+    """Whatever the umask: entries for members are in them."""
+    before = os.umask(0o022)
+    try:
+        made.log.backup(tmp_path / "backup.db")
+        made.log.append([made.statement("attest", "firm-0", subject="s", artifact=made.hash())])
+        files = [file for file in tmp_path.iterdir() if not file.name.endswith(".lock")]
+        assert {"ledger.db", "ledger.db-wal", "backup.db"} <= {file.name for file in files}
+        assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in files} == {f.name: 0o600 for f in files}
+    finally:
+        os.umask(before)

@@ -226,7 +226,7 @@ def test_a_log_without_members_waits_for_its_founding() -> None:
 
 
 def test_settings_make_sense() -> None:
-    for wrong in ({"max_batch": 0}, {"stall_s": -1}, {"checkpoint_s": -1}, {"inclusion_s": 0}):
+    for wrong in ({"max_batch": 0}, {"stall_s": -1}, {"checkpoint_s": -1}, {"inclusion_s": 0}, {"checkpoint_s": 60}):
         with pytest.raises(BadSetting):
             Settings(**wrong)
     assert Settings(checkpoint_s=0).checkpoint_s == 0
