@@ -192,6 +192,7 @@ def test_what_is_no_copy_is_refused_in_one_line(world: World, tmp_path: Path) ->
 
 
 def test_a_file_with_a_strange_name_is_no_checkpoint(world: World) -> None:
+    world.attest()
     world.export()
     known = list(Exported(world.copy).notes())
     for name in ("\N{SUPERSCRIPT TWO}", "9" * 200, "-1"):
