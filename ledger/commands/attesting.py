@@ -12,7 +12,7 @@ import typer
 
 from ledger.commands.answering import AsJson, UsageError, answer, answering, read, write
 from ledger.commands.connecting import Address, Authority, address_of, connected
-from ledger.commands.places import OwnHome, cid_of
+from ledger.commands.places import OwnHome, cid_of, reading, standing
 from ledger.commands.placing import Place, put
 from ledger.commands.speaking import fresh_record, speaker
 
@@ -81,7 +81,7 @@ def attest(
         own = speaker(home, member)
         fields = {"subject": subject, "artifact": hashlib.sha256(read(file)).digest()}
         fields |= {"kind": kind} if kind else {}
-        fields |= _links(inputs or [], follows, home, address_of(home, address), ca, own)
+        fields |= _links(inputs or [], follows, home)
         fields |= {"acl": "public"} if public else {}
         fields |= _commitment(file, body) if parties else {}
         kept, sealed = (file.with_name(f"{file.name}.{what}") for what in ("statement", "sealed"))
@@ -90,7 +90,7 @@ def attest(
         else:
             raw = _sign(fields, cid_of(home), *own)
             if parties:
-                envelope = _sealed(raw, body or file, parties.split(","), own, home, address_of(home, address), ca)
+                envelope = _sealed(raw, body or file, parties.split(","), home)
                 write(sealed, envelope, replace=True, mode=0o600)
         write(kept, raw, replace=True)  # before it is sent: whatever happens, the next run sends the same one
         decoded = decode_statement(raw)
@@ -121,11 +121,11 @@ def open_entry(
 
     with answering(as_json):
         name, key = speaker(home, member)
+        statement = decode_statement(_mirrored(home, entry))
+        record = statement.payload
+        if "body_sha256" not in record:
+            raise UsageError(f"entry {entry} has no sealed body")
         with connected(address_of(home, address), home, ca, (name, key)) as client:
-            statement = decode_statement(client.entries(entry, entry + 1)[0])
-            record = statement.payload
-            if "body_sha256" not in record:
-                raise UsageError(f"entry {entry} has no sealed body")
             envelope = client.body(statement.digest)
         about = About(record["cid"], record["id"], record["body_sha256"])
         content = _unseal(envelope, about, name, home)
@@ -157,17 +157,27 @@ def _sign(fields: Mapping[str, Any], cid: str, issuer: str, key: SigningKey) -> 
     return sign_statement(fresh_record("attest", cid, **fields), issuer=issuer, subject=fields["subject"], key=key)
 
 
-def _links(
-    inputs: list[int], follows: int | None, home: Path, address: str, ca: Path | None, own: tuple[str, SigningKey]
-) -> dict[str, Any]:
+def _mirrored(home: Path, entry: int) -> bytes:
+    """An entry of the member's own mirror: what the service says of one is not to be signed or believed.
+
+    Raises:
+        UsageError: the mirror does not reach it.
+    """
+    from ledger.homes import MIRROR
+
+    if (home / MIRROR).is_file():
+        with reading(str(home / MIRROR)) as store:
+            if entry < store.size():
+                return store.entries(entry, entry + 1)[0]
+    raise UsageError(f"{home}: entry {entry} is not in the mirror yet; let the witness catch up")
+
+
+def _links(inputs: list[int], follows: int | None, home: Path) -> dict[str, Any]:
     """The fields that name other statements, by their digests."""
     from ledger.statement import decode_statement
 
-    wanted = sorted({*inputs, *([] if follows is None else [follows])})
-    if not wanted:
-        return {}
-    with connected(address, home, ca, own) as client:
-        digests = {index: decode_statement(client.entries(index, index + 1)[0]).digest for index in wanted}
+    wanted = {*inputs, *([] if follows is None else [follows])}
+    digests = {index: decode_statement(_mirrored(home, index)).digest for index in wanted}
     links: dict[str, Any] = {"inputs": [digests[index] for index in inputs]} if inputs else {}
     return links if follows is None else {**links, "parent": digests[follows]}
 
@@ -204,21 +214,27 @@ def _salt_of(file: Path) -> Path:
     return file.with_name(f"{file.name}.salt")
 
 
-def _sealed(
-    raw: bytes, file: Path, parties: list[str], own: tuple[str, SigningKey], home: Path, address: str, ca: Path | None
-) -> bytes:
-    """The file's content sealed to the parties, for the statement that commits to it."""
+def _sealed(raw: bytes, file: Path, parties: list[str], home: Path) -> bytes:
+    """The file's content sealed to the parties, for the statement that commits to it.
+
+    Their keys are those of the member's own mirror: a service could slip in one of its own.
+    """
     from ledger.service.bodies import About, seal_body
     from ledger.statement import decode_statement
 
-    with connected(address, home, ca, own) as client:
-        known = {one.member: one.encryption_key for one in client.members() if one.encryption_key}
+    state = standing(home).state
+    known = {party: state.encryption_keys.get(party) for party in parties if state.is_enrolled(party)}
     for party in parties:
-        if party not in known:
-            raise UsageError(f"{party!r} has published no encryption key; it runs: artesian ledger members encryption")
+        if known.get(party) is None:
+            raise UsageError(
+                f"{party!r} is no active member with an encryption key in this mirror; "
+                "it runs: artesian ledger members encryption"
+            )
     record = decode_statement(raw).payload
     about = About(record["cid"], record["id"], record["body_sha256"])
-    return seal_body(read(file), read(_salt_of(file)), about, {party: known[party] for party in parties})
+    return seal_body(
+        read(file), read(_salt_of(file)), about, {party: key for party, key in known.items() if key is not None}
+    )
 
 
 def _report(statement: Statement, place: Place, receipt: Path, facts: dict[str, Any], as_json: bool) -> None:

@@ -14,7 +14,7 @@ import typer
 from ledger.commands.answering import AsJson, UsageError, answer, answering, read, tell, write
 from ledger.commands.copying import copy_of, founding_in
 from ledger.commands.keys import made_key
-from ledger.commands.places import OwnHome, reading, standing
+from ledger.commands.places import OwnHome, database, reading, standing
 from ledger.commands.policies import renew_policy
 from ledger.commands.proposing import File, Out, ask, report
 from ledger.commands.speaking import speaker
@@ -231,11 +231,14 @@ def _of_member(home: Path) -> dict[str, Any]:
 def _of_sequencer(home: Path, copies: list[str]) -> dict[str, Any]:
     from ledger.finality import log_vkey
     from ledger.handover import successor
+    from ledger.note import Vkey
 
     at, after = standing(home), None
+    with reading(database(home, None)) as store:
+        founded = Vkey.parse(store.meta()["vkey"])
     for copy in copies:
         with copy_of(copy) as source:
-            after = after or successor(at.state, log_vkey(at.origin, at.state), source, founding_in(source).log)
+            after = after or successor(at.state, log_vkey(at.origin, at.state), source, founded)
     words = [f"{home} has {at.state.size} entries of {at.origin}."]
     if after is not None:
         words.append(f"The log goes on elsewhere under the key {after.key.fingerprint}: this sequencer must not serve.")

@@ -10,7 +10,7 @@ from ledger.commands.answering import AsJson, answer, answering
 from ledger.commands.places import Database, Home, standing
 
 if TYPE_CHECKING:
-    from ledger.rules import State
+    from ledger.commands.places import Standing
 
 
 def listing(context: typer.Context, home: Home = None, db: Database = None, as_json: AsJson = False) -> None:
@@ -19,17 +19,19 @@ def listing(context: typer.Context, home: Home = None, db: Database = None, as_j
         return
     with answering(as_json):
         at = standing(home, db)
-        answer(_facts(at.origin, at.state), _words(at.origin, at.state), as_json)
+        answer(_facts(at), _words(at), as_json)
 
 
-def _facts(origin: str, state: State) -> dict[str, Any]:
+def _facts(at: Standing) -> dict[str, Any]:
     from ledger.policy import quorum_size
 
+    state = at.state
     coordinator, log = state.coordinator, state.log
     return {
-        "origin": origin,
+        "origin": at.origin,
         "cid": state.cid,
         "size": state.size,
+        "final_size": at.final_size,
         "signatures": state.terms.signatures,
         "min_cohort": state.terms.min_cohort,
         "quorum": quorum_size(state.voters),
@@ -51,11 +53,12 @@ def _facts(origin: str, state: State) -> dict[str, Any]:
     }
 
 
-def _words(origin: str, state: State) -> list[str]:
-    facts = _facts(origin, state)
+def _words(at: Standing) -> list[str]:
+    facts = _facts(at)
     log = facts["log"]
     words = [
-        f"{origin} after {state.size} entries: {state.voters} voting members, quorum {facts['quorum']}, "
+        f"{at.origin} after {at.state.size} entries, {at.final_size} final: {at.state.voters} voting members, "
+        f"quorum {facts['quorum']}, "
         f"signatures {facts['signatures']}, next log key {'committed' if log['next'] else 'not committed'}",
         f"  {'coordinator':<16} {'':<5} {facts['coordinator']}",
         f"  {'log':<16} {'':<5} {log['fingerprint']}  since entry {log['since']}",

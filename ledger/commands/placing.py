@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING
 
 from ledger.commands.answering import UsageError
 from ledger.commands.connecting import address_of, connected
-from ledger.commands.places import database
+from ledger.commands.places import database, load_policy
+from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
     from ledger.keys import SigningKey
+    from ledger.policy import Policy
+
+
+class Unproved(LedgerError):
+    """The service says something of a statement that it cannot prove."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,7 @@ def put(
     Raises:
         Refused: a rule forbids one.
         Unreachable: the service does not answer.
+        Unproved: its receipt or promise does not hold.
     """
     where = address_of(home, address)
     if not where and _sequences(home):
@@ -63,11 +72,50 @@ def put(
     with connected(where, home, ca, speaker) as client:
         results = client.submit(list(statements), bodies=bodies, wait_s=wait_s)
     places = []
-    for result in results:
+    for raw, result in zip(statements, results, strict=True):
         if isinstance(result, Exception):
             raise result
-        places.append(Place(result.index, result.receipt, result.promise))
+        places.append(_checked(Place(result.index, result.receipt, result.promise), raw, home))
     return places
+
+
+def _checked(place: Place, raw: bytes, home: Path) -> Place:
+    """The place, when its receipt or promise is what the service says: the log's, and of this statement.
+
+    Raises:
+        Unproved: it is not, under the home's policy.
+    """
+    from ledger.homes import POLICY
+    from ledger.receipt import verify_receipt
+    from ledger.statement import decode_statement
+
+    policy = load_policy(home / POLICY)
+    try:
+        if place.receipt is not None:
+            if verify_receipt(place.receipt, raw, policy).index != place.index:
+                raise Unproved("it is for another place")
+        elif place.promise is not None:
+            _check_promise(place, decode_statement(raw).digest, policy)
+    except LedgerError as error:
+        what = "receipt" if place.receipt is not None else "promise"
+        raise Unproved(
+            f"the service gives entry {place.index} and a {what} that does not hold under {home / POLICY}: {error}; "
+            "when members or keys have just changed, let the witness catch up and run this again"
+        ) from None
+    return place
+
+
+def _check_promise(place: Place, digest: bytes, policy: Policy) -> None:
+    from ledger.service.promise import BadPromise, open_promise
+
+    for log in policy.logs:
+        try:
+            promise = open_promise(place.promise or b"", log.key)
+        except BadPromise:
+            continue
+        if (promise.origin, promise.digest, promise.index) == (log.name, digest, place.index):
+            return
+    raise Unproved("it is not by the log's key, or of another statement")
 
 
 def _sequences(home: Path) -> bool:
