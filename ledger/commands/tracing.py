@@ -78,7 +78,7 @@ def trace(
             places = ledger.places([digest for _, statement in found for digest in _inputs(statement)])
         entries = [_facts(index, statement, index < final_size, wanted) for index, statement in found]
         if proofs is not None:
-            _write_proofs(found, entries, proofs, home, address, ca)
+            _write_proofs(found, entries, proofs, trusted, home, address, ca)
         matches = [entry["index"] for entry in entries if entry["matches"]]
         facts = {"ok": file is None or bool(matches), "subject": subject, "entries": entries, "matches": matches}
         answer(facts, _words(subject, entries, places, file), as_json)
@@ -233,18 +233,21 @@ def _write_proofs(
     found: Sequence[tuple[int, Statement]],
     entries: Sequence[dict[str, Any]],
     folder: Path,
+    trusted: Policy,
     home: Path | None,
     address: str,
     ca: Path | None,
 ) -> None:
     """Statement and receipt of each final entry; the entries learn their receipt's file."""
     from ledger.commands.placing import receipts_of
+    from ledger.receipt import verify_receipt
 
     final = [index for index, _ in found if index in {entry["index"] for entry in entries if entry["final"]}]
     folder.mkdir(parents=True, exist_ok=True)
     receipts = receipts_of(final, home, address_of(home, address), ca) if final else {}
     for (index, statement), entry in zip(found, entries, strict=True):
         if index in receipts:
+            verify_receipt(receipts[index], statement.raw, trusted)
             write(folder / f"{index}.statement", statement.raw, replace=True)
             write(folder / f"{index}.receipt", receipts[index], replace=True)
             entry["receipt"] = str(folder / f"{index}.receipt")
