@@ -20,7 +20,7 @@ from ledger.rules.ids import Ids
 from ledger.rules.persistent import Map
 from ledger.store import Store
 
-_VERSION = 1
+_VERSION = 2
 _CONTEXT = b"artesian/snapshot/v1\x00"  # no checkpoint and no COSE message has such a start
 _CLASSES: tuple[type, ...] = (State, LogKey, Terms, Member, Task, Round, Contribution, Release, Cap)
 _TAG = 0x41525400  # first come, first served, unassigned; a snapshot is read by no other program
@@ -58,7 +58,7 @@ class Snapshot:
         """Raise `SnapshotError` unless `raw` is a snapshot of this version."""
         try:
             match cbor2.loads(raw):
-                case [1, shape, str() as origin, bytes() as root, bytes() as state, notes] if shape == _shape():
+                case [2, shape, str() as origin, bytes() as root, bytes() as state, notes] if shape == _shape():
                     return cls(origin, root, decode_state(state), notes)
         except SnapshotError:
             raise

@@ -222,7 +222,7 @@ class State:
         tasks, rounds, releases: by name, by id, by model hash.
         encryption_keys: by member, to what bodies for it are sealed; suspended ones too.
         caps, spent: by (firm, task); nano-RDP an order.
-        consents: (firm, bank, purpose) to the time, in seconds since the epoch, until which it holds.
+        consents: (firm, bank, SHA-256 of the purpose) to the time, in seconds since the epoch, until which it holds.
         queries: (bank) to the number of recorded queries.
     """
 
@@ -243,7 +243,7 @@ class State:
     releases: Map[bytes, Release] = field(default_factory=Map)
     caps: Map[tuple[str, str], Cap] = field(default_factory=Map)
     spent: Map[tuple[str, str], tuple[int, ...]] = field(default_factory=Map)
-    consents: Map[tuple[str, str, str], int] = field(default_factory=Map)
+    consents: Map[tuple[str, str, bytes], int] = field(default_factory=Map)
     queries: Map[str, int] = field(default_factory=Map)
 
     def having(self, **changes: Any) -> Self:

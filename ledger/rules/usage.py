@@ -1,5 +1,6 @@
 """What is done with models: consents, queries; and attestations about supply-chain artifacts."""
 
+import hashlib
 from dataclasses import replace
 
 from ledger.rules.state import Refused, State
@@ -12,7 +13,8 @@ def apply_consent(state: State, statement: Statement, index: int) -> State:
     if payload["firm"] != statement.issuer:
         raise Refused("issuer", index, f"{statement.issuer!r} cannot consent for {payload['firm']!r}")
     _require_bank(state, payload["bank"], index)
-    place = (payload["firm"], payload["bank"], payload["purpose"])
+    # Of a free text the state keeps the hash: one firm's many purposes must not fill every member's memory.
+    place = (payload["firm"], payload["bank"], hashlib.sha256(payload["purpose"].encode()).digest())
     return replace(state, consents=state.consents.set(place, payload["until"]))
 
 

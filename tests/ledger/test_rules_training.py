@@ -7,6 +7,7 @@ from consortium_simulator import Consortium
 from refusals import refused
 
 from ledger.rules import Phase, Refused
+from ledger.snapshot import encode_state
 from ledger.statement import decode_statement
 
 
@@ -182,3 +183,11 @@ def test_consents_and_queries(consortium: Consortium) -> None:
     assert refused(consortium, consortium.statement("query", **unknown)).rule == "model"
     consortium.append("revoke", model=model, reason="drift")
     assert refused(consortium, consortium.statement("query", **query)).rule == "model"
+
+
+def test_a_firms_many_purposes_do_not_fill_the_state(consortium: Consortium) -> None:
+    before = len(encode_state(consortium.log.state))
+    for number in range(8):
+        purpose = f"{number} " + "\N{GRINNING FACE}" * 1000
+        consortium.append("consent", "firm-0", firm="firm-0", bank="bank-0", purpose=purpose, until=1)
+    assert len(encode_state(consortium.log.state)) - before < 8 * 100
