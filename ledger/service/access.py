@@ -8,6 +8,7 @@ from ledger.merkle import leaf_hash
 from ledger.service import ledger_pb2 as pb
 from ledger.statement import StatementError, decode_statement
 
+SERVICE = pb.DESCRIPTOR.services_by_name["Ledger"].full_name
 PUBLIC, MEMBERS, PARTIES = "public", "members", "parties"
 
 
@@ -15,6 +16,11 @@ class NotAllowed(LedgerError):
     """The caller may not do this; the message says who may."""
 
     exit_code = 1
+
+
+def method_name(rpc: str) -> str:
+    """gRPC's full name of a method of ledger.proto."""
+    return f"/{SERVICE}/{rpc}"
 
 
 def level_of(payload: Mapping[str, Any]) -> str:

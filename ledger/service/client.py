@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import grpc
 
@@ -20,14 +20,12 @@ from ledger.log import Clock
 from ledger.merkle import leaf_hash
 from ledger.rules import Refused
 from ledger.service import ledger_pb2 as pb
-from ledger.service.access import NotAllowed
+from ledger.service.access import NotAllowed, method_name
 from ledger.service.errors import BadRequest, error_of
 from ledger.service.errors import Unreachable as Unreachable
 from ledger.service.ledger_pb2_grpc import LedgerStub
 from ledger.service.tls import ClientTls, host_and_port, is_loopback, require_tls_beyond_loopback
 from ledger.service.tokens import METADATA_KEY, Identity
-
-T = TypeVar("T")
 
 MAX_REPLY_BYTES = 8 << 20
 MAX_SUBMIT_BYTES = 3 << 20
@@ -138,14 +136,14 @@ class LedgerClient:
         Raises:
             CheckpointError: there is none before the founding is complete.
         """
-        note: str = self._call(self._stub.Checkpoint, pb.CheckpointRequest()).checkpoint
+        note: str = self._call("Checkpoint", pb.CheckpointRequest()).checkpoint
         if not note:
             raise CheckpointError(f"the ledger at {self.address} has no checkpoint yet; found the consortium first")
         return note
 
     def final(self) -> str | None:
         """The largest final checkpoint with its cosignatures; None before the first."""
-        return self._call(self._stub.Checkpoint, pb.CheckpointRequest()).final_checkpoint or None
+        return self._call("Checkpoint", pb.CheckpointRequest()).final_checkpoint or None
 
     def entries(self, start: int, end: int) -> list[bytes]:
         """Entries `start` to `end - 1`.
@@ -162,11 +160,11 @@ class LedgerClient:
 
     def consistency(self, old: int, new: int) -> list[bytes]:
         """Proof that the tree of `new` entries extends that of `old`."""
-        return list(self._call(self._stub.Consistency, pb.ConsistencyRequest(old_size=old, new_size=new)).path)
+        return list(self._call("Consistency", pb.ConsistencyRequest(old_size=old, new_size=new)).path)
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
         """Proof that entry `index` is in the tree of `size` entries."""
-        return list(self._call(self._stub.Inclusion, pb.InclusionRequest(index=index, size=size)).path)
+        return list(self._call("Inclusion", pb.InclusionRequest(index=index, size=size)).path)
 
     def submit(
         self, statements: Sequence[bytes], *, bodies: Mapping[int, bytes] | None = None, wait_s: float = 0.0
@@ -187,7 +185,7 @@ class LedgerClient:
         results: list[Placed | Refused] = []
         for submissions in _portions(statements, bodies or {}):
             request = pb.SubmitRequest(submissions=submissions, wait_s=wait_s)
-            results += map(_outcome, self._call(self._stub.Submit, request, wait_s).results)
+            results += map(_outcome, self._call("Submit", request, wait_s).results)
         if len(results) != len(statements):
             raise Unreachable(f"the ledger at {self.address} answered for {len(results)} of {len(statements)}; repeat")
         return results
@@ -202,12 +200,12 @@ class LedgerClient:
         if (index is None) == (digest is None):
             raise BadRequest("ask for a receipt by index or by digest, one of them")
         request = pb.ReceiptRequest(digest=digest) if index is None else pb.ReceiptRequest(index=index)
-        reply = self._call(self._stub.Receipt, request)
+        reply = self._call("Receipt", request)
         return reply.index, reply.receipt
 
     def cosign(self, lines: Sequence[str], size: int) -> bool:
         """Hand in cosignatures on the checkpoint at `size`; say whether it is final now."""
-        return bool(self._call(self._stub.Cosign, pb.CosignRequest(lines=lines, size=size)).final)
+        return bool(self._call("Cosign", pb.CosignRequest(lines=lines, size=size)).final)
 
     def body(self, digest: bytes) -> bytes:
         """The encrypted body of the statement with this digest; `open_body` opens it.
@@ -216,15 +214,15 @@ class LedgerClient:
             NotAllowed: the client is no party to it.
             NoSuchEntry: there is none, or it was deleted.
         """
-        return bytes(self._call(self._stub.Body, pb.BodyRequest(digest=digest)).body)
+        return bytes(self._call("Body", pb.BodyRequest(digest=digest)).body)
 
     def delete_body(self, digest: bytes) -> None:
         """Delete a body for good; for its issuer and the coordinator."""
-        self._call(self._stub.DeleteBody, pb.DeleteBodyRequest(digest=digest))
+        self._call("DeleteBody", pb.DeleteBodyRequest(digest=digest))
 
     def members(self) -> list[MemberFacts]:
         """Everyone who is or was a member, as the service says; a mirror knows it from the entries."""
-        reply = self._call(self._stub.Members, pb.MembersRequest())
+        reply = self._call("Members", pb.MembersRequest())
         return [MemberFacts(m.member, m.kind, m.name, m.key, m.active, m.encryption_key or None) for m in reply.members]
 
     def news(self, start: int, final_size: int = 0) -> Iterator[pb.News]:
@@ -234,29 +232,30 @@ class LedgerClient:
             LedgerError: as the service says; `Unreachable` when the stream breaks.
         """
         request = pb.FollowRequest(start=start, final_size=final_size)
-        yield from self._stream(self._stub.Follow, request, None)
+        yield from self._stream("Follow", request, None)
 
     def _entries(self, start: int, end: int) -> Iterator[pb.Entry]:
         for first in range(start, max(end, start + 1), _WINDOW):
             last, got = min(first + _WINDOW, end), 0
             request = pb.EntriesRequest(start=first, end=last)
-            for reply in self._stream(self._stub.Entries, request, max(self._timeout_s, 60.0)):
+            for reply in self._stream("Entries", request, max(self._timeout_s, 60.0)):
                 got += len(reply.entries)
                 yield from reply.entries
             if got != last - first:
                 raise Unreachable(f"the ledger at {self.address} gave {got} of {last - first} entries; try again")
 
-    def _call(self, method: Callable[..., T], request: Any, more_s: float = 0.0) -> T:
+    def _call(self, rpc: str, request: Any, more_s: float = 0.0) -> Any:
+        call = getattr(self._stub, rpc)
         try:
-            return method(request, timeout=self._timeout_s + more_s, metadata=self._metadata())
+            return call(request, timeout=self._timeout_s + more_s, metadata=self._metadata(rpc))
         except grpc.RpcError as error:
             raise self._explain(error) from None
         except ValueError as error:  # gRPC's word for a closed channel
             raise Unreachable(f"the connection to {self.address} is closed: {error}") from None
 
-    def _stream(self, method: Callable[..., Any], request: Any, timeout_s: float | None) -> Iterator[Any]:
+    def _stream(self, rpc: str, request: Any, timeout_s: float | None) -> Iterator[Any]:
         try:
-            stream = method(request, timeout=timeout_s, metadata=self._metadata())
+            stream = getattr(self._stub, rpc)(request, timeout=timeout_s, metadata=self._metadata(rpc))
         except ValueError as error:
             raise Unreachable(f"the connection to {self.address} is closed: {error}") from None
         try:
@@ -266,10 +265,10 @@ class LedgerClient:
         finally:
             stream.cancel()
 
-    def _metadata(self) -> list[tuple[str, str]]:
+    def _metadata(self, rpc: str) -> list[tuple[str, str]]:
         if self._identity is None:
             return []
-        return [(METADATA_KEY, self._identity.authorization(self._clock(), self._entropy))]
+        return [(METADATA_KEY, self._identity.authorization(method_name(rpc), self._clock(), self._entropy))]
 
     def _explain(self, error: Any) -> LedgerError:
         return error_of(error.code(), error.details() or "", self.address)

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import TypeVar
 
 from ledger.errors import NoSuchEntry
@@ -17,6 +18,7 @@ from ledger.service.bodies import BadBody, Envelope
 from ledger.service.errors import BadRequest
 from ledger.service.limits import Settings
 from ledger.service.promise import DIGEST_BYTES, Promise
+from ledger.service.seats import Seats
 from ledger.service.sequencer import Overloaded, Sequencer
 from ledger.statement import Statement, StatementError, decode_statement
 
@@ -38,15 +40,17 @@ class Desk:
         self.settings = settings
         self.board = board
         self._sequencer = sequencer
+        each, outside = settings.max_calls_each, settings.max_calls_outside
+        self._places = Seats("calls that wait for the ledger", settings.max_pending, each, outside)
 
     @property
     def state(self) -> State:
         """What the rules make of all durable entries."""
         return self._sequencer.state
 
-    async def ask(self, question: Callable[[Log], T]) -> T:
+    async def ask(self, caller: str | None, question: Callable[[Log], T]) -> T:
         """The log's answer to `question`."""
-        return await self._result(self._sequencer.ask(question))
+        return await self._result(caller, lambda: self._sequencer.ask(question))
 
     async def submit(self, request: pb.SubmitRequest, caller: str | None, remaining_s: float) -> pb.SubmitReply:
         """Put statements on the ledger; the answer may wait for finality, for less than `remaining_s` in any case.
@@ -64,14 +68,14 @@ class Desk:
             raise BadRequest(f"a wait of {request.wait_s} s; give a number of seconds, or 0")
         readings = [self._read(submission, member) for submission in submissions]
         good = [reading for reading in readings if isinstance(reading, Statement)]
-        placed = await self._result(self._sequencer.submit(good)) if good else []
+        placed = await self._result(member, lambda: self._sequencer.submit(good)) if good else []
         taken = iter(placed)
         outcomes = [reading if isinstance(reading, Refused) else next(taken) for reading in readings]
-        await self._keep_bodies(submissions, outcomes)
+        await self._keep_bodies(member, submissions, outcomes)
         await self._wait_until_final(outcomes, min(request.wait_s, self.settings.max_wait_s, 0.9 * remaining_s))
-        return await self._reply(outcomes)
+        return await self._reply(member, outcomes)
 
-    async def receipt(self, request: pb.ReceiptRequest) -> pb.ReceiptReply:
+    async def receipt(self, request: pb.ReceiptRequest, caller: str | None) -> pb.ReceiptReply:
         """A receipt by place or digest; for anyone, as it holds nothing of the statement.
 
         Raises:
@@ -88,9 +92,9 @@ class Desk:
                 index = request.index
             return pb.ReceiptReply(index=index, receipt=log.receipt(index))
 
-        return await self.ask(look)
+        return await self.ask(caller, look)
 
-    async def cosign(self, request: pb.CosignRequest) -> pb.CosignReply:
+    async def cosign(self, request: pb.CosignRequest, caller: str | None) -> pb.CosignReply:
         """Keep cosignatures on a checkpoint.
 
         Raises:
@@ -99,7 +103,7 @@ class Desk:
         lines = request.lines
         if not 0 < len(lines) <= MAX_LINES or any(len(line) > MAX_LINE_CHARACTERS for line in lines):
             raise BadRequest(f"{len(lines)} cosignature lines; send 1 to {MAX_LINES} of a normal length")
-        final = await self._result(self._sequencer.cosign(list(lines), request.size))
+        final = await self._result(caller, lambda: self._sequencer.cosign(list(lines), request.size))
         return pb.CosignReply(final=final)
 
     async def body(self, request: pb.BodyRequest, caller: str | None) -> pb.BodyReply:
@@ -111,7 +115,7 @@ class Desk:
         """
         member = require_member(caller, "reading a body")
         digest = _digest(request.digest)
-        raw = await self.ask(lambda log: log.body(digest))
+        raw = await self.ask(member, lambda log: log.body(digest))
         if raw is None:
             raise NoSuchEntry("there is no body here for this statement: none was handed in, or it was deleted")
         if member not in Envelope.from_bytes(raw).sealed:
@@ -137,7 +141,7 @@ class Desk:
                 raise NotAllowed(f"only {issuer!r}, who issued the statement, and the coordinator may delete its body")
             log.delete_body(digest)
 
-        await self.ask(delete)
+        await self.ask(member, delete)
         return pb.DeleteBodyReply()
 
     def members(self, caller: str | None) -> pb.MembersReply:
@@ -162,10 +166,16 @@ class Desk:
         ]
         return pb.MembersReply(size=state.size, members=members)
 
-    async def _result(self, future: "Future[T]") -> T:
+    async def _result(self, caller: str | None, enter: Callable[[], "Future[T]"]) -> T:
+        with ExitStack() as place:
+            place.enter_context(self._places.seat(caller))
+            done = asyncio.wrap_future(enter())
+            # Whoever hangs up keeps its place until the sequencer is done: else one caller could fill all of them.
+            held = place.pop_all()
+            done.add_done_callback(lambda _: held.close())
         # Shielded: what the sequencer has taken is done, also when the caller hangs up meanwhile.
         try:
-            result: T = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), self.settings.answer_s)
+            result: T = await asyncio.wait_for(asyncio.shield(done), self.settings.answer_s)
         except TimeoutError:
             raise Overloaded("the ledger has not answered in time; it may still do what was asked: ask again") from None
         return result
@@ -192,7 +202,9 @@ class Desk:
             raise BadBody(f"the body has {len(body)} bytes, the limit is {self.settings.max_body_bytes}")
         Envelope.from_bytes(body)
 
-    async def _keep_bodies(self, submissions: Sequence[pb.Submission], outcomes: Sequence[Outcome]) -> None:
+    async def _keep_bodies(
+        self, member: str, submissions: Sequence[pb.Submission], outcomes: Sequence[Outcome]
+    ) -> None:
         bodies = [
             (outcome.digest, submission.body)
             for submission, outcome in zip(submissions, outcomes, strict=True)
@@ -204,7 +216,7 @@ class Desk:
                 log.put_body(digest, body)
 
         if bodies:
-            await self.ask(keep)
+            await self.ask(member, keep)
 
     async def _wait_until_final(self, outcomes: Sequence[Outcome], wait_s: float) -> None:
         needed = max((outcome.index + 1 for outcome in outcomes if isinstance(outcome, Accepted)), default=0)
@@ -214,14 +226,14 @@ class Desk:
         while view.final_size < needed and not self.board.closed and (left_s := deadline_s - clock()) > 0:
             view = await self.board.change(view, left_s)
 
-    async def _reply(self, outcomes: Sequence[Outcome]) -> pb.SubmitReply:
+    async def _reply(self, member: str, outcomes: Sequence[Outcome]) -> pb.SubmitReply:
         final_size = self.board.view.final_size
         indices = {o.index for o in outcomes if isinstance(o, Accepted) and o.index < final_size}
 
         def look(log: Log) -> dict[int, bytes]:
             return {index: log.receipt(index) for index in indices}
 
-        receipts = await self.ask(look) if indices else {}
+        receipts = await self.ask(member, look) if indices else {}
         return pb.SubmitReply(results=[self._answer(outcome, receipts) for outcome in outcomes])
 
     def _answer(self, outcome: Outcome, receipts: dict[int, bytes]) -> pb.Result:

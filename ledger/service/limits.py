@@ -28,7 +28,9 @@ class Settings:
         max_followers: most Follow streams together.
         max_followers_each: most Follow streams of one member, and of all outsiders together.
         max_calls: most calls at hand together, streams too.
-        max_calls_each: most calls at hand of one member, and of all outsiders together.
+        max_calls_each: most calls of one member that are at hand, and that wait for the log.
+        max_calls_outside: the same of all outsiders together.
+        max_streams: most calls that one connection carries at a time; a client holds back further ones.
         answer_s: a caller is told to come back when the log has not dealt with its question for so long.
         max_wait_s: longest that Submit waits for finality.
         reply_bytes: a reply with entries is closed when it has so many bytes.
@@ -52,6 +54,8 @@ class Settings:
     max_followers_each: int = 8
     max_calls: int = 2048
     max_calls_each: int = 128
+    max_calls_outside: int = 32
+    max_streams: int = 128
     answer_s: float = 30.0
     max_wait_s: float = 60.0
     reply_bytes: int = 1 << 20

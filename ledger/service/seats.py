@@ -10,10 +10,14 @@ from ledger.service.sequencer import Overloaded
 class Seats:
     """How many calls of a kind are at hand: each caller has some, and all together have an end."""
 
-    def __init__(self, what: str, most: int, most_each: int) -> None:
-        """Allow `most` in all, and `most_each` to one member; outsiders count as one. `what` names them in errors."""
+    def __init__(self, what: str, most: int, most_each: int, most_outside: int) -> None:
+        """Allow `most` in all, `most_each` to one member, and `most_outside` to all outsiders together.
+
+        Args:
+            what: names them in errors.
+        """
         self._what = what
-        self._most, self._most_each = most, most_each
+        self._most, self._most_each, self._most_outside = most, most_each, most_outside
         self._taken: Counter[str | None] = Counter()
 
     @contextmanager
@@ -23,7 +27,8 @@ class Seats:
         Raises:
             Overloaded: no seat is free.
         """
-        if self._taken.total() >= self._most or self._taken[caller] >= self._most_each:
+        most = self._most_outside if caller is None else self._most_each
+        if self._taken.total() >= self._most or self._taken[caller] >= most:
             raise Overloaded(f"too many {self._what} are at hand; end one, or come back later")
         self._taken[caller] += 1
         try:

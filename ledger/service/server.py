@@ -17,16 +17,17 @@ from grpc_reflection.v1alpha import reflection
 from ledger.errors import LedgerError
 from ledger.keys import SigningKey
 from ledger.log import Clock, Log
+from ledger.service.access import SERVICE
 from ledger.service.board import Board, View
 from ledger.service.desk import Desk
+from ledger.service.gate import Gate
 from ledger.service.ledger_pb2_grpc import add_LedgerServicer_to_server
 from ledger.service.limits import Settings
 from ledger.service.sequencer import Sequencer
-from ledger.service.service import SERVICE, LedgerService
+from ledger.service.service import LedgerService
 from ledger.service.tls import ServerTls, require_tls_beyond_loopback
 from ledger.service.tokens import TokenGuard
 
-MAX_STREAMS = 1024
 MIN_PING_MS = 5_000
 
 
@@ -76,16 +77,19 @@ class LedgerServer:
         """
         self._settings = settings or Settings()
         self._sequencer = Sequencer(log, key, self._settings, next_key=next_key)
-        self._clock = clock
         self._board = Board(self._sequencer.view)
         self._stopped = asyncio.Event()
+        guard = TokenGuard(self._sequencer.origin, clock)
+        gate = Gate(guard, lambda: self._sequencer.state, self._settings)
         self._server = grpc.aio.server(
+            interceptors=[gate],
+            maximum_concurrent_rpcs=gate.most,
             options=[
                 ("grpc.max_receive_message_length", self._settings.max_message_bytes),
                 ("grpc.so_reuseport", 0),  # two services on one port would share the calls out
-                ("grpc.max_concurrent_streams", MAX_STREAMS),
+                ("grpc.max_concurrent_streams", self._settings.max_streams),
                 ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_MS),  # clients see a dead peer by pings
-            ]
+            ],
         )
         self._health = health.aio.HealthServicer()
         try:
@@ -112,8 +116,7 @@ class LedgerServer:
                 loop.call_soon_threadsafe(self._end)
 
         self._sequencer.start(listen, ended)
-        guard = TokenGuard(self._sequencer.origin, self._clock)
-        service = LedgerService(Desk(self._sequencer, self._board, self._settings), guard)
+        service = LedgerService(Desk(self._sequencer, self._board, self._settings))
         add_LedgerServicer_to_server(service, self._server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)

@@ -1,4 +1,4 @@
-"""The gRPC face of a `Desk`: who calls, which status an error has, and an end to every wait."""
+"""The gRPC face of a `Desk`: which status an error has, and an end to every wait."""
 
 import asyncio
 import time
@@ -12,27 +12,24 @@ from ledger.service import ledger_pb2 as pb
 from ledger.service import streams
 from ledger.service.desk import Desk
 from ledger.service.errors import status_of
+from ledger.service.gate import calling
 from ledger.service.ledger_pb2_grpc import LedgerServicer
 from ledger.service.seats import Seats
-from ledger.service.tokens import METADATA_KEY, BadToken, TokenGuard
 
 T = TypeVar("T")
-
-SERVICE = pb.DESCRIPTOR.services_by_name["Ledger"].full_name
 
 
 class LedgerService(LedgerServicer):
     """Each method is one rpc of ledger.proto, which says what it does."""
 
-    def __init__(self, desk: Desk, guard: TokenGuard, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Serve what `desk` answers to whom `guard` knows."""
+    def __init__(self, desk: Desk, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Serve what `desk` answers, behind a `ledger.service.gate.Gate`."""
         self._desk = desk
-        self._guard = guard
         self._monotonic = monotonic
         self._leaps = streams.Leaps(desk)
         limits = desk.settings
-        self._calls = Seats("calls", limits.max_calls, limits.max_calls_each)
-        self._followers = Seats("streams", limits.max_followers, limits.max_followers_each)
+        each = limits.max_followers_each
+        self._followers = Seats("streams", limits.max_followers, each, each)
 
     async def Submit(self, request: pb.SubmitRequest, context: Any) -> pb.SubmitReply:  # noqa: N802
         """Statements in; places, with receipts or promises, out."""
@@ -69,25 +66,22 @@ class LedgerService(LedgerServicer):
     async def Consistency(self, request: pb.ConsistencyRequest, context: Any) -> pb.Proof:  # noqa: N802
         """One tree extends the other."""
         old, new = request.old_size, request.new_size
-        path = await self._answer(context, lambda _: self._desk.ask(lambda log: log.consistency(old, new)))
+        path = await self._answer(context, lambda who: self._desk.ask(who, lambda log: log.consistency(old, new)))
         return pb.Proof(path=path)
 
     async def Inclusion(self, request: pb.InclusionRequest, context: Any) -> pb.Proof:  # noqa: N802
         """An entry is in a tree."""
         index, size = request.index, request.size
-        path = await self._answer(context, lambda _: self._desk.ask(lambda log: log.inclusion(index, size)))
+        path = await self._answer(context, lambda who: self._desk.ask(who, lambda log: log.inclusion(index, size)))
         return pb.Proof(path=path)
 
     async def Receipt(self, request: pb.ReceiptRequest, context: Any) -> pb.ReceiptReply:  # noqa: N802
         """A receipt."""
-        return await self._answer(context, lambda _: self._desk.receipt(request))
+        return await self._answer(context, lambda caller: self._desk.receipt(request, caller))
 
     async def Cosign(self, request: pb.CosignRequest, context: Any) -> pb.CosignReply:  # noqa: N802
-        """Cosignatures in, from anyone: they say themselves whose they are.
-
-        A member that was suspended may have to cosign its own suspension, and has no token any more.
-        """
-        return await self._answer(context, lambda _: self._desk.cosign(request), by_token=False)
+        """Cosignatures in, from anyone: they say themselves whose they are."""
+        return await self._answer(context, lambda caller: self._desk.cosign(request, caller))
 
     async def Body(self, request: pb.BodyRequest, context: Any) -> pb.BodyReply:  # noqa: N802
         """An encrypted body."""
@@ -105,21 +99,13 @@ class LedgerService(LedgerServicer):
 
         return await self._answer(context, look)
 
-    async def _answer(self, context: Any, answer: Callable[[str | None], Awaitable[T]], *, by_token: bool = True) -> T:
+    async def _answer(self, context: Any, answer: Callable[[str | None], Awaitable[T]]) -> T:
         """What `answer` gives to the caller of this rpc; an error of ours becomes the status of the call."""
         try:
-            caller = self._caller(context) if by_token else None
-            with self._calls.seat(caller):
-                return await answer(caller)
+            return await answer(calling())
         except LedgerError as error:
             await context.abort(status_of(error), str(error))
             raise
-
-    def _caller(self, context: Any) -> str | None:
-        sent = [value for key, value in context.invocation_metadata() or () if key == METADATA_KEY]
-        if len(sent) > 1 or not all(isinstance(value, str) for value in sent):
-            raise BadToken(f"the metadata {METADATA_KEY!r} must be there once, or not at all")
-        return self._guard.caller(sent[0] if sent else None, self._desk.state)
 
     async def _send(self, messages: AsyncIterator[Any], context: Any) -> None:
         """Write a stream at its reader's pace, and end it when the reader takes nothing any more."""

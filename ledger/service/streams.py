@@ -32,12 +32,12 @@ class Leaps:
         self._between = (0, 0)
         self._reading: asyncio.Future[tuple[list[bytes], list[bytes]]] | None = None
 
-    async def read(self, old: int, new: int) -> tuple[list[bytes], list[bytes]]:
+    async def read(self, caller: str | None, old: int, new: int) -> tuple[list[bytes], list[bytes]]:
         """The consistency proof from `old` to `new`, and as many of the entries between as fit into one message."""
         if self._reading is None or self._between != (old, new):
             limit = self._desk.settings.reply_bytes
             self._reading = asyncio.ensure_future(
-                self._desk.ask(lambda log: (log.consistency(old, new), _portion(log, old, new, limit)))
+                self._desk.ask(caller, lambda log: (log.consistency(old, new), _portion(log, old, new, limit)))
             )
             self._between = (old, new)
         try:
@@ -61,7 +61,7 @@ async def entries(desk: Desk, request: pb.EntriesRequest, caller: str | None) ->
     if end - start > most:
         raise BadRequest(f"{end - start} entries in one call; ask for at most {most}, then for the next")
     while start < end:
-        raws = await _read(desk, start, end)
+        raws = await _read(desk, caller, start, end)
         start += len(raws)
         yield pb.EntriesReply(entries=[entry_for(raw, caller) for raw in raws])
 
@@ -106,19 +106,19 @@ async def _up_to(desk: Desk, leaps: Leaps, view: View, at: int, caller: str | No
     size = view.checkpoint_size
     if not view.checkpoint:
         return
-    path, raws = await leaps.read(at, size)
+    path, raws = await leaps.read(caller, at, size)
     at += len(raws)
     while at < size:
         yield pb.News(entries=[entry_for(raw, caller) for raw in raws])
-        raws = await _read(desk, at, size)
+        raws = await _read(desk, caller, at, size)
         at += len(raws)
     entries = [entry_for(raw, caller) for raw in raws]
     yield pb.News(entries=entries, checkpoint=view.checkpoint, consistency=path)
 
 
-async def _read(desk: Desk, start: int, end: int) -> list[bytes]:
+async def _read(desk: Desk, caller: str | None, start: int, end: int) -> list[bytes]:
     limit = desk.settings.reply_bytes
-    return await desk.ask(lambda log: _portion(log, start, end, limit))
+    return await desk.ask(caller, lambda log: _portion(log, start, end, limit))
 
 
 def _portion(log: Log, start: int, end: int, limit: int) -> list[bytes]:

@@ -1,8 +1,9 @@
 """Who calls: a CBOR Web Token (RFC 8392), made for one call by the member's signing key as the ledger has it now.
 
-A token is a COSE_Sign1 with the claims iss (the member), aud (the log's origin), exp, iat and cti. It lives a
-minute at most, so Ed25519 is enough for it also where statements are signed in both ways: whoever breaks
-Ed25519 one day can call nobody in the past. It authenticates, it does not encrypt: only TLS keeps it secret.
+A token is a COSE_Sign1 with the claims iss (the member), aud (the log's origin), exp, iat, cti and rpc (the method that
+is called, so that a false server to which it is shown can make no other call of it). It lives a minute at most, so
+Ed25519 is enough for it also where statements are signed in both ways: whoever breaks Ed25519 one day can call nobody
+in the past. It authenticates, it does not encrypt: only TLS keeps it secret.
 """
 
 import base64
@@ -32,7 +33,7 @@ MAX_LIVE_TOKENS = 50_000
 
 TYP = 16
 TOKEN_TYPE = "application/cwt"
-_ISS, _AUD, _EXP, _IAT, _CTI = 1, 3, 4, 6, 7
+_ISS, _AUD, _EXP, _IAT, _CTI, _RPC = 1, 3, 4, 6, 7, "rpc"
 
 
 class BadToken(LedgerError):
@@ -61,16 +62,28 @@ class Identity:
     key: SigningKey
     origin: str
 
-    def authorization(self, now_s: float, entropy: Callable[[int], bytes] = os.urandom) -> str:
-        """The value of the metadata `authorization` for one call made at `now_s`."""
-        token = make_token(self, now_s=now_s, cti=entropy(CTI_BYTES))
+    def authorization(self, rpc: str, now_s: float, entropy: Callable[[int], bytes] = os.urandom) -> str:
+        """The value of the metadata `authorization` for one call of the method `rpc` made at `now_s`."""
+        token = make_token(self, rpc=rpc, now_s=now_s, cti=entropy(CTI_BYTES))
         return SCHEME + base64.urlsafe_b64encode(token).decode().rstrip("=")
 
 
-def make_token(identity: Identity, *, now_s: float, cti: bytes, life_s: int = LIFE_S) -> bytes:
-    """A token for the next `life_s` seconds; `cti` is 16 random bytes, new in each token."""
+def make_token(identity: Identity, *, rpc: str, now_s: float, cti: bytes, life_s: int = LIFE_S) -> bytes:
+    """A token for the next `life_s` seconds.
+
+    Args:
+        rpc: gRPC's full name of the method that is called, `/package.Service/Method`.
+        cti: 16 random bytes, new in each token.
+    """
     issued_s = int(now_s)
-    claims = {_ISS: identity.member, _AUD: identity.origin, _EXP: issued_s + life_s, _IAT: issued_s, _CTI: cti}
+    claims = {
+        _ISS: identity.member,
+        _AUD: identity.origin,
+        _EXP: issued_s + life_s,
+        _IAT: issued_s,
+        _CTI: cti,
+        _RPC: rpc,
+    }
     header = {ALG: ALG_EDDSA, KID: identity.key.public.kid, TYP: TOKEN_TYPE}
     return sign1(header, cbor2.dumps(claims, canonical=True), identity.key.sign)
 
@@ -90,30 +103,33 @@ class TokenGuard:
         self._live: deque[tuple[int, str, bytes]] = deque()
         self._counts: Counter[str] = Counter()
 
-    def caller(self, authorization: str | None, state: State) -> str | None:
+    def caller(self, authorization: str | None, rpc: str, state: State) -> str | None:
         """The member that calls; None when the call carries no token.
 
         Args:
             authorization: the metadata's value.
+            rpc: gRPC's full name of the method called.
             state: the ledger's state now: its keys and members count, not those of the token's time.
 
         Raises:
-            BadToken: malformed, for another log, expired, of the future, of no active member with this key,
-                or used before.
+            BadToken: malformed, for another log or method, expired, of the future, of no active member with this
+                key, or used before.
             StaleToken: made before this guard.
         """
         if authorization is None:
             return None
         token = _Token.read(authorization)
         token.verify(key_of(token.issuer, state))
-        self._require_valid(token)
+        self._require_valid(token, rpc)
         self._take(token)
         return token.issuer
 
-    def _require_valid(self, token: "_Token") -> None:
+    def _require_valid(self, token: "_Token", rpc: str) -> None:
         now_s = self._clock()
         if token.audience != self._origin:
             raise BadToken(f"the token is for the log {token.audience!r}, this is {self._origin!r}")
+        if token.rpc != rpc:
+            raise BadToken(f"the token is for a call of {token.rpc!r}, this is {rpc!r}; make a new one for each call")
         if not 0 < token.expires_s - token.issued_s <= LIFE_S:
             raise BadToken(f"the token lives {token.expires_s - token.issued_s} s; at most {LIFE_S} s are allowed")
         if token.issued_s > now_s + SKEW_S or token.expires_s < now_s - SKEW_S:
@@ -161,6 +177,7 @@ class _Token:
     expires_s: int
     issued_s: int
     cti: bytes
+    rpc: str
     kid: bytes
     signed: bytes
     signature: bytes
@@ -176,11 +193,17 @@ class _Token:
             raise BadToken(str(error)) from None
         kid = _kid(header)
         match claims:
-            case {1: str() as issuer, 3: str() as audience, 4: int() as exp, 6: int() as iat, 7: bytes() as cti}:
-                if len(claims) == 5 and len(cti) == CTI_BYTES and type(exp) is type(iat) is int:
-                    signed = signature_input(message.protected, content)
-                    return cls(issuer, audience, exp, iat, cti, kid, signed, message.signature)
-        raise BadToken("the token's claims must be exactly iss, aud, exp, iat and a cti of 16 bytes")
+            case {
+                1: str() as issuer,
+                3: str() as audience,
+                4: int() as exp,
+                6: int() as iat,
+                7: bytes() as cti,
+                "rpc": str() as rpc,
+            } if len(claims) == 6 and len(cti) == CTI_BYTES and type(exp) is type(iat) is int:
+                signed = signature_input(message.protected, content)
+                return cls(issuer, audience, exp, iat, cti, rpc, kid, signed, message.signature)
+        raise BadToken("the token's claims must be exactly iss, aud, exp, iat, a cti of 16 bytes, and rpc")
 
     def verify(self, key: PublicKey) -> None:
         try:

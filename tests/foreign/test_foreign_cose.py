@@ -82,7 +82,7 @@ def test_the_inner_message_of_a_hybrid_statement(
 
 @pytest.mark.parametrize(("library", "ask"), LIBRARIES)
 def test_tokens_and_promises(library: str, ask: Callable[[Iterable[Case]], list[str | None]]) -> None:
-    token = make_token(Identity("firm-0", CLASSICAL, ORIGIN), now_s=NOW_S, cti=bytes(16))
+    token = make_token(Identity("firm-0", CLASSICAL, ORIGIN), rpc="/L/Members", now_s=NOW_S, cti=bytes(16))
     promise = Promise(ORIGIN, bytes(32), 7, NOW_S, NOW_S + 10).sign(CLASSICAL)
     assert ask(case(library, raw) for raw in (token, promise)) == [None, None]
     assert None not in ask(case(library, raw[:-1] + bytes([raw[-1] ^ 1])) for raw in (token, promise))

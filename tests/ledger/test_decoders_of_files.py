@@ -60,7 +60,7 @@ EVIDENCE = [
 PROPOSAL = Proposal.of(PAYLOAD).to_bytes()
 ENVELOPE = Envelope({"firm-0": b"sealed", "firm-1": b"too"}, b"ciphertext").to_bytes()
 SNAPSHOT = Snapshot(ORIGIN, bytes(32), STATE).to_bytes()
-TOKEN = Identity("coordinator", KEY, ORIGIN).authorization(NOW_S, bytes)
+TOKEN = Identity("coordinator", KEY, ORIGIN).authorization("/L/Members", NOW_S, bytes)
 
 
 def accepts(decoder: Callable[[], object]) -> bool:
@@ -73,7 +73,7 @@ def accepts(decoder: Callable[[], object]) -> bool:
 
 
 def call(authorization: str) -> str | None:
-    return TokenGuard(ORIGIN, lambda: NOW_S).caller(authorization, STATE)
+    return TokenGuard(ORIGIN, lambda: NOW_S).caller(authorization, "/L/Members", STATE)
 
 
 def test_the_unchanged_ones_are_accepted() -> None:

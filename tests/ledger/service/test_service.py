@@ -20,14 +20,13 @@ from ledger.note import Vkey
 from ledger.receipt import verify_receipt
 from ledger.rules import Refused, commitment
 from ledger.service import ledger_pb2 as pb
-from ledger.service.access import NotAllowed
+from ledger.service.access import SERVICE, NotAllowed, method_name
 from ledger.service.bodies import About, commit_to_body, open_body, seal_body
 from ledger.service.client import LedgerClient, Placed, Unreachable
 from ledger.service.encryption_key import EncryptionKey
 from ledger.service.errors import BadRequest, status_of
 from ledger.service.promise import Promise, open_promise
 from ledger.service.server import serving
-from ledger.service.service import SERVICE
 from ledger.service.tokens import Identity
 from ledger.statement import decode_statement
 
@@ -112,7 +111,9 @@ def test_an_answer_comes_before_the_callers_deadline(service: Service) -> None:
             request_serializer=pb.SubmitRequest.SerializeToString,
             response_deserializer=pb.SubmitReply.FromString,
         )
-        token = Identity("firm-0", service.made.keys["firm-0"], ORIGIN).authorization(service.made.clock())
+        token = Identity("firm-0", service.made.keys["firm-0"], ORIGIN).authorization(
+            method_name("Submit"), service.made.clock()
+        )
         request = pb.SubmitRequest(submissions=[pb.Submission(statement=service.attest())], wait_s=50)
         [result] = submit(request, metadata=[("authorization", token)], timeout=3).results
     assert result.placed.promise
@@ -330,7 +331,11 @@ def test_limits_are_told(service: Service) -> None:
             (pb.SubmitRequest(submissions=[pb.Submission()], wait_s=float("nan")), "wait"),
         ):
             with pytest.raises(grpc.RpcError, match=words) as error:
-                submit(request, metadata=[("authorization", token.authorization(service.made.clock()))], timeout=5)
+                submit(
+                    request,
+                    metadata=[("authorization", token.authorization(method_name("Submit"), service.made.clock()))],
+                    timeout=5,
+                )
             assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         with pytest.raises(grpc.RpcError, match="larger than max"):
             submit(pb.SubmitRequest(submissions=[pb.Submission(statement=bytes(5 << 20))]), timeout=5)
@@ -361,7 +366,7 @@ def test_a_service_without_a_founded_log_answers_too() -> None:
 
 
 def test_a_caller_that_asks_too_much_at_once_stops_only_itself() -> None:
-    with served(max_calls_each=2, answer_s=0.5) as service:
+    with served(max_calls_outside=2, answer_s=0.5) as service:
         release = threading.Event()
         blocked = service.server._sequencer.ask(lambda _: release.wait(20))
         client, errors = service.client(None), list[str]()

@@ -15,12 +15,11 @@ from ledger.checkpoint import SignedCheckpoint, is_final
 from ledger.errors import NoSuchEntry
 from ledger.merkle import leaf_hash, verify_consistency
 from ledger.service import ledger_pb2 as pb
-from ledger.service.access import NotAllowed
+from ledger.service.access import SERVICE, NotAllowed, method_name
 from ledger.service.board import Board, View
 from ledger.service.client import LedgerClient, Unreachable
 from ledger.service.errors import BadRequest
 from ledger.service.following import News, follow
-from ledger.service.service import SERVICE
 from ledger.service.tokens import Identity
 
 WAIT_S = 20
@@ -192,7 +191,7 @@ def test_a_reader_that_takes_nothing_is_ended_and_costs_nothing() -> None:
         reads: list[int] = []
         entries = made.log.entries
         made.log.entries = lambda start, end: reads.append(start) or entries(start, end)  # type: ignore[method-assign]
-        token = Identity("firm-0", made.keys["firm-0"], ORIGIN).authorization(made.clock())
+        token = Identity("firm-0", made.keys["firm-0"], ORIGIN).authorization(method_name("Follow"), made.clock())
         options = [("grpc.http2.lookahead_bytes", 0), ("grpc.http2.bdp_probe", 0)]
         with grpc.insecure_channel(service.server.address, options) as channel:
             method: Any = channel.unary_stream(

@@ -11,7 +11,10 @@ from consortium_simulator import ORIGIN, Consortium, key_of
 from ledger.cose import sign1
 from ledger.keys import SigningKey
 from ledger.service import tokens
+from ledger.service.access import method_name
 from ledger.service.tokens import BadToken, Identity, StaleToken, TokenGuard, make_token
+
+RPC = method_name("Members")
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +38,18 @@ class World:
         return self.count.to_bytes(16, "big")
 
     def caller(self, raw: bytes) -> str | None:
-        return self.guard.caller(tokens.SCHEME + base64.urlsafe_b64encode(raw).decode().rstrip("="), self.state)
+        return self.guard.caller(tokens.SCHEME + base64.urlsafe_b64encode(raw).decode().rstrip("="), RPC, self.state)
 
     def token(self, identity: Identity | None = None, **changed: Any) -> bytes:
-        return make_token(identity or self.firm, **{"now_s": self.now_s, "cti": self.cti(), **changed})
+        return make_token(identity or self.firm, **{"rpc": RPC, "now_s": self.now_s, "cti": self.cti(), **changed})
 
     def claims(self, **changed: Any) -> bytes:
         """A token with other claims than `make_token` makes."""
         now_s = int(self.now_s)
-        claims: dict[int, Any] = {1: "firm-0", 3: ORIGIN, 4: now_s + 60, 6: now_s, 7: self.cti()}
-        claims |= {int(name[1:]): value for name, value in changed.items() if name[0] == "c"}
+        claims: dict[int | str, Any] = {1: "firm-0", 3: ORIGIN, 4: now_s + 60, 6: now_s, 7: self.cti(), "rpc": RPC}
+        claims |= {
+            int(name[1:]) if name != "crpc" else "rpc": value for name, value in changed.items() if name[0] == "c"
+        }
         header = {1: -8, 4: self.firm.key.public.kid, 16: "application/cwt"}
         header |= {int(name[1:]): value for name, value in changed.items() if name[0] == "h"}
         claims = {label: value for label, value in claims.items() if value is not None}
@@ -57,24 +62,25 @@ def world(founded: Consortium) -> World:
 
 
 def test_members_and_the_coordinator_are_known(world: World) -> None:
-    assert world.guard.caller(None, world.state) is None
+    assert world.guard.caller(None, RPC, world.state) is None
     for name in ("firm-0", "bank-0", "coordinator"):
         identity = Identity(name, world.made.keys[name], ORIGIN)
         assert world.caller(world.token(identity)) == name
-        assert world.guard.caller(identity.authorization(world.now_s), world.state) == name
+        assert world.guard.caller(identity.authorization(RPC, world.now_s), RPC, world.state) == name
 
 
 def test_it_is_a_cbor_web_token(world: World) -> None:
     tag = cbor2.loads(world.token(cti=b"c" * 16))
     assert tag.tag == 18
     now_s = int(world.now_s)
-    assert cbor2.loads(tag.value[2]) == {1: "firm-0", 3: ORIGIN, 4: now_s + 60, 6: now_s, 7: b"c" * 16}
+    assert cbor2.loads(tag.value[2]) == {1: "firm-0", 3: ORIGIN, 4: now_s + 60, 6: now_s, 7: b"c" * 16, "rpc": RPC}
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda w: w.token(Identity("firm-0", w.firm.key, "other.example/log")), "for the log"),
+        (lambda w: w.token(rpc=method_name("DeleteBody")), "for a call of"),
         (lambda w: w.token(Identity("firm-1", w.firm.key, ORIGIN)), "another key"),
         (lambda w: w.token(Identity("stranger", w.firm.key, ORIGIN)), "not an active member"),
         (lambda w: w.token(Identity("firm-0", key_of("mallory"), ORIGIN)), "another key"),
@@ -88,6 +94,8 @@ def test_it_is_a_cbor_web_token(world: World) -> None:
         (lambda w: w.claims(c7=None), "exactly"),
         (lambda w: w.claims(c4=True), "exactly"),
         (lambda w: w.claims(c4=1.5), "exactly"),
+        (lambda w: w.claims(crpc=None), "exactly"),
+        (lambda w: w.claims(crpc=7), "exactly"),
         (lambda w: w.claims(h16="application/jwt"), "typ"),
         (lambda w: w.claims(h15={1: "firm-0"}), "header"),
         (lambda w: w.claims(h1=-7), "header"),
@@ -113,7 +121,7 @@ def test_a_changed_signature_is_refused(world: World) -> None:
 @pytest.mark.parametrize("text", ["", "Bearer x", "CWT", "CWT *", "CWT é"])
 def test_metadata_that_is_no_token(world: World, text: str) -> None:
     with pytest.raises(BadToken):
-        world.guard.caller(text, world.state)
+        world.guard.caller(text, RPC, world.state)
 
 
 @pytest.mark.parametrize("ahead_s", [-89, 0, 29])
@@ -148,7 +156,7 @@ def test_a_token_from_before_the_start_is_not_taken(world: World) -> None:
     world.now_s += 5
     later = TokenGuard(ORIGIN, lambda: world.now_s)
     with pytest.raises(StaleToken, match="before this service started") as error:
-        later.caller(tokens.SCHEME + base64.urlsafe_b64encode(raw).decode(), world.state)
+        later.caller(tokens.SCHEME + base64.urlsafe_b64encode(raw).decode(), RPC, world.state)
     assert error.value.exit_code == 3
 
 
@@ -165,7 +173,7 @@ def test_a_caller_that_floods_stops_only_itself(world: World, monkeypatch: pytes
 
 def test_a_bad_token_uses_nothing_up(world: World) -> None:
     cti = world.cti()
-    forged = make_token(Identity("firm-0", key_of("mallory"), ORIGIN), now_s=world.now_s, cti=cti)
+    forged = make_token(Identity("firm-0", key_of("mallory"), ORIGIN), rpc=RPC, now_s=world.now_s, cti=cti)
     with pytest.raises(BadToken):
         world.caller(forged)
     assert world.caller(world.token(cti=cti)) == "firm-0"
