@@ -195,7 +195,8 @@ def verify_final(note: str, policy: Policy, *, now_s: float | None = None) -> tu
     if not policy.is_met_by(cosigners):
         raise NotFinal(
             f"checkpoint {signed.checkpoint.size} has {len(cosigners)} of {len(policy.witnesses)} "
-            "cosignatures, too few for the quorum; ask the members' witnesses to cosign"
+            "cosignatures, too few for the quorum; ask the members' witnesses to cosign, "
+            "or for a receipt that was made under other members use the policy of its time"
         )
     return signed.checkpoint, sorted(cosigners)
 

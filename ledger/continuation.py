@@ -74,7 +74,7 @@ def _require_base(mirror: Mirror, key: SigningKey, handover: bytes | None) -> No
 
 def _write_file(path: Path, mirror: Mirror, founded: Vkey, handover: bytes | None, now_s: int) -> None:
     if path.exists():
-        raise StoreError(f"{path}: there is a file already; choose another place for the log")
+        raise StoreError(f"{path}: there is a ledger already; move it away first")
     unfinished = path.with_name(f".{path.name}.unfinished")
     remains = [unfinished.with_name(unfinished.name + end) for end in ("", "-wal", "-shm", ".lock")]
     for file in remains:
@@ -83,7 +83,7 @@ def _write_file(path: Path, mirror: Mirror, founded: Vkey, handover: bytes | Non
         _write(Store(unfinished), mirror, founded, handover, now_s)
         os.link(unfinished, path)  # unlike a rename, fails when the name is taken
     except FileExistsError:
-        raise StoreError(f"{path}: there is a file already; choose another place for the log") from None
+        raise StoreError(f"{path}: there is a ledger already; move it away first") from None
     finally:
         for file in remains:
             file.unlink(missing_ok=True)

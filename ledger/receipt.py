@@ -201,7 +201,7 @@ def _in_words(
 ) -> list[str]:
     kind = statement.payload.get("t")
     return [
-        f"The statement is a {shown(kind)!r} record of {shown(statement.issuer)} about {shown(statement.subject)}.",
+        f"The statement is of the type {shown(kind)!r}, by {shown(statement.issuer)} about {shown(statement.subject)}.",
         f"It is entry {index} of the log {checkpoint.origin}, which had {checkpoint.size} entries.",
         f"{len(cosigners)} of {witnesses} witnesses cosigned that history: {', '.join(cosigners)}.",
         f"The history's root is {checkpoint.root.hex()}.",

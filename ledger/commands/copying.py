@@ -13,7 +13,7 @@ import typer
 
 from ledger.commands.answering import AsJson, UsageError, answer, answering
 from ledger.commands.connecting import Authority, connected
-from ledger.commands.places import Database, Home, database, load_policy, reading
+from ledger.commands.places import Database, Home, database, load_policy, policy_file, reading
 from ledger.commands.progress import progress
 from ledger.commands.speaking import speaker
 
@@ -63,6 +63,8 @@ def mirror(
 
     with answering(as_json):
         own = None
+        if out is not None and ":/" in str(out):  # a path folds the two strokes of a URL
+            raise UsageError(f"--out {out}: a mirror is made in a file; give a file's name")
         if out is None:
             if home is None:
                 raise UsageError("give --out with the mirror's database, or --home to rebuild this member's own")
@@ -105,10 +107,11 @@ def backup(
             store.backup(file)
         with reading(str(file)) as copy:
             size = copy.size()
+        trusted = "policy.txt" if home is None else str(policy_file(home, None))
         facts = {"ok": True, "file": str(file), "size": size}
         words = [
             f"{file}: {size} entries.",
-            f"Check it: artesian ledger audit --db {file} --policy policy.txt",
+            f"Check it: artesian ledger audit --db {file} --policy {trusted}",
             "To restore, stop the service, put the file in the database's place, and start with --at-least and the",
             "largest size that any witness has cosigned: an older copy would fork the history.",
         ]

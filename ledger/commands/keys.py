@@ -76,7 +76,8 @@ def switch(home: OwnHome, address: Address = "", ca: Authority = None, as_json: 
             (home / f"next-{MEMBER}").replace(home / MEMBER)
         fingerprint = coming.public.fingerprint
         facts = {"ok": True, "member": name, "fingerprint": fingerprint}
-        answer(facts, [f"{name} signs with {fingerprint} now."], as_json)
+        words = [f"{name} signs with {fingerprint} now.", "Start its witness again: it ended with the key before."]
+        answer(facts, words, as_json)
 
 
 def _owner(coming: SigningKey, home: Path, address: str, ca: Path | None) -> str:
@@ -138,7 +139,7 @@ def rotate_log(
     as_json: AsJson = False,
 ) -> None:
     """Give the log its next key, and commit to the one after it. Stop `serve` before, and start it after."""
-    from ledger.homes import FOLLOWING_LOG_KEY, LOG_KEY, NEXT_LOG_KEY, log_key_of
+    from ledger.homes import FOLLOWING_LOG_KEY, NEXT_LOG_KEY, log_key_of
     from ledger.keys import SigningKey
     from ledger.log import Log
 
@@ -153,12 +154,17 @@ def rotate_log(
                 log.append([statement])
                 log.use_key(coming)
                 log.checkpoint()
-        _take_over(home, path, coming)
+        kept = _take_over(home, path, coming)
         (home / FOLLOWING_LOG_KEY).replace(home / NEXT_LOG_KEY)
         facts = {"ok": True, "fingerprint": coming.public.fingerprint, "next": following.public.fingerprint}
         words = [
             f"The log signs with {coming.public.fingerprint} now.",
-            f"Its next key is {home / NEXT_LOG_KEY}: take it to a safe place. Destroy the old {LOG_KEY} that was kept.",
+            f"Its next key is {home / NEXT_LOG_KEY}: take it to a safe place.",
+            *(
+                []
+                if kept is None
+                else [f"The key before is kept as {kept}: destroy it when the members have cosigned."]
+            ),
             "When the members have cosigned it, renew the policy for verifiers (old receipts need the old key in it):",
             f"artesian ledger policy --home {home} --write",
         ]
@@ -211,15 +217,16 @@ def _rotation(home: Path, state: State, coming: SigningKey, following: SigningKe
     return sign_statement(payload, issuer=name, subject=LOG, key=own)
 
 
-def _take_over(home: Path, path: Path, coming: SigningKey) -> None:
-    """Make `coming` the home's log.pem; the one before it is kept under another name."""
+def _take_over(home: Path, path: Path, coming: SigningKey) -> Path | None:
+    """Make `coming` the home's log.pem; the one before it is kept under another name, which is returned."""
     from ledger.homes import LOG_KEY
     from ledger.keys import SigningKey
 
-    own = home / LOG_KEY
+    own, kept = home / LOG_KEY, None
     if own.exists() and SigningKey.load(own).public != coming.public:
-        own.rename(home / f"log.old-{SigningKey.load(own).public.kid.hex()[:8]}.pem")
+        kept = own.rename(home / f"log.old-{SigningKey.load(own).public.kid.hex()[:8]}.pem")
     if not own.exists():
         coming.save(own)
     if path.resolve() != own.resolve():
         path.unlink()
+    return kept

@@ -64,7 +64,7 @@ def policy_file(home: Path | None, policy: Path | None) -> Path:
     if policy is not None:
         return policy
     if home is None:
-        raise UsageError("give --policy with the trust policy's file")
+        raise UsageError("give --home (or set ARTESIAN_HOME), or --policy with the trust policy's file")
     return home / POLICY
 
 
@@ -72,14 +72,21 @@ def load_policy(path: Path) -> Policy:
     """Read a trust policy.
 
     Raises:
-        UsageError, PolicyError: it cannot be read.
+        UsageError: it cannot be read.
     """
-    from ledger.policy import Policy
+    from ledger.homes import POLICY
+    from ledger.policy import Policy, PolicyError
 
+    if path.name == POLICY and path.parent.is_dir() and not path.exists():
+        raise UsageError(
+            f"{path}: is not there yet; start the witness first: artesian ledger witness; or give --policy"
+        )
     try:
         return Policy.parse(read(path).decode())
     except UnicodeDecodeError:
         raise UsageError(f"{path}: the policy is not text in UTF-8") from None
+    except PolicyError as error:
+        raise UsageError(f"{path}: {error}") from None
 
 
 def cid_of(home: Path) -> str:

@@ -66,9 +66,12 @@ def put(
         Unreachable: the service does not answer.
         Unproved: its receipt or promise does not hold.
     """
+    from ledger.homes import POLICY
+
     where = address_of(home, address)
     if not where and _sequences(home):
         return _append(statements, home)
+    load_policy(home / POLICY)  # before anything is sent: without it no answer could be checked
     with connected(where, home, ca, speaker) as client:
         results = client.submit(list(statements), bodies=bodies, wait_s=wait_s)
     places = []

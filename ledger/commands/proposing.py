@@ -29,6 +29,8 @@ def enrol(home: OwnHome, block: From, out: Out, as_json: AsJson = False) -> None
 
     with answering(as_json):
         (member,) = _one(read_members(block), block)
+        if standing(home).state.is_enrolled(member.member):
+            raise UsageError(f"{member.member!r} is a member already; for another key: members propose rotate")
         fields = {"member": member.member, "kind": member.kind, "key": member.key.raw, "name": member.name}
         _propose("enrol", fields, home, out, as_json)
 
@@ -36,9 +38,12 @@ def enrol(home: OwnHome, block: From, out: Out, as_json: AsJson = False) -> None
 def rotate(home: OwnHome, block: From, out: Out, as_json: AsJson = False) -> None:
     """Propose another key for a member: for example because the present one is lost."""
     from ledger.member_file import read_members
+    from ledger.rules import COORDINATOR
 
     with answering(as_json):
         (member,) = _one(read_members(block), block)
+        if member.member != COORDINATOR:
+            _require_active(member.member, home)
         _propose("rotate", {"member": member.member, "key": member.key.raw}, home, out, as_json)
 
 
@@ -51,6 +56,7 @@ def suspend(
 ) -> None:
     """Propose to suspend a member; enrolling it again ends that."""
     with answering(as_json):
+        _require_active(member, home)
         _propose("suspend", {"member": member, "reason": reason}, home, out, as_json)
 
 
@@ -153,6 +159,11 @@ def _one(members: list[Any], path: Path) -> list[Any]:
     if len(members) != 1:
         raise UsageError(f"{path}: holds {len(members)} members; propose one at a time")
     return members
+
+
+def _require_active(member: str, home: Path) -> None:
+    if not standing(home).state.is_enrolled(member):
+        raise UsageError(f"{member!r} is no active member; see: artesian ledger members")
 
 
 def _propose(t: str, fields: dict[str, Any], home: Path, out: Path, as_json: bool) -> None:

@@ -75,6 +75,15 @@ def test_verify_with_files_that_are_none(home: Path) -> None:
     assert verify(home)[0] == 2
 
 
+def test_a_policy_that_is_none_is_named(home: Path) -> None:
+    (home / "policy.txt").write_text("bill of lading")
+    code, _, err = verify(home)
+    assert (code, err.startswith(f"{home}/policy.txt: policy line 1")) == (2, True), err
+    (home / "policy.txt").unlink()
+    code, _, err = verify(home)
+    assert (code, "start the witness first" in err) == (2, True), err
+
+
 def test_audit(home: Path) -> None:
     code, out, _ = run("audit", "--home", home)
     assert code == 0

@@ -42,6 +42,7 @@ def test_a_copy_that_is_not_believed(homes: Homes, tmp_path: Path) -> None:
     refused("mirror", copy, "--out", out, "--founding", "1234", code=1)
     refused("mirror", tmp_path / "none", "--out", out, "--founding", homes.founding)
     refused("mirror", "127.0.0.1:9", "--out", out, "--founding", homes.founding)
+    assert "in a file" in refused("mirror", copy, "--out", "postgresql://x@h/l", "--founding", homes.founding)
     other = Homes.found(tmp_path / "other")
     refused("mirror", copy, "--out", out, "--policy", other.coordinator / "policy.txt", code=1)
     for file in copy.rglob("entries/*/*"):
@@ -90,6 +91,7 @@ def test_a_backup_is_a_ledger(homes: Homes, tmp_path: Path) -> None:
     with homes.served():
         assert facts("backup", copy, "--home", homes.coordinator)["size"] == 5
     done("audit", "--db", copy, "--policy", homes["firm-1"] / "policy.txt")
+    assert f"--policy {homes['firm-1']}/policy.txt" in done("backup", tmp_path / "b", "--home", homes["firm-1"])
     assert "already" in refused("backup", copy, "--home", homes.coordinator)
     refused("backup", tmp_path / "x", "--home", tmp_path)
 

@@ -123,6 +123,15 @@ def test_approving_is_a_decision(homes: Homes, tmp_path: Path) -> None:
     assert "suspended since entry 5" in done("members", "--home", homes["firm-1"])
 
 
+def test_what_the_rules_will_refuse_is_not_proposed(homes: Homes, tmp_path: Path) -> None:
+    propose = ["members", "propose"]
+    asked = ["--home", homes["firm-1"], "--out", tmp_path / "p"]
+    assert "no active member" in refused(*propose, "suspend", *asked, "--member", "firm-8", "--reason", "none")
+    assert "no active member" in refused(*propose, "rotate", *asked, "--from", homes["firm-9"] / "member.toml")
+    assert "is a member already" in refused(*propose, "enrol", *asked, "--from", homes["firm-2"] / "member.toml")
+    assert not (tmp_path / "p").exists()
+
+
 def test_a_proposal_that_others_have_overtaken(homes: Homes, tmp_path: Path) -> None:
     old, new = tmp_path / "old.proposal", tmp_path / "new.proposal"
     done("members", "propose", "policy", "--home", homes["firm-1"], "--min-cohort", 9, "--out", old)
@@ -175,7 +184,10 @@ def test_the_log_changes_to_the_key_that_it_has_committed_to(homes: Homes) -> No
     policy = (homes["firm-1"] / "policy.txt").read_text()
     assert policy.count("log artesian/c-1+") == 2
     assert policy == done("policy", "--home", homes.coordinator) == (homes.coordinator / "policy.txt").read_text()
-    assert facts("members", "rotate-log", "--home", homes.coordinator)["fingerprint"] == changed["next"]
+    out = done("members", "rotate-log", "--home", homes.coordinator)
+    assert f"signs with {changed['next']} now" in out
+    kept = sorted(homes.coordinator.glob("log.old-*.pem"), key=lambda path: path.stat().st_mtime_ns)
+    assert sum(f"kept as {path}:" in out for path in kept) == 1
 
 
 def test_a_log_key_that_was_not_committed_to_needs_a_quorum(homes: Homes, tmp_path: Path) -> None:

@@ -208,6 +208,13 @@ def test_a_members_home_that_others_made(homes: Homes, lading: Path) -> None:
     assert facts(*attest(homes, lading), "--address", address)["index"] == 5
 
 
+def test_nothing_is_sent_without_a_policy_to_check_the_answer(homes: Homes, lading: Path) -> None:
+    (homes["firm-1"] / "policy.txt").unlink()
+    assert "start the witness first" in refused(*attest(homes, lading))
+    homes.witness()
+    assert facts("show", "--home", homes["firm-2"])["size"] == 5
+
+
 def test_nobody_answers(tmp_path: Path, lading: Path) -> None:
     homes = Homes.found(tmp_path)
     where = ["--address", "127.0.0.1:9"]
