@@ -90,15 +90,26 @@ class Firm:
 
     @cached_property
     def policy(self) -> Policy:
-        """Which log and which witnesses this firm trusts, from its own `policy.txt`."""
+        """Which log and which witnesses this firm trusts to begin with, from its own `policy.txt`."""
         return Policy.parse((self.home / "policy.txt").read_text(encoding="utf-8"))
+
+    @property
+    def trusted(self) -> Policy:
+        """Whom this firm trusts now: the members at the last checkpoint that its mirror knows to be final.
+
+        Before the first one, those of its `policy.txt`. Members and keys change; whom to trust then is what the
+        quorum of those before them has cosigned, not what a file once said.
+        """
+        mirror = self.witness.mirror
+        return mirror.settled_policy if mirror.final_size else self.policy
 
     @property
     def witness(self) -> Witness:
         """The mirror of the ledger, this process's alone until `rest`."""
         if self._witness is None:
-            (log,) = self.policy.logs
-            self._witness = Witness(self._file("mirror.db"), self.key, self.member, log, self.config.cid)
+            log = self.policy.logs[-1]  # a policy file keeps the log's earlier keys; the last is that of its founding
+            place, config = self._file("mirror.db"), self.config
+            self._witness = Witness(place, self.key, self.member, log, config.cid, founding=config.founding)
         elif self._resting:
             self._witness.wake()
         self._resting = False

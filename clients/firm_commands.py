@@ -203,9 +203,7 @@ def mirrored_ledger(firm: Firm) -> dict[str, Any] | None:
     store = Store(path, read_only=True)
     try:
         meta = store.meta()
-        if len(firm.policy.logs) != 1:
-            raise WitnessRefusal(f"{firm.home / 'policy.txt'}: a firm mirrors one log, not {len(firm.policy.logs)}")
-        (log,) = firm.policy.logs
+        log = firm.policy.logs[-1]  # the one of the founding
         for fact, value in {"cid": firm.config.cid, "vkey": str(log), "member": firm.member}.items():
             if meta.get(fact) != value:
                 raise WitnessRefusal(f"{path}: this mirror's {fact} is {meta.get(fact)!r}, not {value!r}")

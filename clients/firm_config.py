@@ -62,10 +62,15 @@ class Experiment(_Part):
 
 
 class FirmConfig(_Part):
-    """A whole `firm.toml`."""
+    """A whole `firm.toml`.
+
+    `founding` is the fingerprint of the ledger's founding, compared with the other members by another way than the
+    network; with it, a ledger that was founded otherwise is refused. Without it the first one shown is kept to.
+    """
 
     member: Slug
     cid: str = Field(min_length=1)
+    founding: str | None = None
     task: tuple[TaskAtFirm, ...] = ()
     limits: Limits = Limits()
     experiment: Experiment | None = None

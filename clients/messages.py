@@ -35,7 +35,7 @@ _RECORD, _FIELD, _REFUSED = "artesian", "message", "refused"
 REQUESTS: Mapping[str, Mapping[str, type]] = {
     HELLO: {"cid": str, "task": str, "epoch": int},
     PAIR: {"epoch": int, "announcements": dict, "signing_keys": dict},
-    WITNESS: {"entries": list, "checkpoint": str, "proof": list},
+    WITNESS: {"entries": list, "checkpoint": str, "proof": list, "final": str},
     TRAIN: {
         "statement": bytes,  # the signed `round`; without a ledger its bare payload
         "receipt": bytes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,8 +16,9 @@ from clients.masking.session import RosterEntry, Session
 from clients.masking.threshold import threshold_for
 from clients.messages import Refusal
 from clients.plan import Plan
-from ledger.receipt import verify_receipt
+from ledger.receipt import Receipt, verify_receipt
 from ledger.rules import Phase
+from ledger.source import WitnessRefusal
 from ledger.statement import decode_statement
 
 _OFFERED = "round"
@@ -47,7 +49,9 @@ def read_offer(firm: Firm, statement: bytes, receipt: bytes) -> Offer:
     """
     if firm.config.limits.without_ledger:
         return _unrecorded_offer(statement)
-    verify_receipt(receipt, statement, firm.policy)
+    with suppress(WitnessRefusal):  # it may be of a history that this firm lacks: then the receipt alone is judged
+        firm.witness.mirror.learn(Receipt.from_bytes(receipt).checkpoint)
+    verify_receipt(receipt, statement, firm.trusted)
     read = decode_statement(statement)
     if read.payload["t"] != _OFFERED:
         raise Refusal("round", f"the statement offered is a {read.payload['t']!r} record, not a round")

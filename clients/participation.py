@@ -30,7 +30,7 @@ from clients.model_files import model_digest, read_vector
 from clients.offer import Offer, check_plan, read_offer, session_of
 from clients.plan import MICRO
 from clients.training import Protection, bounded_gradient_sum
-from ledger.checkpoint import verify_final
+from ledger.checkpoint import SignedCheckpoint, verify_final
 from ledger.genesis import record
 from ledger.rules import Phase
 from ledger.statement import sign_statement
@@ -99,6 +99,8 @@ def _enrolled_key(firm: Firm, member: str) -> bytes:
 def witness(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     """Mirror the ledger's new entries, replay its rules over them, and cosign the checkpoint."""
     line = firm.witness.advance(request["entries"], request["checkpoint"], request["proof"])
+    if request["final"]:
+        firm.witness.mirror.learn(request["final"])
     return {"cosignature": line, "mirrored": firm.witness.size}
 
 
@@ -274,9 +276,11 @@ def _final_commits(firm: Firm, round_id: bytes, note: str) -> dict[str, bytes]:
     Without the quorum a coordinator that forks the ledger could have firms answer for different sets, and open a sum
     of fewer firms, with less noise, than the threshold says.
     """
-    checkpoint, _ = verify_final(note, firm.policy)
-    if (checkpoint.size, checkpoint.root) != (firm.witness.size, firm.witness.root):
+    mirror, point = firm.witness.mirror, SignedCheckpoint.parse(note).checkpoint
+    if (point.size, point.root) != (mirror.size, mirror.root):
         raise Refusal("final", f"the final checkpoint is not of the ledger that {firm.member} mirrors")
+    verify_final(note, mirror.policy)
+    mirror.learn(note)
     current = firm.witness.state.rounds.get(round_id)
     if current is None or current.phase is not Phase.OPEN:
         raise Refusal("round", "the round to open is not open in this firm's mirror of the ledger")

@@ -52,13 +52,14 @@ class Record:
 
     def news_for(self, members: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The message that brings each member's witness up to date; most members lack the same entries."""
-        note, size = self.ledger.checkpoint(), self.ledger.size
+        note, size, final = self.ledger.checkpoint(), self.ledger.size, self.ledger.final() or ""
         known = {member: max(0, min(self._mirrored.get(member, 0), size)) for member in members}
         news = {
             start: {
                 "entries": self.ledger.entries(start, size),
                 "checkpoint": note,
                 "proof": self.ledger.consistency(start, size),
+                "final": final,
             }
             for start in set(known.values())
         }

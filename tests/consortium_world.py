@@ -98,6 +98,7 @@ class Consortium:
             "entries": self.log.entries(start, size),
             "checkpoint": note,
             "proof": self.log.consistency(start, size),
+            "final": self.log.final() or "",
         }
 
     def witness(self, names: Iterable[str] | None = None) -> None:
