@@ -44,6 +44,7 @@ class Log(History):
         self._clock = clock
         self._audit = EntryAudit(store, 0, 0, time.monotonic)
         self._snapshot_size = 0
+        self._body_bytes: dict[str, int] = {}
         self._refusal: LedgerError | None = None
         self._in_doubt = False
 
@@ -238,14 +239,28 @@ class Log(History):
         with self._writing():
             return self._book.add_cosignatures(lines, self._book.latest if size is None else size, self._clock())
 
-    def put_body(self, digest: bytes, envelope: bytes) -> None:
-        """Keep the encrypted body of the statement with this digest; one that is there already stays."""
+    def put_body(self, digest: bytes, envelope: bytes, owner: str = "") -> None:
+        """Keep the encrypted body of the statement with this digest; one that is there already stays.
+
+        Args:
+            owner: the member that handed it in.
+        """
         self._require_usable()
-        self._store.put_body(digest, envelope)
+        known = self._body_bytes.pop(owner, None)  # of a write of unknown outcome nothing is known
+        new = self._store.put_body(digest, envelope, owner)
+        if known is not None:
+            self._body_bytes[owner] = known + new * len(envelope)
 
     def delete_body(self, digest: bytes) -> None:
         """Forget the body of the statement with this digest; the statement stays."""
+        self._body_bytes.clear()
         self._store.delete_body(digest)
+
+    def body_bytes(self, owner: str) -> int:
+        """How many bytes the bodies have that a member handed in."""
+        if owner not in self._body_bytes:
+            self._body_bytes[owner] = self._store.body_bytes(owner)
+        return self._body_bytes[owner]
 
     def _accepted_s(self) -> int:
         """The present time for what is accepted now: by the clock, but not before what a quorum has cosigned since.

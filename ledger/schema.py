@@ -7,7 +7,7 @@ from typing import Any
 import cbor2
 import sqlalchemy as sa
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 
 metadata = sa.MetaData()
 _INDEX = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite keeps rows by it, without a second index
@@ -88,6 +88,7 @@ BODIES = sa.Table(
     metadata,
     sa.Column("digest", sa.LargeBinary(32), primary_key=True),
     sa.Column("envelope", sa.LargeBinary, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
     sa.Column("crc32", sa.BigInteger, nullable=False),
 )
 CHECKED: Mapping[sa.Table, tuple[str, ...]] = {
@@ -98,7 +99,7 @@ CHECKED: Mapping[sa.Table, tuple[str, ...]] = {
     EVIDENCE: ("number", "kind", "known", "offered", "raw"),
     SET_ASIDE: ("number", "idx", "digest", "raw"),
     AUDITS: ("entries",),
-    BODIES: ("digest", "envelope"),
+    BODIES: ("digest", "envelope", "owner"),
 }
 """The columns that a row's CRC-32 is over: against bit rot; the tree and signatures hold against people."""
 _TYPES: Mapping[sa.Table, list[type]] = {

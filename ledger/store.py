@@ -177,10 +177,10 @@ class Store(Database):
             rows = connection.execute(sa.select(AUDITS)).all()
         return max((row.entries for row in rows if is_intact(AUDITS, row)), default=0)
 
-    def put_body(self, digest: bytes, envelope: bytes) -> None:
-        """Keep the encrypted body of the statement with this digest; one that is there already stays."""
+    def put_body(self, digest: bytes, envelope: bytes, owner: str = "") -> bool:
+        """Keep the encrypted body of a statement; see `ledger.transaction.Transaction.put_body`."""
         with self.write() as transaction:
-            transaction.put_body(digest, envelope)
+            return transaction.put_body(digest, envelope, owner)
 
     def body(self, digest: bytes) -> bytes | None:
         """The encrypted body of the statement with this digest, or None.
@@ -195,10 +195,11 @@ class Store(Database):
         self._require_intact(BODIES, row, f"the body of statement {digest.hex()}")
         return bytes(row.envelope)
 
-    def body_bytes(self) -> int:
-        """How many bytes the bodies have, all together."""
+    def body_bytes(self, owner: str | None = None) -> int:
+        """How many bytes the bodies have, all together or those of one owner."""
+        query = sa.select(sa.func.sum(sa.func.length(BODIES.c.envelope)))
         with self.read() as connection:
-            return connection.scalar(sa.select(sa.func.sum(sa.func.length(BODIES.c.envelope)))) or 0
+            return connection.scalar(query if owner is None else query.where(BODIES.c.owner == owner)) or 0
 
     def delete_body(self, digest: bytes) -> None:
         """Forget the body of the statement with this digest; the statement stays."""

@@ -118,10 +118,19 @@ class Transaction:
         self._connection.execute(sa.delete(AUDITS))
         self._connection.execute(sa.insert(AUDITS), checked(AUDITS, entries=entries))
 
-    def put_body(self, digest: bytes, envelope: bytes) -> None:
-        """Keep the encrypted body of the statement with this digest; one that is there already stays."""
-        if self._connection.scalar(sa.select(BODIES.c.digest).where(BODIES.c.digest == digest)) is None:
-            self._connection.execute(sa.insert(BODIES), checked(BODIES, digest=digest, envelope=envelope))
+    def put_body(self, digest: bytes, envelope: bytes, owner: str = "") -> bool:
+        """Keep the encrypted body of the statement with this digest; one that is there already stays.
+
+        Args:
+            owner: who handed it in.
+
+        Returns:
+            Whether it is new.
+        """
+        if self._connection.scalar(sa.select(BODIES.c.digest).where(BODIES.c.digest == digest)) is not None:
+            return False
+        self._connection.execute(sa.insert(BODIES), checked(BODIES, digest=digest, envelope=envelope, owner=owner))
+        return True
 
     def delete_body(self, digest: bytes) -> None:
         """Forget the body of the statement with this digest; the statement stays."""

@@ -18,6 +18,7 @@ from ledger.service.bodies import BadBody, Envelope
 from ledger.service.errors import BadRequest
 from ledger.service.limits import Settings
 from ledger.service.promise import DIGEST_BYTES, Promise
+from ledger.service.quota import Quota, too_many
 from ledger.service.seats import Seats
 from ledger.service.sequencer import Overloaded, Sequencer
 from ledger.statement import Statement, StatementError, decode_statement
@@ -40,6 +41,7 @@ class Desk:
         self.settings = settings
         self.board = board
         self._sequencer = sequencer
+        self._quota = Quota(settings.max_stored_bytes)
         each, outside = settings.max_calls_each, settings.max_calls_outside
         self._places = Seats("calls that wait for the ledger", settings.max_pending, each, outside)
 
@@ -66,14 +68,37 @@ class Desk:
             raise BadRequest(f"{len(submissions)} statements in one call; send 1 to {most}")
         if not 0 <= request.wait_s < math.inf:
             raise BadRequest(f"a wait of {request.wait_s} s; give a number of seconds, or 0")
-        readings = [self._read(submission, member) for submission in submissions]
+        with self._quota.coming(member, sum(len(submission.body) for submission in submissions)) as room:
+            readings = [self._read(submission, member) for submission in submissions]
+            await self._refuse_beyond(room, member, submissions, readings)
+            outcomes = await self._place(member, readings)
+            await self._keep_bodies(member, submissions, outcomes)
+        await self._wait_until_final(outcomes, min(request.wait_s, self.settings.max_wait_s, 0.9 * remaining_s))
+        return await self._reply(member, outcomes)
+
+    async def _place(self, member: str, readings: Sequence[Statement | Refused]) -> list[Outcome]:
         good = [reading for reading in readings if isinstance(reading, Statement)]
         placed = await self._result(member, lambda: self._sequencer.submit(good)) if good else []
         taken = iter(placed)
-        outcomes = [reading if isinstance(reading, Refused) else next(taken) for reading in readings]
-        await self._keep_bodies(member, submissions, outcomes)
-        await self._wait_until_final(outcomes, min(request.wait_s, self.settings.max_wait_s, 0.9 * remaining_s))
-        return await self._reply(member, outcomes)
+        return [reading if isinstance(reading, Refused) else next(taken) for reading in readings]
+
+    async def _refuse_beyond(
+        self, room: int, member: str, submissions: Sequence[pb.Submission], readings: list[Statement | Refused]
+    ) -> None:
+        """Refuse the statements whose bodies are over the member's quota."""
+        bodies = [
+            (reading.digest, len(submission.body))
+            for submission, reading in zip(submissions, readings, strict=True)
+            if submission.body and isinstance(reading, Statement)
+        ]
+        refused = set(await self.ask(member, lambda log: too_many(log, member, bodies, room)) if bodies else ())
+        for number, (submission, reading) in enumerate(zip(submissions, readings, strict=True)):
+            if submission.body and isinstance(reading, Statement) and reading.digest in refused:
+                most = self.settings.max_stored_bytes
+                detail = (
+                    f"the bodies of {member!r} would have more than {most} bytes here; delete some, or ask for more"
+                )
+                readings[number] = Refused("quota", self.state.size, detail)
 
     async def receipt(self, request: pb.ReceiptRequest, caller: str | None) -> pb.ReceiptReply:
         """A receipt by place or digest; for anyone, as it holds nothing of the statement.
@@ -213,7 +238,7 @@ class Desk:
 
         def keep(log: Log) -> None:
             for digest, body in bodies:
-                log.put_body(digest, body)
+                log.put_body(digest, body, member)
 
         if bodies:
             await self.ask(member, keep)

@@ -24,6 +24,7 @@ class Settings:
         max_statements: most statements of one Submit.
         max_message_bytes: most bytes of one message from a caller.
         max_body_bytes: most bytes of one encrypted body.
+        max_stored_bytes: most bytes of encrypted bodies that one member may have stored.
         max_entries: most entries of one Entries call; a caller asks again for more.
         max_followers: most Follow streams together.
         max_followers_each: most Follow streams of one member, and of all outsiders together.
@@ -49,6 +50,7 @@ class Settings:
     max_statements: int = 256
     max_message_bytes: int = 4 << 20
     max_body_bytes: int = 1 << 20
+    max_stored_bytes: int = 1 << 30
     max_entries: int = 100_000
     max_followers: int = 256
     max_followers_each: int = 8

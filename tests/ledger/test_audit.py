@@ -92,7 +92,7 @@ def test_random_bit_flips_never_pass_unseen(stored: tuple[Path, Policy], tmp_pat
     generator = random.Random(20260101)
     caught = 0
     target = tmp_path / "flipped.db"
-    for _ in range(120):
+    for _ in range(240):
         damaged = bytearray(original)
         place = generator.randrange(len(damaged) * 8)
         damaged[place // 8] ^= 1 << place % 8
@@ -104,7 +104,7 @@ def test_random_bit_flips_never_pass_unseen(stored: tuple[Path, Policy], tmp_pat
             continue
         assert not report.ok or report == expected
         caught += not report.ok
-    assert caught > 10  # a small database is mostly free space
+    assert caught > 20  # a small database is mostly free space
 
 
 def test_another_policy_does_not_accept_it(stored: tuple[Path, Policy]) -> None:

@@ -164,11 +164,15 @@ def test_bodies_come_and_go_and_the_log_stays(location: Path | str) -> None:
     made.log.append([raw])
     digest = decode_statement(raw).digest
     assert made.log.body(digest) is None
-    made.log.put_body(digest, b"sealed")
-    made.log.put_body(digest, b"another")
+    made.log.put_body(digest, b"sealed", "firm-0")
+    assert (made.log.body_bytes("firm-0"), made.log.body_bytes("firm-1")) == (6, 0)
+    made.log.put_body(digest, b"another", "firm-0")
+    made.log.put_body(made.hash(), b"others", "firm-1")
+    assert (made.log.body_bytes("firm-0"), made.log.body_bytes("firm-1")) == (6, 6)
     assert made.log.body(digest) == b"sealed"
     made.log.delete_body(digest)
     assert made.log.body(digest) is None
+    assert (made.log.body_bytes("firm-0"), made.log.body_bytes("firm-1")) == (0, 6)
     made.cosign()
     made.log.close()
     with Log.open(location, KEY, made.clock) as log:

@@ -246,7 +246,7 @@ def test_another_key_does_not_open_it(path: Path) -> None:
 
 def test_another_schema_is_refused_in_one_line(path: Path) -> None:
     change(path, "UPDATE meta SET value = '1', crc32 = row_crc32('schema', '1') WHERE key = 'schema'")
-    with pytest.raises(StoreError, match=r"schema '1' is unknown, this release reads '2'") as refused:
+    with pytest.raises(StoreError, match=r"schema '1' is unknown, this release reads '3'") as refused:
         Log.open(path, KEY)
     assert len(str(refused.value).splitlines()) == 1
 

@@ -76,8 +76,8 @@ class MemoryTransaction:
     def put_audited(self, entries: int) -> None:
         self._tables.audited = entries
 
-    def put_body(self, digest: bytes, envelope: bytes) -> None:
-        self._tables.bodies.setdefault(digest, envelope)
+    def put_body(self, digest: bytes, envelope: bytes, owner: str = "") -> bool:
+        return self._tables.bodies.setdefault(digest, envelope) is envelope
 
     def delete_body(self, digest: bytes) -> None:
         self._tables.bodies.pop(digest, None)
@@ -195,14 +195,14 @@ class MemoryStore:
     def audited(self) -> int:
         return self._tables.audited
 
-    def put_body(self, digest: bytes, envelope: bytes) -> None:
+    def put_body(self, digest: bytes, envelope: bytes, owner: str = "") -> bool:
         with self.write() as transaction:
-            transaction.put_body(digest, envelope)
+            return transaction.put_body(digest, envelope, owner)
 
     def body(self, digest: bytes) -> bytes | None:
         return self._tables.bodies.get(digest)
 
-    def body_bytes(self) -> int:
+    def body_bytes(self, owner: str | None = None) -> int:
         return sum(map(len, self._tables.bodies.values()))
 
     def delete_body(self, digest: bytes) -> None:

@@ -290,6 +290,32 @@ def test_a_body_is_for_its_parties_and_can_be_deleted(service: Service) -> None:
     assert verify_receipt(receipt, raw, made.log.policy).index == place.index
 
 
+def test_a_members_bodies_have_a_quota_and_only_its_own() -> None:
+    with served(max_stored_bytes=40_000) as service:
+        made, key = service.made, EncryptionKey.generate()
+
+        def sealed(member: str) -> tuple[bytes, bytes]:
+            salt, commitment = commit_to_body(bytes(10_000))
+            fields = {"subject": "s", "artifact": made.hash(), "acl": "parties", "body_sha256": commitment}
+            record = made.payload("attest", **fields)
+            about = About("c-1", record["id"], commitment)
+            return made.sign(record, member), seal_body(bytes(10_000), salt, about, {member: key.public})
+
+        client = service.client("firm-0")
+        raws, bodies = map(list, zip(*(sealed("firm-0") for _ in range(5)), strict=True))
+        outcomes = client.submit(raws, bodies=dict(enumerate(bodies)))
+        assert [isinstance(outcome, Placed) for outcome in outcomes] == [True, True, True, False, False]
+        assert isinstance(outcomes[4], Refused)
+        assert (outcomes[4].rule, "40000 bytes" in outcomes[4].detail) == ("quota", True)
+        placed(client.submit(raws[:3], bodies=dict(enumerate(bodies[:3]))))  # safe to repeat
+        assert isinstance(client.submit(raws[3:4], bodies={0: bodies[3]})[0], Refused)
+        raw, body = sealed("firm-1")
+        placed(service.client("firm-1").submit([raw], bodies={0: body}))
+        client.delete_body(decode_statement(raws[0]).digest)
+        placed(client.submit(raws[3:4], bodies={0: bodies[3]}))
+        assert isinstance(client.submit(raws[4:], bodies={0: bodies[4]})[0], Refused)
+
+
 def test_only_a_record_for_parties_has_a_body(service: Service) -> None:
     [refused] = service.client().submit([service.attest()], bodies={0: b"x"})
     assert isinstance(refused, Refused)
