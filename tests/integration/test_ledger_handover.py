@@ -79,6 +79,13 @@ class Consortium(Homes):
         _, out, _ = run("attest", "--home", self["firm-1"], "--address", address, *subject, "--json")
         return file, '"final": true' in out
 
+    def wait_for_policy(self, name: str, before: str) -> None:
+        """Until a member's witness has renewed its policy file: the handover is final."""
+        end_s = time.monotonic() + PATIENCE_S
+        while (self[name] / "policy.txt").read_text() == before:
+            assert time.monotonic() < end_s
+            time.sleep(0.05)
+
     def size(self, name: str) -> tuple[int, int]:
         status = facts("handover", "status", "--home", self[name])
         return status["size"], status["final_size"]
@@ -95,7 +102,7 @@ class Consortium(Homes):
 
 @pytest.fixture
 def consortium(tmp_path: Path) -> Iterator[Consortium]:
-    made = Consortium(tmp_path)
+    made = Consortium.found(tmp_path)
     yield made
     for process in made.running:
         process.end()
@@ -139,10 +146,12 @@ def test_a_killed_sequencer_is_replaced_and_cannot_come_back(consortium: Consort
     _, new_address = consortium.serve(home)
     for name in PRESENT:
         witnesses[name] = consortium.witness(name, new_address)
+    consortium.wait_for_policy("firm-1", old_policy.read_text())
     new, final = consortium.attest(new_address, PATIENCE_S)
     assert final
     assert facts("witness", "--home", consortium["firm-3"], "--address", new_address, "--once")["size"] == 8
     assert consortium.size("firm-3") == (8, 8)
+    done("policy", "--home", home, "--write")
     new_policy = home / "policy.txt"
     assert facts("verify", *receipt_of(new), "--policy", new_policy)["ok"]
     assert facts("verify", *receipt_of(old), "--policy", old_policy)["ok"]

@@ -150,6 +150,11 @@ class Observer:
         except CheckpointError:
             return []
 
+    def settled_policy(self, commitment: Commitment) -> list[Policy]:
+        """The policy file of the members that a final commitment leaves in force, if there is one."""
+        electorate = self._electorate(commitment, [])
+        return [electorate.final_at(commitment.size).policy(commitment.size)] if electorate else []
+
     def _electorate(self, commitment: Commitment, known: Sequence[Commitment]) -> Electorate | None:
         start, history = self.founding.size, commitment.history
         if history is None or commitment.state is None or not history.has(start, self.founding.root(start)):

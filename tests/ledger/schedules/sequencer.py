@@ -137,10 +137,8 @@ class Sequencer:
         return True
 
     def _proves(self, receipt: bytes, raw: bytes, index: int, commitment: Commitment) -> bool:
-        """Whether a receipt holds for somebody: who knows what the log knew to be final, or less, or more."""
-        knowing = (self._finals, [], self._observer.finals)
-        policies = [policy for finals in knowing for policy in self._observer.own_policy(commitment, finals)]
-        for policy in policies:
+        """Whether a receipt holds for who has the policy file that may be issued once its checkpoint is final."""
+        for policy in self._observer.settled_policy(commitment):
             try:
                 return verify_receipt(receipt, raw, policy).index == index
             except LedgerError as error:
