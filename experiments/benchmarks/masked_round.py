@@ -76,16 +76,14 @@ def _measure(cohort: Cohort, number: int) -> tuple[float, float, float, float, f
     updates = draw_updates(session, seed=number)
     plain_ms, plain = _timed(lambda: _plain_sum(replace(session, protection="plain"), updates))
     masked_ms, (this, opened) = _timed(lambda: _masked_round(cohort, session, updates))
-    flower_ms, (flower_total, flower_upload) = _timed(
-        lambda: secagg_round(list(updates.values()), session.threshold, session.ring_bits)
-    )
+    flower_ms, flower = _timed(lambda: secagg_round(list(updates.values()), session.threshold, session.ring_bits))
     artifacts = this.artifacts(opened)
     audit_ms, again = _timed(lambda: recompute(session, artifacts, this.commits))
-    flower_centred = session.ring.centre(session.ring.from_signed(flower_total))
+    flower_centred = session.ring.centre(session.ring.from_signed(flower.total))
     for what, total in (("masked", opened.total), ("recomputed", again), ("Flower's", flower_centred)):
         if not np.array_equal(plain, total):
             raise ExperimentError(f"masked_round: the {what} sum differs from the plain one")
-    return masked_ms, plain_ms, flower_ms, audit_ms, _upload_bytes(this), flower_upload
+    return masked_ms, plain_ms, flower_ms, audit_ms, _upload_bytes(this), flower.upload_bytes
 
 
 def _masked_round(cohort: Cohort, session: Session, updates: dict[str, Integers]) -> tuple[MaskedRound, OpenedSum]:
