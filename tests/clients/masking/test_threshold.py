@@ -67,6 +67,26 @@ def test_every_lie_of_two_sets_is_tried_for_seven_firms() -> None:
             assert all(len(group) >= 2 for group in _opened_groups(size, 1, threshold, shown))
 
 
+@settings(max_examples=400, deadline=None)
+@given(st.integers(5, 11), st.integers(0, 3), st.data())
+def test_no_order_of_a_growing_ledger_opens_less_than_its_first_set(
+    size: int, colluders: int, data: st.DataObject
+) -> None:
+    """Every set shown is final: contributions that were held back join one by one, between one answer and the next.
+
+    Whatever opens holds all honest firms of the smallest set, and so the noise that the plan counts on; and never two
+    sums, whose difference would be the update of a firm that was held back.
+    """
+    threshold = threshold_for(size, colluders=colluders, smallest_group=2)
+    order = data.draw(st.permutations(range(size)))
+    grown = [frozenset(order[:count]) for count in range(threshold, size + 1)]
+    shown = [data.draw(st.sampled_from(grown)) for _ in range(size - colluders)]
+    honest_first = {firm for firm in order[:threshold] if firm < size - colluders}
+    groups = _opened_groups(size, colluders, threshold, shown)
+    assert len(groups) <= 1
+    assert all(group >= honest_first for group in groups)
+
+
 def test_a_lower_threshold_opens_a_single_update() -> None:
     """The model of the attack finds it when the rule is broken: 6 firms, t = 3, two sets."""
     left, right = frozenset({0, 1, 2}), frozenset({3, 4, 5})
