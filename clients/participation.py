@@ -61,7 +61,7 @@ def hello(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
         "member": firm.member,
         "units": units,
         "announcement": announcement,
-        "signing_key": firm.key.public.raw,
+        "signing_key": firm.key.public.ed25519.raw,
         "mirrored": 0 if firm.config.limits.without_ledger else firm.witness.size,
     }
 
@@ -93,7 +93,7 @@ def _enrolled_key(firm: Firm, member: str) -> bytes:
     known = firm.witness.state.members.get(member)
     if known is None or not known.active or known.kind != "firm":
         raise Refusal("roster", f"{member!r} is not an active firm on the ledger that {firm.member} mirrors")
-    return known.key.raw
+    return known.key.ed25519.raw
 
 
 def witness(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:

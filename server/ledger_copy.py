@@ -15,6 +15,7 @@ from clients.offer import Offer
 from clients.plan import Plan
 from ledger.audit import audit
 from ledger.errors import Damaged
+from ledger.keys import PublicKey
 from ledger.note import Vkey
 from ledger.policy import Policy
 from ledger.replay import replay
@@ -107,7 +108,7 @@ class LedgerCopy:
             record = statement.payload
             match record["t"]:
                 case "enrol" | "rotate":
-                    keys[record["member"]] = record["key"]
+                    keys[record["member"]] = PublicKey(record["key"]).ed25519.raw
                 case "task":
                     specs[record["task"]] = record["spec"]
                 case "round":

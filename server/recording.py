@@ -36,7 +36,7 @@ class Record:
         """The signing key under which a firm is enrolled now, 32 bytes; None if no active firm has this id."""
         state = self.ledger.state
         known = state.members.get(member)
-        return known.key.raw if known is not None and state.is_enrolled(member, "firm") else None
+        return known.key.ed25519.raw if known is not None and state.is_enrolled(member, "firm") else None
 
     def unconfirmed(self, members: Sequence[str]) -> list[str]:
         """Those who were sent news and did not confirm it: they may have mirrored it or not, and must be asked."""
