@@ -95,6 +95,16 @@ class CheckpointBook:
         """
         return self._at(size).note
 
+    def cosigned_note(self, size: int) -> str:
+        """The note over `size` entries with the cosignatures that are kept.
+
+        Raises:
+            NoSuchEntry: there is no checkpoint of that size.
+        """
+        known = self._at(size)
+        lines = [SignatureLine.parse(line) for _, line in sorted(known.lines.items())]
+        return SignedCheckpoint.parse(known.note).with_lines(lines)
+
     def pass_entry(self, state: State) -> None:
         """Know of one more entry, after which the rules say `state`; to be called for every one, in order."""
         if self.electorate.after(state) is not self.electorate:

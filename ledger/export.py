@@ -105,9 +105,9 @@ class Exported:
             best = rank if best is None else max(best, rank)
         return None if best is None or best[0] < 2 else best[2]
 
-    def notes(self) -> Iterator[str]:
-        """The checkpoints of the copy with their cosignatures, smallest first."""
-        return self._notes(self._sizes())
+    def notes(self, start: int = 0) -> Iterator[str]:
+        """The checkpoints of the copy over at least `start` entries with their cosignatures, smallest first."""
+        return self._notes([size for size in self._sizes() if size >= start])
 
     def entries(self, start: int, end: int) -> list[bytes]:
         """Entries `start` to `end - 1`.

@@ -53,6 +53,10 @@ class History:
         """The largest checkpoint that a quorum cosigned, with its cosignatures; None if there is none."""
         return None if self._book.final is None else self._book.final[1]
 
+    def notes(self, start: int, most: int) -> dict[int, str]:
+        """Older checkpoints with their cosignatures, by size: the first `most` over at least `start` entries."""
+        return {size: self._book.cosigned_note(size) for size in self._store.cosigned(start, most)}
+
     @property
     def final_size(self) -> int:
         """How many entries are final."""

@@ -85,20 +85,33 @@ class Mirror(Mirrored):
         return self._catch_up(self._parse(newest), source, cosign, newest=True)
 
     def rebuild(self, copy: Copy) -> None:
-        """`follow` a copy, and take from its older checkpoints what shows which of them were final.
-
-        A checkpoint needs a quorum of every membership since the last one that is known to be final: one who comes
-        late has to be shown how the members changed.
+        """`follow` a copy, and learn from its older checkpoints which of them were final.
 
         Raises:
             Misbehaviour, WitnessRefusal: as `follow`.
         """
         self.follow(copy)
-        for note in copy.notes():
-            if len(self._book.electorate.memberships) <= 1:
-                break
-            if len(SignedCheckpoint.parse(note).lines) > 1:
+        self.learn_from(copy)
+
+    def learn_from(self, copy: Copy) -> None:
+        """Take from the older checkpoints of a copy what shows which of them were final, if members have changed since.
+
+        A checkpoint needs a quorum of every membership since the last one that is known to be final: one who comes
+        late has to be shown how the members changed.
+
+        Raises:
+            WitnessRefusal: a checkpoint is of another history, or not signed by the log and its members.
+        """
+        if len(self._book.electorate.memberships) <= 1:
+            return
+        for note in copy.notes(self.final_size):
+            signed = self._parse(note)
+            if signed.checkpoint.size > self.size:
+                return
+            if len(signed.lines) > 1:
                 self.learn(note)
+            if len(self._book.electorate.memberships) <= 1:
+                return
 
     def advance(self, entries: Sequence[bytes], note: str, proof: Sequence[bytes], cosign: Cosign | None = None) -> str:
         """Check new entries and the checkpoint over them, and take them; return the line of `cosign`, if given.

@@ -168,9 +168,9 @@ class Mirrored:
         """The largest checkpoint known to be final, with its cosignatures; None if there is none."""
         return self._with_lines(self.final_size) if self.final_size else None
 
-    def notes(self) -> Iterator[str]:
-        """The checkpoints with the cosignatures that are known, smallest first."""
-        return (self._with_lines(size) for size in self._store.checkpoints())
+    def notes(self, start: int = 0) -> Iterator[str]:
+        """The checkpoints over at least `start` entries with the cosignatures that are known, smallest first."""
+        return (self._with_lines(size) for size in self._store.checkpoints(start))
 
     def entry(self, index: int) -> bytes:
         """Entry `index`.

@@ -30,10 +30,10 @@ class Source(Protocol):
 
 
 class Copy(Source, Protocol):
-    """A source that has older checkpoints too: another member's mirror, or an exported directory."""
+    """A source that has older checkpoints too: another member's mirror, an exported directory, the service."""
 
-    def notes(self) -> Iterator[str]:
-        """Its checkpoints with the cosignatures that it knows, smallest first."""
+    def notes(self, start: int = 0) -> Iterator[str]:
+        """Its checkpoints over at least `start` entries with the cosignatures that it knows, smallest first."""
         ...
 
 

@@ -125,6 +125,12 @@ class Store(Database):
             self._require_intact(CHECKPOINTS, row, f"checkpoint {row.size}")
         return {row.size: row.note for row in rows}
 
+    def cosigned(self, start: int, most: int) -> list[int]:
+        """The sizes of the first `most` checkpoints over at least `start` entries that somebody has cosigned."""
+        sizes = sa.select(COSIGNATURES.c.size).where(COSIGNATURES.c.size >= start).distinct()
+        with self.read() as connection:
+            return list(connection.scalars(sizes.order_by(COSIGNATURES.c.size).limit(most)))
+
     def checkpoint_at(self, size: int) -> str | None:
         """The log's own signed note over `size` entries, or None."""
         return self.checkpoints(size, size).get(size)

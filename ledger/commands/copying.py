@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ledger.founding import Founding
     from ledger.keys import SigningKey
     from ledger.policy import Policy
-    from ledger.source import Source
+    from ledger.source import Copy, Source
 
 
 def export(
@@ -119,7 +119,7 @@ def backup(
 
 
 def _build(
-    out: Path, found: Founding, copy: Source, trusted: Policy | None, own: tuple[str, SigningKey] | None
+    out: Path, found: Founding, copy: Copy, trusted: Policy | None, own: tuple[str, SigningKey] | None
 ) -> tuple[int, int]:
     """Fill the mirror at `out`, or a new one that gets this name when it holds; its size and its final size."""
     fresh = not out.exists()
@@ -136,10 +136,9 @@ def _build(
 
 
 def _fill(
-    target: Path, found: Founding, copy: Source, trusted: Policy | None, own: tuple[str, SigningKey] | None
+    target: Path, found: Founding, copy: Copy, trusted: Policy | None, own: tuple[str, SigningKey] | None
 ) -> tuple[int, int]:
     from ledger.checkpoint import SignedCheckpoint, verify_final
-    from ledger.export import Exported
     from ledger.mirror import Mirror
 
     name, seal = own or ("", None)
@@ -149,7 +148,7 @@ def _fill(
         Mirror(target, found.log, found.cid, founding=found.fingerprint, member=name, seal=seal) as made,
     ):
         told = _Told(copy, lambda done: at(done, total))
-        made.rebuild(told) if isinstance(copy, Exported) else made.follow(told)
+        made.rebuild(told)
         if trusted is not None:
             verify_final(made.final() or made.checkpoint(), trusted)
         return made.size, made.final_size
@@ -158,19 +157,15 @@ def _fill(
 class _Told:
     """A source that tells how far it has been read."""
 
-    def __init__(self, source: Source, tell: Callable[[int], None]) -> None:
+    def __init__(self, source: Copy, tell: Callable[[int], None]) -> None:
         self._source = source
         self._tell = tell
-        self.checkpoint, self.final, self.consistency = source.checkpoint, source.final, source.consistency
+        self.checkpoint, self.final, self.notes = source.checkpoint, source.final, source.notes
+        self.consistency = source.consistency
 
     def entries(self, start: int, end: int) -> list[bytes]:
         self._tell(end)
         return self._source.entries(start, end)
-
-    def notes(self) -> Iterator[str]:
-        from ledger.export import Exported
-
-        return self._source.notes() if isinstance(self._source, Exported) else iter(())
 
 
 def founding_in(copy: Source) -> Founding:
@@ -209,7 +204,7 @@ def copy_of(where: str) -> Iterator[Exported]:
 
 
 @contextmanager
-def _source(where: str, home: Path | None, ca: Path | None) -> Iterator[Source]:
+def _source(where: str, home: Path | None, ca: Path | None) -> Iterator[Copy]:
     """A copy, or the service at HOST:PORT."""
     if Path(where).exists() or "://" in where or ":" not in where:
         with copy_of(where) as copy:

@@ -65,6 +65,7 @@ def _once(kept: Witness, client: LedgerClient, known: Settings, home: Path, as_j
     note = client.final()
     if note is not None and SignedCheckpoint.parse(note).checkpoint.size <= kept.size:
         kept.mirror.learn(note)
+    kept.mirror.learn_from(client)
     final = kept.mirror.final_size >= kept.size  # as the mirror has checked it, not as the service says
     facts = {"ok": True, "member": kept.member, "origin": known.origin, "size": kept.size, "final": final}
     standing = "it is final" if final else "it is not final yet"

@@ -1,4 +1,4 @@
-"""A client of a served ledger: reads it, submits to it, follows it. Synchronous; usable as a witness's source.
+"""A client of a served ledger: reads it, submits to it, follows it. Synchronous; a `ledger.source.Copy` for mirrors.
 
 What it returns is what the service said. Whoever relies on it verifies it: a receipt with `verify_receipt`,
 entries and checkpoints by a witness or a mirror.
@@ -144,6 +144,11 @@ class LedgerClient:
     def final(self) -> str | None:
         """The largest final checkpoint with its cosignatures; None before the first."""
         return self._call("Checkpoint", pb.CheckpointRequest()).final_checkpoint or None
+
+    def notes(self, start: int = 0) -> Iterator[str]:
+        """The cosigned checkpoints over at least `start` entries, smallest first."""
+        for reply in self._stream("Notes", pb.NotesRequest(start=start), max(self._timeout_s, 60.0)):
+            yield from reply.notes
 
     def entries(self, start: int, end: int) -> list[bytes]:
         """Entries `start` to `end - 1`.

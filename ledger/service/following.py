@@ -133,6 +133,8 @@ def keep_witnessing(
                 # What was missed may be long: the witness reads it in portions. What comes after is short.
                 line, size = held.cosigning(lambda: witness.follow(client))
                 client.cosign([line], size)
+                with held.awake():
+                    witness.mirror.learn_from(client)
                 back_off.reset()
                 for news in _complete(client, size, 0):
                     _deal_with(news, held, client)

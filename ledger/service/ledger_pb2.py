@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bledger/service/ledger.proto\x12\x12\x61rtesian.ledger.v1\"-\n\nSubmission\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\"T\n\rSubmitRequest\x12\x33\n\x0bsubmissions\x18\x01 \x03(\x0b\x32\x1e.artesian.ledger.v1.Submission\x12\x0e\n\x06wait_s\x18\x02 \x01(\x01\":\n\x0bSubmitReply\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.artesian.ledger.v1.Result\"q\n\x06Result\x12,\n\x06placed\x18\x01 \x01(\x0b\x32\x1a.artesian.ledger.v1.PlacedH\x00\x12.\n\x07refusal\x18\x02 \x01(\x0b\x32\x1b.artesian.ledger.v1.RefusalH\x00\x42\t\n\x07outcome\"9\n\x06Placed\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0f\n\x07receipt\x18\x02 \x01(\x0c\x12\x0f\n\x07promise\x18\x03 \x01(\x0c\"6\n\x07Refusal\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\r\n\x05\x65ntry\x18\x02 \x01(\x04\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\",\n\x0e\x45ntriesRequest\x12\r\n\x05start\x18\x01 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x04\"<\n\x05\x45ntry\x12\x13\n\tstatement\x18\x01 \x01(\x0cH\x00\x12\x13\n\tleaf_hash\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\":\n\x0c\x45ntriesReply\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.artesian.ledger.v1.Entry\"2\n\rFollowRequest\x12\r\n\x05start\x18\x01 \x01(\x04\x12\x12\n\nfinal_size\x18\x02 \x01(\x04\"u\n\x04News\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.artesian.ledger.v1.Entry\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\x12\x13\n\x0b\x63onsistency\x18\x03 \x03(\x0c\x12\x18\n\x10\x66inal_checkpoint\x18\x04 \x01(\t\"\x13\n\x11\x43heckpointRequest\"?\n\x0f\x43heckpointReply\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\x18\n\x10\x66inal_checkpoint\x18\x02 \x01(\t\"8\n\x12\x43onsistencyRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x10\n\x08new_size\x18\x02 \x01(\x04\"/\n\x10InclusionRequest\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04size\x18\x02 \x01(\x04\"\x15\n\x05Proof\x12\x0c\n\x04path\x18\x01 \x03(\x0c\"<\n\x0eReceiptRequest\x12\x0f\n\x05index\x18\x01 \x01(\x04H\x00\x12\x10\n\x06\x64igest\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05\x65ntry\".\n\x0cReceiptReply\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0f\n\x07receipt\x18\x02 \x01(\x0c\",\n\rCosignRequest\x12\r\n\x05lines\x18\x01 \x03(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\"\x1c\n\x0b\x43osignReply\x12\r\n\x05\x66inal\x18\x01 \x01(\x08\"\x1d\n\x0b\x42odyRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"\x19\n\tBodyReply\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\"#\n\x11\x44\x65leteBodyRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"\x11\n\x0f\x44\x65leteBodyReply\"\x10\n\x0eMembersRequest\"i\n\x06Member\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0b\n\x03key\x18\x04 \x01(\x0c\x12\x0e\n\x06\x61\x63tive\x18\x05 \x01(\x08\x12\x16\n\x0e\x65ncryption_key\x18\x06 \x01(\x0c\"I\n\x0cMembersReply\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12+\n\x07members\x18\x02 \x03(\x0b\x32\x1a.artesian.ledger.v1.Member2\xfe\x06\n\x06Ledger\x12L\n\x06Submit\x12!.artesian.ledger.v1.SubmitRequest\x1a\x1f.artesian.ledger.v1.SubmitReply\x12Q\n\x07\x45ntries\x12\".artesian.ledger.v1.EntriesRequest\x1a .artesian.ledger.v1.EntriesReply0\x01\x12G\n\x06\x46ollow\x12!.artesian.ledger.v1.FollowRequest\x1a\x18.artesian.ledger.v1.News0\x01\x12X\n\nCheckpoint\x12%.artesian.ledger.v1.CheckpointRequest\x1a#.artesian.ledger.v1.CheckpointReply\x12P\n\x0b\x43onsistency\x12&.artesian.ledger.v1.ConsistencyRequest\x1a\x19.artesian.ledger.v1.Proof\x12L\n\tInclusion\x12$.artesian.ledger.v1.InclusionRequest\x1a\x19.artesian.ledger.v1.Proof\x12O\n\x07Receipt\x12\".artesian.ledger.v1.ReceiptRequest\x1a .artesian.ledger.v1.ReceiptReply\x12L\n\x06\x43osign\x12!.artesian.ledger.v1.CosignRequest\x1a\x1f.artesian.ledger.v1.CosignReply\x12\x46\n\x04\x42ody\x12\x1f.artesian.ledger.v1.BodyRequest\x1a\x1d.artesian.ledger.v1.BodyReply\x12X\n\nDeleteBody\x12%.artesian.ledger.v1.DeleteBodyRequest\x1a#.artesian.ledger.v1.DeleteBodyReply\x12O\n\x07Members\x12\".artesian.ledger.v1.MembersRequest\x1a .artesian.ledger.v1.MembersReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bledger/service/ledger.proto\x12\x12\x61rtesian.ledger.v1\"-\n\nSubmission\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\"T\n\rSubmitRequest\x12\x33\n\x0bsubmissions\x18\x01 \x03(\x0b\x32\x1e.artesian.ledger.v1.Submission\x12\x0e\n\x06wait_s\x18\x02 \x01(\x01\":\n\x0bSubmitReply\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.artesian.ledger.v1.Result\"q\n\x06Result\x12,\n\x06placed\x18\x01 \x01(\x0b\x32\x1a.artesian.ledger.v1.PlacedH\x00\x12.\n\x07refusal\x18\x02 \x01(\x0b\x32\x1b.artesian.ledger.v1.RefusalH\x00\x42\t\n\x07outcome\"9\n\x06Placed\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0f\n\x07receipt\x18\x02 \x01(\x0c\x12\x0f\n\x07promise\x18\x03 \x01(\x0c\"6\n\x07Refusal\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\r\n\x05\x65ntry\x18\x02 \x01(\x04\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\",\n\x0e\x45ntriesRequest\x12\r\n\x05start\x18\x01 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x04\"<\n\x05\x45ntry\x12\x13\n\tstatement\x18\x01 \x01(\x0cH\x00\x12\x13\n\tleaf_hash\x18\x02 \x01(\x0cH\x00\x42\t\n\x07\x63ontent\":\n\x0c\x45ntriesReply\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.artesian.ledger.v1.Entry\"2\n\rFollowRequest\x12\r\n\x05start\x18\x01 \x01(\x04\x12\x12\n\nfinal_size\x18\x02 \x01(\x04\"u\n\x04News\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.artesian.ledger.v1.Entry\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\x12\x13\n\x0b\x63onsistency\x18\x03 \x03(\x0c\x12\x18\n\x10\x66inal_checkpoint\x18\x04 \x01(\t\"\x13\n\x11\x43heckpointRequest\"?\n\x0f\x43heckpointReply\x12\x12\n\ncheckpoint\x18\x01 \x01(\t\x12\x18\n\x10\x66inal_checkpoint\x18\x02 \x01(\t\"\x1d\n\x0cNotesRequest\x12\r\n\x05start\x18\x01 \x01(\x04\"\x1b\n\nNotesReply\x12\r\n\x05notes\x18\x01 \x03(\t\"8\n\x12\x43onsistencyRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x10\n\x08new_size\x18\x02 \x01(\x04\"/\n\x10InclusionRequest\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04size\x18\x02 \x01(\x04\"\x15\n\x05Proof\x12\x0c\n\x04path\x18\x01 \x03(\x0c\"<\n\x0eReceiptRequest\x12\x0f\n\x05index\x18\x01 \x01(\x04H\x00\x12\x10\n\x06\x64igest\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05\x65ntry\".\n\x0cReceiptReply\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0f\n\x07receipt\x18\x02 \x01(\x0c\",\n\rCosignRequest\x12\r\n\x05lines\x18\x01 \x03(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\"\x1c\n\x0b\x43osignReply\x12\r\n\x05\x66inal\x18\x01 \x01(\x08\"\x1d\n\x0b\x42odyRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"\x19\n\tBodyReply\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\"#\n\x11\x44\x65leteBodyRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"\x11\n\x0f\x44\x65leteBodyReply\"\x10\n\x0eMembersRequest\"i\n\x06Member\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0b\n\x03key\x18\x04 \x01(\x0c\x12\x0e\n\x06\x61\x63tive\x18\x05 \x01(\x08\x12\x16\n\x0e\x65ncryption_key\x18\x06 \x01(\x0c\"I\n\x0cMembersReply\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12+\n\x07members\x18\x02 \x03(\x0b\x32\x1a.artesian.ledger.v1.Member2\xcb\x07\n\x06Ledger\x12L\n\x06Submit\x12!.artesian.ledger.v1.SubmitRequest\x1a\x1f.artesian.ledger.v1.SubmitReply\x12Q\n\x07\x45ntries\x12\".artesian.ledger.v1.EntriesRequest\x1a .artesian.ledger.v1.EntriesReply0\x01\x12G\n\x06\x46ollow\x12!.artesian.ledger.v1.FollowRequest\x1a\x18.artesian.ledger.v1.News0\x01\x12X\n\nCheckpoint\x12%.artesian.ledger.v1.CheckpointRequest\x1a#.artesian.ledger.v1.CheckpointReply\x12K\n\x05Notes\x12 .artesian.ledger.v1.NotesRequest\x1a\x1e.artesian.ledger.v1.NotesReply0\x01\x12P\n\x0b\x43onsistency\x12&.artesian.ledger.v1.ConsistencyRequest\x1a\x19.artesian.ledger.v1.Proof\x12L\n\tInclusion\x12$.artesian.ledger.v1.InclusionRequest\x1a\x19.artesian.ledger.v1.Proof\x12O\n\x07Receipt\x12\".artesian.ledger.v1.ReceiptRequest\x1a .artesian.ledger.v1.ReceiptReply\x12L\n\x06\x43osign\x12!.artesian.ledger.v1.CosignRequest\x1a\x1f.artesian.ledger.v1.CosignReply\x12\x46\n\x04\x42ody\x12\x1f.artesian.ledger.v1.BodyRequest\x1a\x1d.artesian.ledger.v1.BodyReply\x12X\n\nDeleteBody\x12%.artesian.ledger.v1.DeleteBodyRequest\x1a#.artesian.ledger.v1.DeleteBodyReply\x12O\n\x07Members\x12\".artesian.ledger.v1.MembersRequest\x1a .artesian.ledger.v1.MembersReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -57,34 +57,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKPOINTREQUEST']._serialized_end=832
   _globals['_CHECKPOINTREPLY']._serialized_start=834
   _globals['_CHECKPOINTREPLY']._serialized_end=897
-  _globals['_CONSISTENCYREQUEST']._serialized_start=899
-  _globals['_CONSISTENCYREQUEST']._serialized_end=955
-  _globals['_INCLUSIONREQUEST']._serialized_start=957
-  _globals['_INCLUSIONREQUEST']._serialized_end=1004
-  _globals['_PROOF']._serialized_start=1006
-  _globals['_PROOF']._serialized_end=1027
-  _globals['_RECEIPTREQUEST']._serialized_start=1029
-  _globals['_RECEIPTREQUEST']._serialized_end=1089
-  _globals['_RECEIPTREPLY']._serialized_start=1091
-  _globals['_RECEIPTREPLY']._serialized_end=1137
-  _globals['_COSIGNREQUEST']._serialized_start=1139
-  _globals['_COSIGNREQUEST']._serialized_end=1183
-  _globals['_COSIGNREPLY']._serialized_start=1185
-  _globals['_COSIGNREPLY']._serialized_end=1213
-  _globals['_BODYREQUEST']._serialized_start=1215
-  _globals['_BODYREQUEST']._serialized_end=1244
-  _globals['_BODYREPLY']._serialized_start=1246
-  _globals['_BODYREPLY']._serialized_end=1271
-  _globals['_DELETEBODYREQUEST']._serialized_start=1273
-  _globals['_DELETEBODYREQUEST']._serialized_end=1308
-  _globals['_DELETEBODYREPLY']._serialized_start=1310
-  _globals['_DELETEBODYREPLY']._serialized_end=1327
-  _globals['_MEMBERSREQUEST']._serialized_start=1329
-  _globals['_MEMBERSREQUEST']._serialized_end=1345
-  _globals['_MEMBER']._serialized_start=1347
-  _globals['_MEMBER']._serialized_end=1452
-  _globals['_MEMBERSREPLY']._serialized_start=1454
-  _globals['_MEMBERSREPLY']._serialized_end=1527
-  _globals['_LEDGER']._serialized_start=1530
-  _globals['_LEDGER']._serialized_end=2424
+  _globals['_NOTESREQUEST']._serialized_start=899
+  _globals['_NOTESREQUEST']._serialized_end=928
+  _globals['_NOTESREPLY']._serialized_start=930
+  _globals['_NOTESREPLY']._serialized_end=957
+  _globals['_CONSISTENCYREQUEST']._serialized_start=959
+  _globals['_CONSISTENCYREQUEST']._serialized_end=1015
+  _globals['_INCLUSIONREQUEST']._serialized_start=1017
+  _globals['_INCLUSIONREQUEST']._serialized_end=1064
+  _globals['_PROOF']._serialized_start=1066
+  _globals['_PROOF']._serialized_end=1087
+  _globals['_RECEIPTREQUEST']._serialized_start=1089
+  _globals['_RECEIPTREQUEST']._serialized_end=1149
+  _globals['_RECEIPTREPLY']._serialized_start=1151
+  _globals['_RECEIPTREPLY']._serialized_end=1197
+  _globals['_COSIGNREQUEST']._serialized_start=1199
+  _globals['_COSIGNREQUEST']._serialized_end=1243
+  _globals['_COSIGNREPLY']._serialized_start=1245
+  _globals['_COSIGNREPLY']._serialized_end=1273
+  _globals['_BODYREQUEST']._serialized_start=1275
+  _globals['_BODYREQUEST']._serialized_end=1304
+  _globals['_BODYREPLY']._serialized_start=1306
+  _globals['_BODYREPLY']._serialized_end=1331
+  _globals['_DELETEBODYREQUEST']._serialized_start=1333
+  _globals['_DELETEBODYREQUEST']._serialized_end=1368
+  _globals['_DELETEBODYREPLY']._serialized_start=1370
+  _globals['_DELETEBODYREPLY']._serialized_end=1387
+  _globals['_MEMBERSREQUEST']._serialized_start=1389
+  _globals['_MEMBERSREQUEST']._serialized_end=1405
+  _globals['_MEMBER']._serialized_start=1407
+  _globals['_MEMBER']._serialized_end=1512
+  _globals['_MEMBERSREPLY']._serialized_start=1514
+  _globals['_MEMBERSREPLY']._serialized_end=1587
+  _globals['_LEDGER']._serialized_start=1590
+  _globals['_LEDGER']._serialized_end=2561
 # @@protoc_insertion_point(module_scope)

@@ -110,6 +110,18 @@ class CheckpointReply(_message.Message):
     final_checkpoint: str
     def __init__(self, checkpoint: _Optional[str] = ..., final_checkpoint: _Optional[str] = ...) -> None: ...
 
+class NotesRequest(_message.Message):
+    __slots__ = ("start",)
+    START_FIELD_NUMBER: _ClassVar[int]
+    start: int
+    def __init__(self, start: _Optional[int] = ...) -> None: ...
+
+class NotesReply(_message.Message):
+    __slots__ = ("notes",)
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, notes: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class ConsistencyRequest(_message.Message):
     __slots__ = ("old_size", "new_size")
     OLD_SIZE_FIELD_NUMBER: _ClassVar[int]

@@ -54,6 +54,11 @@ class LedgerStub:
                 request_serializer=ledger_dot_service_dot_ledger__pb2.CheckpointRequest.SerializeToString,
                 response_deserializer=ledger_dot_service_dot_ledger__pb2.CheckpointReply.FromString,
                 _registered_method=True)
+        self.Notes = channel.unary_stream(
+                '/artesian.ledger.v1.Ledger/Notes',
+                request_serializer=ledger_dot_service_dot_ledger__pb2.NotesRequest.SerializeToString,
+                response_deserializer=ledger_dot_service_dot_ledger__pb2.NotesReply.FromString,
+                _registered_method=True)
         self.Consistency = channel.unary_unary(
                 '/artesian.ledger.v1.Ledger/Consistency',
                 request_serializer=ledger_dot_service_dot_ledger__pb2.ConsistencyRequest.SerializeToString,
@@ -117,6 +122,13 @@ class LedgerServicer:
 
     def Checkpoint(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Notes(self, request, context):
+        """Older checkpoints with their cosignatures: they show who comes late which were final while members came and went.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -185,6 +197,11 @@ def add_LedgerServicer_to_server(servicer, server):
                     servicer.Checkpoint,
                     request_deserializer=ledger_dot_service_dot_ledger__pb2.CheckpointRequest.FromString,
                     response_serializer=ledger_dot_service_dot_ledger__pb2.CheckpointReply.SerializeToString,
+            ),
+            'Notes': grpc.unary_stream_rpc_method_handler(
+                    servicer.Notes,
+                    request_deserializer=ledger_dot_service_dot_ledger__pb2.NotesRequest.FromString,
+                    response_serializer=ledger_dot_service_dot_ledger__pb2.NotesReply.SerializeToString,
             ),
             'Consistency': grpc.unary_unary_rpc_method_handler(
                     servicer.Consistency,
@@ -330,6 +347,33 @@ class Ledger:
             '/artesian.ledger.v1.Ledger/Checkpoint',
             ledger_dot_service_dot_ledger__pb2.CheckpointRequest.SerializeToString,
             ledger_dot_service_dot_ledger__pb2.CheckpointReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Notes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/artesian.ledger.v1.Ledger/Notes',
+            ledger_dot_service_dot_ledger__pb2.NotesRequest.SerializeToString,
+            ledger_dot_service_dot_ledger__pb2.NotesReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,6 +63,14 @@ class LedgerService(LedgerServicer):
 
         return await self._answer(context, look)
 
+    async def Notes(self, request: pb.NotesRequest, context: Any) -> None:  # noqa: N802
+        """A stream of older checkpoints."""
+
+        async def send(caller: str | None) -> None:
+            await self._send(streams.notes(self._desk, request, caller), context)
+
+        await self._answer(context, send)
+
     async def Consistency(self, request: pb.ConsistencyRequest, context: Any) -> pb.Proof:  # noqa: N802
         """One tree extends the other."""
         old, new = request.old_size, request.new_size

@@ -66,6 +66,14 @@ async def entries(desk: Desk, request: pb.EntriesRequest, caller: str | None) ->
         yield pb.EntriesReply(entries=[entry_for(raw, caller) for raw in raws])
 
 
+async def notes(desk: Desk, request: pb.NotesRequest, caller: str | None) -> AsyncIterator[pb.NotesReply]:
+    """The cosigned checkpoints over at least `start` entries, smallest first."""
+    start = request.start
+    while found := await _notes(desk, caller, start):
+        yield pb.NotesReply(notes=found.values())
+        start = max(found) + 1
+
+
 async def news(
     desk: Desk, leaps: Leaps, request: pb.FollowRequest, caller: str | None, monotonic: Monotonic
 ) -> AsyncIterator[pb.News]:
@@ -114,6 +122,11 @@ async def _up_to(desk: Desk, leaps: Leaps, view: View, at: int, caller: str | No
         at += len(raws)
     entries = [entry_for(raw, caller) for raw in raws]
     yield pb.News(entries=entries, checkpoint=view.checkpoint, consistency=path)
+
+
+async def _notes(desk: Desk, caller: str | None, start: int) -> dict[int, str]:
+    # A number from a stranger may be larger than a database takes.
+    return await desk.ask(caller, lambda log: log.notes(start, _CHUNK) if start <= log.size else {})
 
 
 async def _read(desk: Desk, caller: str | None, start: int, end: int) -> list[bytes]:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from consortium_simulator import CID, ORIGIN, Consortium
+from consortium_simulator import CID, ORIGIN, Consortium, key_of
 from service_world import placed, served
 
 from ledger.errors import NoSuchEntry, StoreError
 from ledger.log import Log
+from ledger.mirror import Mirror
 from ledger.service import following
 from ledger.service.access import NotAllowed
 from ledger.service.client import Unreachable
@@ -69,6 +70,40 @@ def test_witnesses_make_it_final() -> None:
             watch.end()
             assert not watch.error
         assert all(service.made.witness(name).size == 7 for name in ("firm-0", "firm-1"))
+
+
+def changing() -> Consortium:
+    """A log whose members changed four times, each time made final by those of before and after."""
+    made = Consortium(firms=6)
+    made.cosign()
+    for number in (5, 4, 3):
+        others = [name for name in made.members if name != f"firm-{number}"]
+        made.log.append([made.approved(others, "suspend", member=f"firm-{number}", reason="left")])
+        made.members = others
+        assert made.cosign()
+    made.keys["firm-2"] = key_of("firm-2 again")
+    voters = ["firm-0", "firm-1", "bank-0"]
+    made.log.append([made.approved(voters, "rotate", member="firm-2", key=made.keys["firm-2"].public.raw)])
+    made.append("attest", "firm-0", subject="s", artifact=made.hash())
+    assert made.cosign(voters)
+    return made
+
+
+def test_who_begins_late_learns_what_was_final_while_members_changed() -> None:
+    made = changing()
+    with served(made, heartbeat_s=0.1) as service, Mirror(None, made.log.vkey, CID, made.clock) as mirror:
+        client = service.client("firm-0")
+        mirror.follow(client)
+        assert mirror.final_size == 0
+        mirror.rebuild(client)
+        assert mirror.final_size == made.log.final_size == made.log.size
+        assert list(client.notes(mirror.final_size)) == [made.log.final()]
+        assert list(service.client(None).notes((1 << 64) - 1)) == []
+        del made.witnesses["firm-2"]  # it has lost its mirror, and begins anew with its new key
+        watch = Watch(made.witness("firm-2"), service.client("firm-2"))
+        until(lambda: made.witness("firm-2").mirror.final_size == made.log.size)
+        watch.end()
+        assert not watch.error
 
 
 def test_through_a_restart_on_the_same_address(tmp_path: Path) -> None:
