@@ -5,7 +5,9 @@ A file is a CBOR map with a `kind`:
 - `fork`: two checkpoints signed by one key, and a consistency proof that the tree of the larger one does not begin with
   that of the smaller one. Nothing else is needed to check it.
 - `rules`: a checkpoint over an entry that the rules forbid; whoever has the entries before it can replay them.
-- `promise`: an inclusion promise that a checkpoint by the same key breaks.
+- `promise`: an inclusion promise that a checkpoint by the same key breaks: another entry stands at the place, or the
+  checkpoint ends before it and a quorum cosigned it after the deadline. The latter shows that the log had brought no
+  quorum a checkpoint that holds the place. Whether it would not or could not, no signature shows.
 - `notes`: two checkpoints that a witness could not accept one after the other. That alone is no proof, and
   `verify_evidence` says so: an old checkpoint shown again is not signed anew.
 
@@ -74,7 +76,7 @@ class VerifiedEvidence:
 
     Attributes:
         kind: `fork`, `rules`, `promise` or `notes`.
-        proves: whether it proves that the log misbehaved; False for `notes`.
+        proves: whether it proves what the words say against the log; False for `notes`.
         origin: the log's name.
         words: what it proves, for people, a sentence a line.
     """
@@ -228,7 +230,8 @@ def _too_late(promise: Promise, signed: SignedCheckpoint, policy: Policy) -> lis
     return [
         f"It does not reach that place, and after the deadline {len(late)} witnesses knew none that does: "
         f"{', '.join(sorted(late))}.",
-        "Either the log withheld the entry or it was gone; in both cases it did not keep its word.",
+        "No quorum had cosigned a checkpoint that holds it by then: the log had lost it, withheld it, or could not "
+        "reach its members.",
     ]
 
 

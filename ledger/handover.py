@@ -36,6 +36,8 @@ _FACT = "handover"
 class Follower(Protocol):
     """A `ledger.witness.Witness`, as far as it is needed here."""
 
+    name: str
+
     @property
     def mirror(self) -> Mirror: ...
     @property
@@ -134,7 +136,10 @@ def bring_up(witness: Follower, sources: Sequence[Source]) -> str:
         size = _size_of(source)
         if size >= witness.size or not _is_known(witness.mirror, source):
             witness.follow(source)
-    return witness.follow(witness.mirror)
+    # Cosigned once, it stays at that: made again, the line would say that nothing longer was known at this later time.
+    lines = SignedCheckpoint.parse(witness.mirror.checkpoint()).lines
+    own = next((str(line) for line in lines if line.name == witness.name), "")
+    return own or witness.follow(witness.mirror)
 
 
 def successor(state: State, log: Vkey, source: Copy, founded: Vkey, clock: Clock = time.time) -> LogKey | None:

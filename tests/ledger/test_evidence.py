@@ -248,6 +248,7 @@ def test_a_promise_is_broken_by_a_late_final_checkpoint_without_it(made: Consort
     note = cosigned(made, made.log.checkpoint(), dict.fromkeys(made.members[:4], LATE))
     shown = verify_evidence(promise_evidence(promise, note), made.log.policy)
     assert (shown.kind, shown.proves) == ("promise", True)
+    assert shown.words[-1].startswith("No quorum had cosigned a checkpoint that holds it by then")  # and no more
     early = cosigned(made, made.log.checkpoint(), {**dict.fromkeys(made.members[:4], LATE), "firm-0": LATE - 1})
     with pytest.raises(EvidenceError, match="fewer than a quorum"):
         verify_evidence(promise_evidence(promise, early), made.log.policy)

@@ -108,6 +108,17 @@ def test_members_go_on_without_the_sequencer(world: World) -> None:
     again.close()
 
 
+def test_what_was_cosigned_in_time_is_not_cosigned_again_later(world: World) -> None:
+    """Else members who were cut off from an honest log would accuse it of what came too late for them."""
+    world.bring_up()
+    before = {witness.name: witness.mirror.checkpoint() for witness in world.witnesses}
+    world.made.clock.now_s += 3600
+    for witness in world.witnesses:
+        line = bring_up(witness, [other.mirror for other in world.witnesses if other is not witness])
+        assert line in before[witness.name]
+        assert witness.mirror.checkpoint() == before[witness.name]
+
+
 def test_exported_directories_are_enough(world: World, tmp_path: Path) -> None:
     """The members send each other folders; nobody serves anything."""
     made = world.made
