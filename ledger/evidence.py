@@ -12,10 +12,11 @@ A file is a CBOR map with a `kind`:
   `verify_evidence` says so: an old checkpoint shown again is not signed anew.
 
 No two checkpoints of an honest log make a `fork`: that would take a second preimage of SHA-256. Both must be signed by
-one key, because a handover gives the log a new key and may leave entries behind that were never final.
+one key, or by two of which the log's own rotation names one after the other in a mirror that the verifier has. A key
+that a handover names is another's, who may leave entries behind that were never final.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -34,6 +35,7 @@ from ledger.merkle import (
     consistency_proof,
     inclusion_proof,
     leaf_hash,
+    root_of,
     verify_consistency,
     verify_inclusion,
 )
@@ -43,12 +45,14 @@ from ledger.rules import Refused, State, admit
 from ledger.service.promise import BadPromise, Promise, open_promise
 from ledger.statement import StatementError, decode_statement
 from ledger.subtrees import subtrees_of
+from ledger.succession import key_lines
 
 EVIDENCE_VERSION = 1
 MAX_EVIDENCE_BYTES = 4 << 20
+_CHUNK = 1024
 _FIELDS: Mapping[str, frozenset[str]] = {
     "fork": frozenset({"smaller", "larger", "root", "path"}),
-    "rules": frozenset({"checkpoint", "index", "entry", "inclusion", "prefix"}),
+    "rules": frozenset({"checkpoint", "index", "entry", "inclusion", "prefix", "before"}),
     "promise": frozenset({"promise", "checkpoint", "entry", "inclusion"}),
     "notes": frozenset({"known", "offered"}),
 }
@@ -64,8 +68,11 @@ class EvidenceError(LedgerError):
 
 
 class History(Protocol):
-    """What judges a broken rule: a `ledger.mirror.Mirror`."""
+    """What judges a broken rule and knows the log's later keys: a `ledger.mirror.Mirror` that the verifier trusts."""
 
+    @property
+    def size(self) -> int: ...
+    def entries(self, start: int, end: int) -> list[bytes]: ...
     def root_at(self, size: int) -> bytes: ...
     def state_at(self, size: int) -> State: ...
 
@@ -98,12 +105,18 @@ def fork_evidence(one: str, other: str, root: bytes, path: Path) -> bytes:
     return _file("fork", smaller=smaller, larger=larger, root=root, path=list(path))
 
 
-def rules_evidence(note: str, leaves: Sequence[bytes], index: int, entry: bytes) -> bytes:
-    """A checkpoint over `leaves` (the hashes of all its entries), of which `entry` at `index` breaks a rule."""
+def rules_evidence(note: str, leaves: Sequence[bytes], index: int, entry: bytes, before: Sequence[bytes] = ()) -> bytes:
+    """A checkpoint over `leaves` (the hashes of all its entries), of which `entry` at `index` breaks a rule.
+
+    Args:
+        before: the entries just before it that no mirror may have, for the log shows them with this checkpoint first.
+    """
     fetch = subtrees_of(leaves)
     prefix = consistency_proof(index, len(leaves), fetch) if index else []
     inclusion = inclusion_proof(index, len(leaves), fetch)
-    return _file("rules", checkpoint=note, index=index, entry=entry, inclusion=inclusion, prefix=prefix)
+    return _file(
+        "rules", checkpoint=note, index=index, entry=entry, inclusion=inclusion, prefix=prefix, before=list(before)
+    )
 
 
 def promise_evidence(promise: bytes, note: str, entry: bytes | None = None, inclusion: Path = ()) -> bytes:
@@ -128,7 +141,8 @@ def verify_evidence(raw: bytes, policy: Policy, history: History | None = None) 
 
     Args:
         policy: the log's keys and, for a promise, the quorum: those of the time that the evidence is of.
-        history: a mirror of the entries before the one accused; asked for only by `rules`.
+        history: a mirror of the entries before the one accused, asked for only by `rules`; it also tells which keys the
+            log has rotated to since those of the policy.
 
     Raises:
         EvidenceError: it proves nothing.
@@ -137,27 +151,28 @@ def verify_evidence(raw: bytes, policy: Policy, history: History | None = None) 
     kind = fields["kind"]
     try:
         if kind == "fork":
-            return _verify_fork(fields, policy)
+            return _verify_fork(fields, policy, history)
         if kind == "rules":
             return _verify_rules(fields, policy, history)
         if kind == "promise":
-            return _verify_promise(fields, policy)
-        return _verify_notes(fields, policy)
+            return _verify_promise(fields, policy, history)
+        return _verify_notes(fields, policy, history)
     except EvidenceError:
         raise
     except LedgerError as error:
         raise EvidenceError(f"the evidence does not hold: {error}") from None
 
 
-def _verify_fork(fields: Mapping[str, Any], policy: Policy) -> VerifiedEvidence:
+def _verify_fork(fields: Mapping[str, Any], policy: Policy, history: History | None) -> VerifiedEvidence:
     smaller, larger = SignedCheckpoint.parse(fields["smaller"]), SignedCheckpoint.parse(fields["larger"])
-    vkey = _one_signer(policy, smaller, larger)
+    line = _signers(policy, _all(history), smaller, larger)
+    keys = [key.id.hex() for key in line if any(mark.is_by(key) for mark in (*smaller.lines, *larger.lines))]
     left, right = smaller.checkpoint, larger.checkpoint
     verify_consistency(left.size, right.size, fields["path"], fields["root"], right.root)
     if fields["root"] == left.root:
         raise EvidenceError("the two checkpoints are of one history: the larger continues the smaller")
     words = [
-        f"The log {left.origin} signed two histories with the key {vkey.id.hex()}.",
+        f"The log {left.origin} signed two histories with the key {' and, after rotating, with '.join(keys)}.",
         _of(left),
         _of(right),
         f"The first {left.size} entries of the second history have the root {fields['root'].hex()}, which is another.",
@@ -169,19 +184,23 @@ def _verify_fork(fields: Mapping[str, Any], policy: Policy) -> VerifiedEvidence:
 def _verify_rules(fields: Mapping[str, Any], policy: Policy, history: History | None) -> VerifiedEvidence:
     signed = SignedCheckpoint.parse(fields["checkpoint"])
     point, index, entry = signed.checkpoint, fields["index"], fields["entry"]
-    _one_signer(policy, signed)
+    before = fields["before"]
     verify_inclusion(leaf_hash(entry), index, point.size, fields["inclusion"], point.root)
     if history is None:
+        _signers(policy, (), signed)
         raise EvidenceError(f"whether entry {index} breaks a rule depends on those before it; give a mirror to replay")
+    if len(before) > index:
+        raise EvidenceError(f"{len(before)} entries are said to stand before entry {index}")
     try:
-        verify_consistency(index, point.size, fields["prefix"], history.root_at(index), point.root)
+        verify_consistency(index, point.size, fields["prefix"], _root_at(history, before, index), point.root)
     except ProofError:
         raise EvidenceError(f"the mirror's first {index} entries are not those before the entry accused") from None
+    state = history.state_at(index - len(before))
+    for number, raw in enumerate(before):
+        state = _admitted(history, state, before[:number], raw)
+    _signers(policy, _all(history, before, index), signed)  # by now the rules have allowed all of these
     try:
-        statement = decode_statement(entry)
-        admit(history.state_at(index), statement, index)
-        if statement.payload["t"] == "handover":
-            require_base(statement, index, history.root_at(index))
+        _admitted(history, state, before, entry)
     except (Refused, StatementError) as error:
         words = [f"The log {point.origin} signed a checkpoint over an entry that no log may take.", _of(point)]
         words += [f"Entry {index} stands in it, and the mirror has the same entries before it.", f"{error}."]
@@ -189,13 +208,25 @@ def _verify_rules(fields: Mapping[str, Any], policy: Policy, history: History | 
     raise EvidenceError(f"the rules allow entry {index}; the log did nothing wrong in taking it")
 
 
-def _verify_promise(fields: Mapping[str, Any], policy: Policy) -> VerifiedEvidence:
+def _root_at(history: History, before: Sequence[bytes], index: int) -> bytes:
+    """Root of the first `index` entries, the last of which are `before` and the others the mirror's."""
+    if not before:
+        return history.root_at(index)
+    return root_of([leaf_hash(raw) for raw in _all(history, before, index)])
+
+
+def _admitted(history: History, state: State, before: Sequence[bytes], raw: bytes) -> State:
+    """The state after one more entry; raises `Refused` or `StatementError` where the rules forbid it."""
+    statement, index = decode_statement(raw), state.size
+    after = admit(state, statement, index)
+    if statement.payload["t"] == "handover":
+        require_base(statement, index, _root_at(history, before, index))
+    return after
+
+
+def _verify_promise(fields: Mapping[str, Any], policy: Policy, history: History | None) -> VerifiedEvidence:
     signed = SignedCheckpoint.parse(fields["checkpoint"])
-    vkey = _one_signer(policy, signed)
-    try:
-        promise = open_promise(fields["promise"], vkey.key)
-    except BadPromise as error:
-        raise EvidenceError(f"the promise is not by the key that signed the checkpoint: {error}") from None
+    promise = _promised(fields["promise"], _signers(policy, _all(history), signed))
     if promise.origin != signed.checkpoint.origin:
         raise EvidenceError("the promise is of another log than the checkpoint")
     entry = fields["entry"]
@@ -206,6 +237,16 @@ def _verify_promise(fields: Mapping[str, Any], policy: Policy) -> VerifiedEviden
     ]
     words += _other_entry(promise, signed, entry, fields) if entry is not None else _too_late(promise, signed, policy)
     return VerifiedEvidence("promise", True, promise.origin, words)
+
+
+def _promised(raw: bytes, line: Sequence[Vkey]) -> Promise:
+    refusal = ""
+    for vkey in line:
+        try:
+            return open_promise(raw, vkey.key)
+        except BadPromise as error:
+            refusal = str(error)
+    raise EvidenceError(f"the promise is not by the key that signed the checkpoint: {refusal}")
 
 
 def _other_entry(promise: Promise, signed: SignedCheckpoint, entry: bytes, fields: Mapping[str, Any]) -> list[str]:
@@ -235,9 +276,9 @@ def _too_late(promise: Promise, signed: SignedCheckpoint, policy: Policy) -> lis
     ]
 
 
-def _verify_notes(fields: Mapping[str, Any], policy: Policy) -> VerifiedEvidence:
+def _verify_notes(fields: Mapping[str, Any], policy: Policy, history: History | None) -> VerifiedEvidence:
     known, offered = SignedCheckpoint.parse(fields["known"]), SignedCheckpoint.parse(fields["offered"])
-    _one_signer(policy, known, offered)
+    _signers(policy, _all(history), known, offered)
     words = [
         f"The log {known.checkpoint.origin} signed both of these checkpoints.",
         _of(known.checkpoint),
@@ -249,18 +290,35 @@ def _verify_notes(fields: Mapping[str, Any], policy: Policy) -> VerifiedEvidence
     return VerifiedEvidence("notes", False, known.checkpoint.origin, words)
 
 
-def _one_signer(policy: Policy, *notes: SignedCheckpoint) -> Vkey:
-    """The trusted key of the log that signed every one of `notes`."""
+def _signers(policy: Policy, entries: Iterable[bytes], *notes: SignedCheckpoint) -> list[Vkey]:
+    """Keys of the log that signed every one of `notes`: a trusted one and those that it has rotated to in `entries`."""
     origins = {note.checkpoint.origin for note in notes}
     if len(origins) != 1:
         raise EvidenceError("the checkpoints are of two logs; two logs may say different things")
-    trusted = policy.logs_named(origins.pop())
-    for vkey in trusted:
-        if all(any(line.is_by(vkey) for line in note.lines) for note in notes):
-            for note in notes:
-                note.verify_log(vkey)
-            return vkey
-    raise EvidenceError("no single log key of the policy signed this; use the policy of the evidence's time")
+    origin = origins.pop()
+    trusted = policy.logs_named(origin)
+    later = [[Vkey.of_log(origin, key) for key in line] for line in key_lines(entries)]
+    lines = [line[line.index(vkey) :] for line in later for vkey in line if vkey in trusted]
+    for line in [*lines, *([vkey] for vkey in trusted)]:
+        signers = [[vkey for vkey in line if any(mark.is_by(vkey) for mark in note.lines)] for note in notes]
+        if all(signers):
+            for note, (signer, *_) in zip(notes, signers, strict=True):
+                note.verify_log(signer)
+            return line
+    raise EvidenceError(
+        "no single log key of the policy signed this, nor one that it has rotated to; use the policy of the evidence's "
+        "time, and a mirror that has the rotation"
+    )
+
+
+def _all(history: History | None, before: Sequence[bytes] = (), end: int | None = None) -> Iterator[bytes]:
+    """The entries of a mirror; with `before`, those up to place `end`, of which these are the last."""
+    if history is None:
+        return
+    size = history.size if end is None else max(min(end - len(before), history.size), 0)
+    for first in range(0, size, _CHUNK):
+        yield from history.entries(first, min(first + _CHUNK, size))
+    yield from before
 
 
 def _cosignature_times(signed: SignedCheckpoint, policy: Policy) -> Iterable[tuple[str, int]]:
@@ -306,6 +364,8 @@ def _read(raw: bytes) -> Mapping[str, Any]:
 def _fits(kind: str, name: str, value: Any) -> bool:
     if name in ("smaller", "larger", "checkpoint", "known", "offered"):
         return isinstance(value, str)
+    if name == "before":
+        return isinstance(value, list) and all(isinstance(item, bytes) for item in value)
     if name in ("path", "inclusion", "prefix"):
         return isinstance(value, list) and all(isinstance(item, bytes) and len(item) == HASH_BYTES for item in value)
     if name == "index":

@@ -17,6 +17,7 @@ from ledger.statement import Statement, StatementError, decode_statement
 from ledger.transaction import Transaction
 
 _CHUNK = 1024
+_MAX_BEFORE_BYTES = 1 << 20
 
 
 class Forbidden(LedgerError):
@@ -27,16 +28,18 @@ class Forbidden(LedgerError):
         index: its place.
         entry: its bytes.
         leaves: leaf hashes of all the new entries, the forbidden one and those after it too.
+        before: the new entries before it; empty if they are many.
     """
 
     exit_code = 1
 
-    def __init__(self, reason: LedgerError, index: int, entry: bytes, leaves: list[bytes]) -> None:
+    def __init__(self, reason: LedgerError, index: int, entry: bytes, leaves: list[bytes], before: list[bytes]) -> None:
         super().__init__(str(reason))
         self.reason = reason
         self.index = index
         self.entry = entry
         self.leaves = leaves
+        self.before = before
 
 
 @dataclass
@@ -77,7 +80,10 @@ class Intake:
                     after, full = step(self.at, statement, verify=True)
                 except (Refused, StatementError) as error:
                     others = [*chunk[number:], *rest]
-                    raise Forbidden(error, index, raw, leaves + [leaf_hash(other) for other in others]) from None
+                    before = chunk[:number] if len(leaves) == number else []
+                    before = before if sum(map(len, before)) <= _MAX_BEFORE_BYTES else []
+                    leaves += [leaf_hash(other) for other in others]
+                    raise Forbidden(error, index, raw, leaves, before) from None
                 leaves.append(leaf_hash(raw))
                 self._note(statement, index)
                 if index == 0 and after.state.log is not None:

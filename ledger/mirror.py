@@ -205,7 +205,7 @@ class Mirror(Mirrored):
                     transaction.put_checkpoint(point.size, note)
                 transaction.put_cosignatures(point.size, lines)
         except Forbidden as error:
-            raise self._accused_of_breaking(error, start, signed) from None
+            raise self._accused_of_breaking(error, start, signed, intake) from None
         if start < self.size:
             self._read()
         else:
@@ -318,15 +318,22 @@ class Mirror(Mirrored):
         self._keep("fork", offered, file)
         return Misbehaviour("fork", self._note, offered, detail, file)
 
-    def _accused_of_breaking(self, broken: Forbidden, start: int, signed: SignedCheckpoint) -> WitnessRefusal:
-        """Refuse an entry; the log is to blame if its checkpoint commits to these bytes."""
+    def _accused_of_breaking(
+        self, broken: Forbidden, start: int, signed: SignedCheckpoint, intake: Intake
+    ) -> WitnessRefusal:
+        """Refuse an entry; the log is to blame if its checkpoint commits to these bytes.
+
+        Its key is the one that the entries up to there name: it may have rotated just before.
+        """
+        self._require_founder(intake)
         own = [leaf_hash(raw) for raw in self._store.entries(0, start)]
-        leaves, log = [*own, *broken.leaves], log_vkey(self.origin, self.state) if self.size else self._log
+        leaves, named = [*own, *broken.leaves], intake.at.state.log
+        log = self._log if named is None else Vkey.of_log(self.origin, named.key)
         if root_of(leaves) != signed.checkpoint.root:
             return WitnessRefusal(f"{self._whose} does not take this: {broken}")
         self._verify(signed, log)
         offered = signed.with_lines(())
-        file = rules_evidence(offered, leaves, broken.index, broken.entry)
+        file = rules_evidence(offered, leaves, broken.index, broken.entry, broken.before)
         self._keep("rules", offered, file)
         return Misbehaviour(
             "rules", self._note, offered, f"the log signed an entry that no log may take: {broken}", file

@@ -17,13 +17,16 @@ from ledger.evidence import (
     rules_evidence,
     verify_evidence,
 )
+from ledger.keys import PublicKey
 from ledger.merkle import consistency_proof, leaf_hash, root_of
 from ledger.mirror import Mirror
-from ledger.rules import COORDINATOR
+from ledger.note import Vkey
+from ledger.rules import COORDINATOR, commitment
 from ledger.service.promise import Promise
 from ledger.source import Misbehaviour, WitnessRefusal
 from ledger.statement import decode_statement
 from ledger.subtrees import subtrees_of
+from ledger.succession import key_lines
 
 
 def attest(made: Consortium, member: str = "firm-0") -> bytes:
@@ -280,6 +283,83 @@ def test_a_promise_by_another_key_accuses_nobody(made: Consortium) -> None:
     note = cosigned(made, made.log.checkpoint(), dict.fromkeys(made.members, LATE))
     with pytest.raises(EvidenceError, match="not by the key"):
         verify_evidence(promise_evidence(forged, note), made.log.policy)
+
+
+# keys that change in between
+
+SECOND = key_of("the log's second key")
+
+
+def rotating() -> tuple[Consortium, bytes]:
+    """A consortium whose log is about to rotate, and the record with which it does."""
+    made = Consortium(founded=False)
+    made.log.append(made.genesis(next_log=commitment(SECOND.public)))
+    fields: dict[str, Any] = {"member": "log", "key": SECOND.public.raw, "next_log": None, "approvals": []}
+    return made, made.statement("rotate", parent=made.log.state.membership_digest, **fields)
+
+
+def test_a_log_does_not_escape_its_promise_by_rotating() -> None:
+    made, rotate = rotating()
+    raw, policy = made.statement("attest", "firm-0", subject="s", artifact=made.hash()), made.log.policy
+    index = made.log.size + 1
+    promise = promised(made, raw, index)
+    made.log.append([rotate])
+    made.log.use_key(SECOND)
+    other = attest(made)
+    file = promise_evidence(promise, made.log.checkpoint(), other, made.log.inclusion(index, made.log.size))
+    with Mirror(None, Vkey.of_log(ORIGIN, made.keys[COORDINATOR].public), CID, made.clock) as mirror:
+        with pytest.raises(EvidenceError, match="a mirror that has the rotation"):
+            verify_evidence(file, policy)
+        with pytest.raises(EvidenceError, match="a mirror that has the rotation"):
+            verify_evidence(file, policy, mirror)
+        mirror.follow(made.log)
+        assert verify_evidence(file, policy, mirror).proves
+
+
+def test_nor_its_fork() -> None:
+    made, rotate = rotating()
+    policy, own = made.log.policy, attest(made)
+    earlier = made.log.checkpoint()
+    kept = made.log.entries(0, made.log.size - 1)
+    later = sign_checkpoint(Checkpoint(ORIGIN, len(kept) + 1, root_of(leaves_of([*kept, rotate]))), SECOND)
+    file = fork_evidence(earlier, later, SignedCheckpoint.parse(later).checkpoint.root, [])
+    made.log.append([rotate])
+    made.log.use_key(SECOND)
+    with Mirror(None, Vkey.of_log(ORIGIN, made.keys[COORDINATOR].public), CID, made.clock) as mirror:
+        mirror.follow(made.log)
+        shown = verify_evidence(file, policy, mirror)
+    assert (shown.proves, "after rotating" in shown.words[0], own in kept) == (True, True, False)
+
+
+def test_nor_a_broken_rule_in_the_same_batch() -> None:
+    made, rotate = rotating()
+    policy, founding = made.log.policy, Vkey.of_log(ORIGIN, made.keys[COORDINATOR].public)
+    bad = made.statement("cap", "firm-0", org="firm-1", task="credit", rdp_cap=[1], delta=1)
+    made.keys["second"] = SECOND
+    entries = made.log.entries(0, made.log.size)
+    with Mirror(None, founding, CID, made.clock) as mirror:
+        mirror.follow(made.log)
+        with pytest.raises(Misbehaviour, match="rules") as caught:
+            mirror.follow(Lying(made, [*entries, rotate, bad], key="second"))
+        file = caught.value.evidence
+        assert verify_evidence(file, policy, mirror).proves
+        with pytest.raises(WitnessRefusal, match="not signed"):
+            mirror.follow(Lying(made, [*entries, rotate, bad]))  # void since the rotation
+        fields = decode(file, what="it")
+        for before in ([], [bad], [rotate] * 9, [rotate, rotate]):
+            with pytest.raises(EvidenceError):
+                verify_evidence(encode({**fields, "before": before}), policy, mirror)
+
+
+def test_a_key_that_a_handover_names_is_anothers() -> None:
+    made = Consortium()
+    made.cosign()
+    fields = {"log": SECOND.public.raw, "next_log": None, "size": made.log.size, "root": made.log.root}
+    handover = made.approved(made.members[:4], "handover", "firm-1", **fields)
+    founded = PublicKey(made.keys[COORDINATOR].public.raw)
+    assert key_lines([*made.log.entries(0, made.log.size), handover]) == [[founded], [SECOND.public]]
+    made, rotate = rotating()
+    assert key_lines([*made.log.entries(0, made.log.size), rotate]) == [[founded, SECOND.public]]
 
 
 # the files
