@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from clients.masking import Contribution, Session, UnmaskingReply
+from clients.masking import Contribution, Header, Session, UnmaskingReply
+from clients.masking.contribution import commit_self_seed
 from clients.masking.keystream import apply_masks
 from clients.masking.ring import Integers
 from clients.masking.shamir import combine_one
@@ -37,11 +38,14 @@ class Hoard:
             self.pair_seeds[frozenset({reply.member, dropped})] = seed
 
     def self_seed(self, owner: str) -> bytes | None:
-        """The seed of `owner`, where enough of its shares are held."""
-        held = sorted(self.shares.get(owner, {}).items())[: self.session.threshold]
-        if len(held) < self.session.threshold:
-            return None
-        return combine_one({self.session.position(holder) + 1: share for holder, share in held})
+        """The seed of `owner`, where some number of the shares held gives the one that it committed to."""
+        promised = Header.from_bytes(self.contributions[owner].header).self_seed
+        held = [(self.session.position(holder) + 1, one) for holder, one in sorted(self.shares.get(owner, {}).items())]
+        for count in range(1, len(held) + 1):
+            seed = combine_one(dict(held[:count]))
+            if commit_self_seed(self.session, owner, seed) == promised:
+                return seed
+        return None
 
     def guess(self, members: Iterable[str]) -> Integers:
         """The best guess int64[d] at the sum of these members' updates; exact when no mask is left on it."""

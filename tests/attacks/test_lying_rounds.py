@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets as csprng
+import shutil
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -24,11 +25,15 @@ from clients.masking import (
 )
 from clients.masking.errors import AlreadyAnswered, KeySetupRefused, MaskingError
 from clients.masking.ring import Integers
+from clients.messages import Refusal
 from clients.offer import read_offer
 from clients.privacy import add
+from ledger.checkpoint import NotFinal
 from ledger.errors import LedgerError
 from ledger.keys import SigningKey
+from ledger.log import Log
 from ledger.statement import decode_statement
+from server.coordinator import LEDGER_FILE
 
 VICTIM = "firm-6"
 
@@ -84,8 +89,9 @@ class Round:
             "final": self.world.log.final(),
         }
 
-    def ask(self, name: str, shown: list[str]) -> None:
-        reply = participation.open_sum(self.world.firms[name], self.opening(name, shown))["reply"]
+    def ask(self, name: str, shown: list[str], **forged: str) -> None:
+        request = {**self.opening(name, shown), **forged}
+        reply = participation.open_sum(self.world.firms[name], request)["reply"]
         self.hoard.keep(UnmaskingReply.from_bytes(reply))
 
 
@@ -119,6 +125,34 @@ def test_the_ledger_grows_between_two_openings(world: Consortium, clear: dict[st
     for group in ([VICTIM], early, world.names):
         truth = np.sum([clear[name][0] for name in group], axis=0)
         assert not _exact(attack.hoard.guess(group), truth)
+
+
+def test_two_forks_of_the_ledger_are_shown_to_two_halves(world: Consortium, clear: dict[str, list[Integers]]) -> None:
+    """One history without the victim's contribution and one with it. Neither half of the firms is a quorum."""
+    attack = Round(world)
+    statements = {name: attack.train(name) for name in world.names}
+    earlier = str(world.log.final())
+    world.log.close()
+    forked = world.built.coordinator / "fork.db"
+    shutil.copy(world.built.coordinator / LEDGER_FILE, forked)
+    world.log = Log.open(world.built.coordinator / LEDGER_FILE, world.key)
+    fork = Log.open(forked, world.key)
+    without = [name for name in world.names if name != VICTIM]
+    for log, half, shown in ((world.log, world.names[:3], without), (fork, world.names[3:], world.names)):
+        log.append([statements[name] for name in shown])
+        honest, world.log = world.log, log
+        note = log.checkpoint()
+        news = {name: world.news(world.firms[name]) for name in half}
+        lines = [participation.witness(world.firms[name], news[name])["cosignature"] for name in half]
+        for name in half:
+            with pytest.raises(NotFinal, match="too few for the quorum"):
+                attack.ask(name, shown, final=note + "".join(lines))
+            with pytest.raises(Refusal, match="is not of the ledger that"):  # a good one, of before the fork
+                attack.ask(name, shown, final=earlier)
+        world.log = honest
+    fork.close()
+    for group in ([VICTIM], without, world.names):
+        assert not _exact(attack.hoard.guess(group), np.sum([clear[name][0] for name in group], axis=0))
 
 
 def test_an_old_rounds_messages_are_sent_again(world: Consortium) -> None:
@@ -193,7 +227,7 @@ class TestKeySubstitution:
         others = [name for name in world.names if name != victim]
         for signer in (world.key, SigningKey.generate()):
             false = self._false_keys(signer, others, epoch)
-            claimed = dict.fromkeys(world.names, signer.public.raw)
+            claimed = dict.fromkeys(others, signer.public.raw) | {victim: world.firms[victim].key.public.raw}
             announced = {victim: true, **{name: raw for name, (_, raw) in false.items()}}
             with pytest.raises(KeySetupRefused, match="the signature is not the sender's enrolled key's"):
                 participation.pair(
