@@ -18,7 +18,7 @@ that a handover names is another's, who may leave entries behind that were never
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from ledger.checkpoint import (
     FUTURE_TOLERANCE_S,
@@ -27,44 +27,22 @@ from ledger.checkpoint import (
     SignedCheckpoint,
     verify_cosignature,
 )
-from ledger.encoding import EncodingError, decode, encode
 from ledger.errors import LedgerError
-from ledger.merkle import (
-    HASH_BYTES,
-    ProofError,
-    consistency_proof,
-    inclusion_proof,
-    leaf_hash,
-    root_of,
-    verify_consistency,
-    verify_inclusion,
-)
+from ledger.evidence_file import EvidenceError as EvidenceError
+from ledger.evidence_file import fork_evidence as fork_evidence
+from ledger.evidence_file import notes_evidence as notes_evidence
+from ledger.evidence_file import promise_evidence as promise_evidence
+from ledger.evidence_file import read_evidence
+from ledger.evidence_file import rules_evidence as rules_evidence
+from ledger.merkle import ProofError, leaf_hash, root_of, verify_consistency, verify_inclusion
 from ledger.note import Vkey
 from ledger.replay import require_base
 from ledger.rules import Refused, State, admit
 from ledger.service.promise import BadPromise, Promise, open_promise
 from ledger.statement import StatementError, decode_statement
-from ledger.subtrees import subtrees_of
 from ledger.succession import key_lines
 
-EVIDENCE_VERSION = 1
-MAX_EVIDENCE_BYTES = 4 << 20
 _CHUNK = 1024
-_FIELDS: Mapping[str, frozenset[str]] = {
-    "fork": frozenset({"smaller", "larger", "root", "path"}),
-    "rules": frozenset({"checkpoint", "index", "entry", "inclusion", "prefix", "before"}),
-    "promise": frozenset({"promise", "checkpoint", "entry", "inclusion"}),
-    "notes": frozenset({"known", "offered"}),
-}
-
-Path: TypeAlias = Sequence[bytes]
-"""A Merkle proof: 32-byte hashes, from the leaves up."""
-
-
-class EvidenceError(LedgerError):
-    """The file proves nothing against the log: it is malformed, changed, or fits an honest log."""
-
-    exit_code = 1
 
 
 class History(Protocol):
@@ -94,48 +72,6 @@ class VerifiedEvidence:
     words: list[str]
 
 
-def fork_evidence(one: str, other: str, root: bytes, path: Path) -> bytes:
-    """Two notes that one key signed, in any order.
-
-    Args:
-        root: the root of the first entries of the larger tree, as many as the smaller one has.
-        path: consistency proof from that root to the larger tree's.
-    """
-    smaller, larger = sorted((one, other), key=lambda note: SignedCheckpoint.parse(note).checkpoint.size)
-    return _file("fork", smaller=smaller, larger=larger, root=root, path=list(path))
-
-
-def rules_evidence(note: str, leaves: Sequence[bytes], index: int, entry: bytes, before: Sequence[bytes] = ()) -> bytes:
-    """A checkpoint over `leaves` (the hashes of all its entries), of which `entry` at `index` breaks a rule.
-
-    Args:
-        before: the entries just before it that no mirror may have, for the log shows them with this checkpoint first.
-    """
-    fetch = subtrees_of(leaves)
-    prefix = consistency_proof(index, len(leaves), fetch) if index else []
-    inclusion = inclusion_proof(index, len(leaves), fetch)
-    return _file(
-        "rules", checkpoint=note, index=index, entry=entry, inclusion=inclusion, prefix=prefix, before=list(before)
-    )
-
-
-def promise_evidence(promise: bytes, note: str, entry: bytes | None = None, inclusion: Path = ()) -> bytes:
-    """A broken promise.
-
-    Args:
-        note: a final checkpoint that ends before the promised place and was cosigned after the deadline; or, with
-            `entry`, any checkpoint of the log.
-        entry: what stands at the promised place instead.
-        inclusion: proof of it.
-    """
-    return _file("promise", promise=promise, checkpoint=note, entry=entry, inclusion=list(inclusion))
-
-
-def notes_evidence(known: str, offered: str) -> bytes:
-    """Two checkpoints that a witness could not accept one after the other; kept, though no proof by themselves."""
-    return _file("notes", known=known, offered=offered)
-
-
 def verify_evidence(raw: bytes, policy: Policy, history: History | None = None) -> VerifiedEvidence:
     """Say what an evidence file proves. No server, no clock.
 
@@ -147,7 +83,7 @@ def verify_evidence(raw: bytes, policy: Policy, history: History | None = None) 
     Raises:
         EvidenceError: it proves nothing.
     """
-    fields = _read(raw)
+    fields = read_evidence(raw)
     kind = fields["kind"]
     try:
         if kind == "fork":
@@ -337,39 +273,3 @@ def _digest(entry: bytes) -> bytes | None:
 
 def _of(point: Checkpoint) -> str:
     return f"A checkpoint of {point.size} entries has the root {point.root.hex()}."
-
-
-def _file(kind: str, **fields: Any) -> bytes:
-    return encode({"v": EVIDENCE_VERSION, "kind": kind, **fields})
-
-
-def _read(raw: bytes) -> Mapping[str, Any]:
-    if len(raw) > MAX_EVIDENCE_BYTES:
-        raise EvidenceError(f"the file has {len(raw)} bytes, more than {MAX_EVIDENCE_BYTES}; it is no evidence")
-    try:
-        fields = decode(raw, what="the evidence")
-    except EncodingError as error:
-        raise EvidenceError(str(error)) from None
-    if not isinstance(fields, dict) or fields.get("v") != EVIDENCE_VERSION or isinstance(fields["v"], bool):
-        raise EvidenceError(f"this is not evidence of version {EVIDENCE_VERSION}, which this program reads")
-    kind = fields.get("kind")
-    if not isinstance(kind, str) or kind not in _FIELDS or fields.keys() != {"v", "kind", *_FIELDS[kind]}:
-        raise EvidenceError("the evidence is of an unknown kind, or does not have the fields of its kind")
-    for name, value in fields.items():
-        if name not in ("v", "kind") and not _fits(kind, name, value):
-            raise EvidenceError(f"the evidence's field {name!r} is of the wrong type or size")
-    return fields
-
-
-def _fits(kind: str, name: str, value: Any) -> bool:
-    if name in ("smaller", "larger", "checkpoint", "known", "offered"):
-        return isinstance(value, str)
-    if name == "before":
-        return isinstance(value, list) and all(isinstance(item, bytes) for item in value)
-    if name in ("path", "inclusion", "prefix"):
-        return isinstance(value, list) and all(isinstance(item, bytes) and len(item) == HASH_BYTES for item in value)
-    if name == "index":
-        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    if name == "entry" and value is None:
-        return kind == "promise"
-    return isinstance(value, bytes) and (name != "root" or len(value) == HASH_BYTES)

@@ -29,8 +29,9 @@ def evidence(
 ) -> None:
     """Check evidence that a log misbehaved, with the policy alone; or list what a mirror has kept.
 
-    Exit code 0: it proves misbehaviour; 1: it does not. Whether an entry breaks a rule is judged by replaying a
-    mirror, so that kind of evidence needs --home or --db as well.
+    Exit code 0: it proves against the log what the words say; 1: it proves nothing. Whether an entry breaks a rule is
+    judged by replaying a mirror, so that kind of evidence needs --home or --db as well; so does any of a log that has
+    rotated its key meanwhile. The mirror must be one that you trust.
     """
     with answering(as_json):
         if file is None:
