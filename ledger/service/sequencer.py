@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from ledger.errors import Conflict, LedgerError, StoreError, Unreachable
@@ -203,10 +204,12 @@ class Sequencer:
         idle = not jobs
         at_hand = self._with_cosignatures_due([job for job in jobs if job.done.set_running_or_notify_cancel()])
         try:
-            self._append([job for job in at_hand if isinstance(job, _Submit)])
-            self._cosign([job for job in at_hand if isinstance(job, _Cosign)])
+            answers = self._append([job for job in at_hand if isinstance(job, _Submit)])
+            answers += self._cosign([job for job in at_hand if isinstance(job, _Cosign)])
             self._checkpoint()
             self._look()
+            for answer in answers:  # only now: whoever hears that something is final must find it told
+                answer()
             for job in at_hand:
                 if isinstance(job, _Ask):
                     self._answer(job)
@@ -226,30 +229,31 @@ class Sequencer:
         due = self._gathering.take(self._log.state.voters)
         return [*(job for job in jobs if not isinstance(job, _Cosign)), *due]
 
-    def _append(self, jobs: Sequence[_Submit]) -> None:
+    def _append(self, jobs: Sequence[_Submit]) -> list[Callable[[], None]]:
+        """Have statements appended; returns what answers those who gave them."""
         if not jobs:
-            return
+            return []
         statements = [statement for job in jobs for statement in job.statements]
         try:
             outcomes = iter(append_each(self._log, statements))
         except _FATAL:
             raise
         except StoreError as error:  # nothing was written, and the log is as it was
-            for job in jobs:
-                job.done.set_exception(error)
-            return
+            return [partial(job.done.set_exception, error) for job in jobs]
         self._follow_key()
-        for job in jobs:
-            job.done.set_result([next(outcomes) for _ in job.statements])
+        return [partial(job.done.set_result, [next(outcomes) for _ in job.statements]) for job in jobs]
 
-    def _cosign(self, jobs: Sequence[_Cosign]) -> None:
+    def _cosign(self, jobs: Sequence[_Cosign]) -> list[Callable[[], None]]:
+        """Have cosignatures kept; returns what answers those who gave them."""
+        answers: list[Callable[[], None]] = []
         for job, outcome in zip(jobs, cosign_each(self._log, [(job.lines, job.size) for job in jobs]), strict=True):
             if isinstance(outcome, _FATAL):
                 raise outcome
             if isinstance(outcome, LedgerError):
-                job.done.set_exception(outcome)
+                answers.append(partial(job.done.set_exception, outcome))
             else:
-                job.done.set_result(outcome)
+                answers.append(partial(job.done.set_result, outcome))
+        return answers
 
     def _checkpoint(self) -> None:
         """Sign what is durable, if it is time."""

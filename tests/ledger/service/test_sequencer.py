@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -240,3 +241,23 @@ def test_cosignatures_that_wait_for_others_are_refused_at_the_end() -> None:
     running.sequencer.stop()
     with pytest.raises(Stopped):
         waiting.result(0)
+
+
+def test_what_is_answered_has_been_told() -> None:
+    made = Consortium()
+    running = Running(made)
+    note, told = running.sequencer.view.checkpoint, list[tuple[int, int]]()
+
+    def answered(enter: Callable[[], "Future[Any]"]) -> Any:
+        release = running.block()
+        answer = enter()
+        answer.add_done_callback(lambda _: told.append((running.views[-1].state.size, running.views[-1].final_size)))
+        release.set()
+        return answer.result(WAIT_S)
+
+    size, entries = made.log.size, made.log.entries(0, made.log.size)
+    lines = [made.witness(name).advance(entries, note, []) for name in made.members]
+    assert answered(lambda: running.sequencer.cosign(lines, size))
+    answered(lambda: running.sequencer.submit([running.attest()]))
+    running.sequencer.stop()
+    assert told == [(size, size), (size + 1, size)]
