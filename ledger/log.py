@@ -17,6 +17,7 @@ from ledger.errors import NoSuchEntry as NoSuchEntry
 from ledger.finality import log_vkey
 from ledger.history import History
 from ledger.keys import SigningKey
+from ledger.log_key import can_be_the_key
 from ledger.merkle import root_at
 from ledger.note import Vkey, check_name
 from ledger.replay import step
@@ -270,6 +271,8 @@ class Log(History):
         return max(int(self._clock()), self._book.witnessed_s)
 
     def _restore(self, founding: Vkey) -> None:
+        if not can_be_the_key(self._store, self._key.public.ed25519, founding):
+            raise self._not_the_key()
         self._at = resume(
             self._store,
             self.cid,

@@ -14,6 +14,8 @@ import ledger.replay
 from ledger.checkpoint import CheckpointError
 from ledger.errors import Damaged, StoreError
 from ledger.log import Log
+from ledger.release import OtherSchema
+from ledger.rules import LOG, commitment
 from ledger.schema import row_crc32
 from ledger.statement import decode_statement
 
@@ -239,9 +241,33 @@ def test_a_snapshot_by_another_hand_is_not_believed(path: Path) -> None:
         assert log.size == SIZE
 
 
-def test_another_key_does_not_open_it(path: Path) -> None:
+def test_another_key_is_refused_before_anything_is_replayed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger.log, "resume", lambda *_, **__: pytest.fail("replayed"))
     with pytest.raises(CheckpointError, match="not the key"):
         Log.open(path, key_of("mallory"))
+    change(path, "UPDATE checkpoints SET note = 'x', crc32 = row_crc32(700, 'x') WHERE size = 700")
+    monkeypatch.undo()
+    with pytest.raises(Damaged, match="checkpoint 700"):  # it names nobody: the replay says so
+        Log.open(path, key_of("mallory"))
+
+
+def test_a_key_that_no_checkpoint_has_yet_opens_it(tmp_path: Path) -> None:
+    """A crash between a rotation and its first checkpoint; and a founding that has no checkpoint at all."""
+    path, following = tmp_path / "ledger.db", key_of("the log's next key")
+    made = Consortium(location=path, next_log=commitment(following.public))
+    made.log._store.close()
+    with pytest.raises(CheckpointError, match="not the key"):
+        Log.open(path, following)
+    made.log = Log.open(path, KEY, made.clock)
+    made.cosign()
+    parent = made.log.state.membership_digest
+    made.append("rotate", member=LOG, key=following.public.raw, next_log=None, approvals=[], parent=parent)
+    made.log._store.close()
+    for other in (KEY, key_of("mallory")):
+        with pytest.raises(CheckpointError, match="not the key"):
+            Log.open(path, other)
+    with Log.open(path, following) as log:
+        log.checkpoint()
 
 
 def test_another_schema_is_refused_in_one_line(path: Path) -> None:
