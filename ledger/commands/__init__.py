@@ -12,6 +12,7 @@ from ledger.commands import (
     founding,
     handover,
     keys,
+    log_keys,
     members,
     proposing,
     reading,
@@ -68,7 +69,9 @@ _members.callback()(members.listing)
 _add(_members, keys.key, "key", 'members key --home firm-1 --member firm-1 --name "Acme GmbH"')
 _add(_members, keys.switch, "switch-key", "members switch-key --home firm-1")
 _add(_members, keys.encryption, "encryption", "members encryption --home firm-1")
-_add(_members, keys.rotate_log, "rotate-log", "members rotate-log --home coordinator --key /media/safe/next-log.pem")
+_add(
+    _members, log_keys.rotate_log, "rotate-log", "members rotate-log --home coordinator --key /media/safe/next-log.pem"
+)
 _add(_members, proposing.approve, "approve", "members approve enrol-firm-9.proposal --home firm-1")
 _add(_members, proposing.status, "proposal", "members proposal enrol-firm-9.proposal --home firm-1")
 _add(_members, proposing.submit, "submit", "members submit enrol-firm-9.proposal --home firm-1")
@@ -88,7 +91,7 @@ _add(_propose, proposing.suspend, "suspend", _suspend)
 _policy = "members propose policy --home firm-1 --min-cohort 5 --out terms.proposal"
 _add(_propose, proposing.policy, "policy", _policy)
 _log_key = "members propose log-key --home coordinator --out log-key.proposal"
-_add(_propose, proposing.log_key, "log-key", _log_key)
+_add(_propose, log_keys.propose_log_key, "log-key", _log_key)
 _members.add_typer(_propose)
 app.add_typer(_members, rich_help_panel=_RUN)
 

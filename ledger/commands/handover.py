@@ -125,13 +125,25 @@ def start(
         settings = Settings(name, cid, origin, db or LEDGER, meta.get("founding", ""))
         write(to / SETTINGS, settings.toml().encode(), replace=True, mode=0o600)
         facts = {"ok": True, "origin": origin, "size": size, "home": str(to)}
-        words = [
-            f"{to} continues {origin} with entry {size - 1}, the handover.",
-            f"Next: artesian ledger serve --home {to}; each member: artesian ledger witness --address ...",
-            "The handover is final when a quorum of the members' witnesses has cosigned it; then, for verifiers:",
-            f"artesian ledger policy --home {to} --write",
-        ]
+        words = [f"{to} continues {origin} with entry {size - 1}, the handover. Next, in this order:", *_after(to)]
         answer(facts, words, as_json)
+
+
+def _after(to: Path) -> list[str]:
+    """What the new sequencer's operator does after `start`."""
+    from ledger.homes import NEXT_LOG_KEY
+
+    return [
+        f"1. artesian ledger serve --home {to} --address HOST:PORT",
+        "2. Each member: artesian ledger witness --home HOME --address HOST:PORT",
+        "3. When a quorum has cosigned the handover, it is final; then, for verifiers:",
+        f"   artesian ledger policy --home {to} --write",
+        f"4. Take {to / NEXT_LOG_KEY} to a safe place: the handover has committed to it as the log's next key.",
+        "The log goes over to that key, when it should, while `serve` is stopped:",
+        f"   artesian ledger members rotate-log --home {to} --key SAFE/{NEXT_LOG_KEY} --signer COORDINATOR-HOME",
+        "or, if the coordinator's key is lost, by a quorum:",
+        f"   artesian ledger members propose log-key --home {to} --out log-key.proposal",
+    ]
 
 
 def restore(

@@ -1,4 +1,4 @@
-"""`artesian ledger members key`, `switch-key`, `encryption`, `rotate-log`: an organisation's keys, and the log's."""
+"""`artesian ledger members key`, `switch-key`, `encryption`: an organisation's keys."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledger.commands.answering import AsJson, UsageError, answer, answering, read, write
+from ledger.commands.answering import AsJson, UsageError, answer, answering, write
 from ledger.commands.connecting import Address, Authority, address_of, connected
-from ledger.commands.places import OwnHome, cid_of, database, standing
+from ledger.commands.places import OwnHome, cid_of, standing
 from ledger.commands.placing import put
 from ledger.commands.speaking import fresh_record, speaker
 
 if TYPE_CHECKING:
     from ledger.keys import SigningKey
-    from ledger.rules import State
 
 
 def key(
@@ -127,50 +126,6 @@ def encryption(
         answer(facts, [f"Bodies for {name} are sealed to the key in {present} from now on."], as_json)
 
 
-def rotate_log(
-    home: OwnHome,
-    key: Annotated[Path | None, typer.Option("--key", help="The next key; default: the home's next-log.pem.")] = None,
-    proposal: Annotated[
-        Path | None, typer.Option("--proposal", help="What a quorum approved, if the key was not committed to.")
-    ] = None,
-    signer: Annotated[
-        Path | None, typer.Option("--signer", help="Home of the organisation that signs the record; default: this one.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Give the log its next key, and commit to the one after it. Stop `serve` before, and start it after."""
-    from ledger.homes import FOLLOWING_LOG_KEY, NEXT_LOG_KEY, log_key_of
-    from ledger.keys import SigningKey
-    from ledger.log import Log
-
-    with answering(as_json):
-        path = key or home / NEXT_LOG_KEY
-        coming, following = SigningKey.load(path), made_key(home / FOLLOWING_LOG_KEY)
-        state = standing(home).state
-        if state.log is None or state.log.key != coming.public.ed25519:
-            old = log_key_of(home)
-            statement = _rotation(signer or home, state, coming, following, proposal)
-            with Log.open(database(home, None), SigningKey.load(old)) as log:
-                log.append([statement])
-                log.use_key(coming)
-                log.checkpoint()
-        kept = _take_over(home, path, coming)
-        (home / FOLLOWING_LOG_KEY).replace(home / NEXT_LOG_KEY)
-        facts = {"ok": True, "fingerprint": coming.public.fingerprint, "next": following.public.fingerprint}
-        words = [
-            f"The log signs with {coming.public.fingerprint} now.",
-            f"Its next key is {home / NEXT_LOG_KEY}: take it to a safe place.",
-            *(
-                []
-                if kept is None
-                else [f"The key before is kept as {kept}: destroy it when the members have cosigned."]
-            ),
-            "When the members have cosigned it, renew the policy for verifiers (old receipts need the old key in it):",
-            f"artesian ledger policy --home {home} --write",
-        ]
-        answer(facts, words, as_json)
-
-
 def _published(name: str, key: SigningKey, home: Path, address: str, ca: Path | None) -> bytes | None:
     where = address_of(home, address)
     if not where:
@@ -192,41 +147,3 @@ def made_key(path: Path) -> SigningKey:
     if not path.exists():
         SigningKey.generate().save(path)
     return SigningKey.load(path)
-
-
-def _rotation(home: Path, state: State, coming: SigningKey, following: SigningKey, proposal: Path | None) -> bytes:
-    """The signed record that gives the log its next key: committed to before, or approved by a quorum."""
-    from ledger.proposal import Proposal
-    from ledger.rules import LOG, commitment
-    from ledger.statement import sign_statement
-
-    name, own = speaker(home, "", state)
-    if proposal is not None:
-        return Proposal.from_bytes(read(proposal)).statement(state, issuer=name, key=own)
-    if state.log is None or state.log.next != commitment(coming.public):
-        raise UsageError("this is not the key that the ledger has committed to; see members propose log-key")
-    payload = fresh_record(
-        "rotate",
-        state.cid,
-        parent=state.membership_digest,
-        member=LOG,
-        key=coming.public.raw,
-        next_log=commitment(following.public),
-        approvals=[],
-    )
-    return sign_statement(payload, issuer=name, subject=LOG, key=own)
-
-
-def _take_over(home: Path, path: Path, coming: SigningKey) -> Path | None:
-    """Make `coming` the home's log.pem; the one before it is kept under another name, which is returned."""
-    from ledger.homes import LOG_KEY
-    from ledger.keys import SigningKey
-
-    own, kept = home / LOG_KEY, None
-    if own.exists() and SigningKey.load(own).public != coming.public:
-        kept = own.rename(home / f"log.old-{SigningKey.load(own).public.kid.hex()[:8]}.pem")
-    if not own.exists():
-        coming.save(own)
-    if path.resolve() != own.resolve():
-        path.unlink()
-    return kept

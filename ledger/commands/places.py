@@ -53,6 +53,24 @@ def database(home: Path | None, db: str | None) -> str:
     return database_of(home)
 
 
+def ledger_of(home: Path) -> str:
+    """The database that the home's sequencer writes.
+
+    Raises:
+        UsageError: the home has a mirror only.
+        HomeError: it has none.
+    """
+    from ledger.homes import MIRROR
+
+    location = database(home, None)
+    if "://" not in location and Path(location).name == MIRROR:
+        raise UsageError(
+            f"{home}: holds a mirror, and no ledger that it sequences; give the sequencer's --home, or rebuild its "
+            f"ledger with: artesian ledger restore COPY --home {home}"
+        )
+    return location
+
+
 def policy_file(home: Path | None, policy: Path | None) -> Path:
     """The trust policy's file that the options name.
 

@@ -32,7 +32,7 @@ def enrol(home: OwnHome, block: From, out: Out, as_json: AsJson = False) -> None
         if standing(home).state.is_enrolled(member.member):
             raise UsageError(f"{member.member!r} is a member already; for another key: members propose rotate")
         fields = {"member": member.member, "kind": member.kind, "key": member.key.raw, "name": member.name}
-        _propose("enrol", fields, home, out, as_json)
+        propose("enrol", fields, home, out, as_json)
 
 
 def rotate(home: OwnHome, block: From, out: Out, as_json: AsJson = False) -> None:
@@ -44,7 +44,7 @@ def rotate(home: OwnHome, block: From, out: Out, as_json: AsJson = False) -> Non
         (member,) = _one(read_members(block), block)
         if member.member != COORDINATOR:
             _require_active(member.member, home)
-        _propose("rotate", {"member": member.member, "key": member.key.raw}, home, out, as_json)
+        propose("rotate", {"member": member.member, "key": member.key.raw}, home, out, as_json)
 
 
 def suspend(
@@ -57,7 +57,7 @@ def suspend(
     """Propose to suspend a member; enrolling it again ends that."""
     with answering(as_json):
         _require_active(member, home)
-        _propose("suspend", {"member": member, "reason": reason}, home, out, as_json)
+        propose("suspend", {"member": member, "reason": reason}, home, out, as_json)
 
 
 def policy(
@@ -83,27 +83,7 @@ def policy(
             "log": None,
             "next_log": None,
         }
-        _propose("policy", fields, home, out, as_json)
-
-
-def log_key(home: OwnHome, out: Out, as_json: AsJson = False) -> None:
-    """Propose a new key for the log, when the one that it committed to is lost: then a quorum must agree.
-
-    The new key and the one after it are made in the coordinator's home; `members rotate-log` takes them into use.
-    """
-    from ledger.homes import FOLLOWING_LOG_KEY, NEXT_LOG_KEY
-    from ledger.keys import SigningKey
-    from ledger.rules import LOG, commitment
-
-    with answering(as_json):
-        state = standing(home).state
-        for name in (NEXT_LOG_KEY, FOLLOWING_LOG_KEY):
-            if not (home / name).exists():
-                SigningKey.generate().save(home / name)
-        coming, following = (SigningKey.load(home / name).public for name in (NEXT_LOG_KEY, FOLLOWING_LOG_KEY))
-        if state.log is not None and state.log.next == commitment(coming):
-            raise UsageError(f"{home / NEXT_LOG_KEY}: the ledger has committed to this key; run: members rotate-log")
-        _propose("rotate", {"member": LOG, "key": coming.raw, "next_log": commitment(following)}, home, out, as_json)
+        propose("policy", fields, home, out, as_json)
 
 
 def approve(
@@ -145,9 +125,12 @@ def status(proposal: File, home: OwnHome, as_json: AsJson = False) -> None:
 def submit(proposal: File, home: OwnHome, address: Address = "", ca: Authority = None, as_json: AsJson = False) -> None:
     """Put a proposal that a quorum has approved on the ledger, in this organisation's name."""
     from ledger.proposal import Proposal
+    from ledger.rules import LOG
 
     with answering(as_json):
         asked, state = Proposal.from_bytes(read(proposal)), standing(home).state
+        if asked.payload["t"] == "handover" or asked.payload.get("member") == LOG:  # the log's key changes where it is
+            raise UsageError(f"this changes the log's key, which is not submitted; run: {_enough(asked, proposal)}")
         asked.require_current(state)
         name, key = speaker(home, "", state)
         (place,) = put([asked.statement(state, issuer=name, key=key)], home, address, ca, (name, key))
@@ -166,7 +149,8 @@ def _require_active(member: str, home: Path) -> None:
         raise UsageError(f"{member!r} is no active member; see: artesian ledger members")
 
 
-def _propose(t: str, fields: dict[str, Any], home: Path, out: Path, as_json: bool) -> None:
+def propose(t: str, fields: dict[str, Any], home: Path, out: Path, as_json: bool) -> None:
+    """Write the proposal of a record of type `t` with these fields, on the membership of now."""
     from ledger.proposal import Proposal
 
     state = standing(home).state
@@ -204,11 +188,22 @@ def report(
         "members": state.voters,
     }
     by = f" ({', '.join(good)})" if good else ""
-    enough = "start" if group == "handover" else "submit"
-    following = enough if len(good) >= needed else "approve"
+    approving = f"artesian ledger {group} approve {path}"
     words = [
         *([] if shown else proposal.words()),
         f"{len(good)} of {state.voters} members approved{by}, {needed} are needed.",
-        f"Next: artesian ledger {group} {following} {path}",
+        f"Next: {_enough(proposal, path) if len(good) >= needed else approving}",
     ]
     answer(facts, words, as_json)
+
+
+def _enough(proposal: Proposal, path: Path) -> str:
+    """The command that takes a proposal with enough approvals."""
+    from ledger.rules import LOG
+
+    if proposal.payload["t"] == "handover":
+        return f"artesian ledger handover start {path}"
+    if proposal.payload.get("member") == LOG:
+        rotating = f"artesian ledger members rotate-log --home SEQUENCER --proposal {path} --signer HOME"
+        return f"{rotating}, while `serve` is stopped; HOME is any member's"
+    return f"artesian ledger members submit {path}"

@@ -14,6 +14,7 @@ from ledger.commands import app
 from ledger.homes import SETTINGS, Settings, database_of, log_key_of
 from ledger.keys import SigningKey
 from ledger.log import Log
+from ledger.service.limits import Settings as Limits
 from ledger.service.server import serving
 from ledger.service.tls import ServerTls
 
@@ -54,9 +55,10 @@ def refused(*arguments: object, code: int = 2) -> str:
 class Homes:
     """A consortium of three firms and a bank: the home `coordinator`, and one for each member."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sequencer: str = "coordinator") -> None:
+        """`sequencer`: the home that serves the log: after a handover it is another than the coordinator's."""
         self.folder = folder
-        self.coordinator = folder / "coordinator"
+        self.coordinator = folder / sequencer
 
     @classmethod
     def found(cls, folder: Path, *init: object, hybrid: bool = False) -> Self:
@@ -95,10 +97,12 @@ class Homes:
         return Settings.load(self.coordinator).founding
 
     @contextmanager
-    def served(self, witnesses: Sequence[str] = (), tls: ServerTls | None = None) -> Iterator[str]:
+    def served(
+        self, witnesses: Sequence[str] = (), tls: ServerTls | None = None, limits: Limits | None = None
+    ) -> Iterator[str]:
         """The address of the running service, which all members' homes know; some of them witness what is new."""
         key = SigningKey.load(log_key_of(self.coordinator))
-        with serving(Log.open(database_of(self.coordinator), key), key, tls=tls) as server:
+        with serving(Log.open(database_of(self.coordinator), key), key, tls=tls, settings=limits or Limits()) as server:
             for home in (self[name] for name in MEMBERS):
                 if (home / SETTINGS).exists():
                     (home / SETTINGS).write_text(replace(Settings.load(home), address=server.address).toml())
