@@ -4,6 +4,7 @@ import base64
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from ledger.errors import LedgerError
@@ -142,6 +143,7 @@ def cosigned_s(line: SignatureLine) -> int:
     return int.from_bytes(line.signature[:8], "big")
 
 
+@lru_cache(maxsize=1024)  # a line is looked at when it comes, when it is kept, and in the whole note
 def verify_cosignature(body: str, line: SignatureLine, vkey: Vkey) -> int:
     """Return the time of a cosignature in seconds since the epoch.
 

@@ -8,6 +8,7 @@ honest member. With no change since the last final checkpoint this is one quorum
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Self
 
 from ledger.checkpoint import CheckpointError, witness_name
@@ -78,15 +79,7 @@ class Electorate:
         held = [one for one in self.memberships if one.since <= size]
         if not held:
             raise CheckpointError(f"{self.origin}: no quorum is known for {size} entries; use a later checkpoint")
-        keys: dict[str, bytes] = {}
-        for one in held:
-            keys.update(one.members)
-        witnesses = {name: Vkey.of_witness(witness_name(self.origin, name), PublicKey(keys[name])) for name in keys}
-        log = Vkey.of_log(self.origin, PublicKey(held[-1].log))
-        electorates: dict[frozenset[str], str] = {}
-        for one in held:
-            electorates.setdefault(one.voters, f"members_{one.since}")
-        return Policy.joint(log, witnesses, {name: voters for voters, name in electorates.items()})
+        return _joint_policy(self.origin, tuple(held))
 
     def final_at(self, size: int) -> Self:
         """The electorate once the checkpoint at `size` is final: what was in force before it is settled."""
@@ -104,3 +97,16 @@ class Electorate:
             origin,
             tuple(Membership(since, log, tuple((name, key) for name, key in members)) for since, log, members in value),
         )
+
+
+@lru_cache(maxsize=64)  # asked for at every checkpoint, and members seldom change
+def _joint_policy(origin: str, held: tuple[Membership, ...]) -> Policy:
+    keys: dict[str, bytes] = {}
+    for one in held:
+        keys.update(one.members)
+    witnesses = {name: Vkey.of_witness(witness_name(origin, name), PublicKey(keys[name])) for name in keys}
+    log = Vkey.of_log(origin, PublicKey(held[-1].log))
+    electorates: dict[frozenset[str], str] = {}
+    for one in held:
+        electorates.setdefault(one.voters, f"members_{one.since}")
+    return Policy.joint(log, witnesses, {name: voters for voters, name in electorates.items()})

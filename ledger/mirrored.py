@@ -38,6 +38,8 @@ class Mirrored:
         origin: the log's name.
     """
 
+    _rested: tuple[int, str, int] | None
+
     def __init__(
         self,
         location: str | os.PathLike[str] | None,
@@ -86,18 +88,21 @@ class Mirrored:
 
     def rest(self) -> None:
         """Let another process use the mirror until `wake`; in memory nothing changes."""
+        self._rested = self._store.standing()
         self._store.unlock()
 
-    def wake(self) -> None:
-        """Take the mirror back after `rest`, with what another process has mirrored in between.
+    def wake(self) -> bool:
+        """Take the mirror back after `rest`, with what another process has mirrored in between; say if it did anything.
 
         Raises:
             StoreError: another process is using it.
             Damaged: it is not what was written.
         """
         self._store.lock()
-        if (self._store.size(), self._newest_note()) != (self.size, self._note):
+        found = self._store.standing()
+        if found[:2] != (self.size, self._note):
             self._read()
+        return found != self._rested
 
     def __enter__(self) -> Self:
         return self
@@ -249,6 +254,7 @@ class Mirrored:
         self._book = CheckpointBook(self._store, self.origin)
         self._note = ""
         self._closed_at = 0
+        self._rested = None
 
     def _read(self) -> None:
         """Recompute where the mirror stands."""

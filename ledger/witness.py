@@ -81,8 +81,8 @@ class Witness:
             StoreError: another process is using it.
             Damaged: it is not what was written.
         """
-        self.mirror.wake()
-        self._promise = latest_promise(self.mirror.facts)
+        if self.mirror.wake():
+            self._promise = latest_promise(self.mirror.facts)
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from experiments.benchmarks.figure import Figure
 from experiments.benchmarks.ledger_world import COSIGNERS, filled_ledger
-from ledger.checkpoint import SignedCheckpoint
+from ledger.checkpoint import SignedCheckpoint, verify_cosignature
 from ledger.log import Log
 from ledger.merkle import leaf_hash, verify_inclusion
 from ledger.receipt import Receipt, verify_receipt
@@ -41,7 +41,12 @@ def run(entries: int = ENTRIES, samples: int = 2000) -> list[Figure]:
         bundles = [(log.receipt(index), log.entries(index, index + 1)[0], index) for index in chosen[:200]]
         root, policy = log.root, log.policy
         paths = [(leaf_hash(raw), index, log.inclusion(index, entries)) for _, raw, index in bundles]
-    verify = _times_ms(lambda bundle: verify_receipt(bundle[0], bundle[1], policy), bundles)
+
+    def check(bundle: tuple[bytes, bytes, int]) -> None:
+        verify_cosignature.cache_clear()  # an offline verifier sees these cosignatures for the first time
+        verify_receipt(bundle[0], bundle[1], policy)
+
+    verify = _times_ms(check, bundles)
     path = _times_ms(lambda one: verify_inclusion(one[0], one[1], entries, one[2], root), paths)
     raw_read = {"one entry read by its place, median": median(read), "the same, p95": _p95(read)}
     where = f"at {entries:,} entries"

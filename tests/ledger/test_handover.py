@@ -157,6 +157,25 @@ def test_an_approval_is_a_promise_that_outlives_the_process(world: World, tmp_pa
         again.follow(made.log)
 
 
+def test_a_promise_of_another_process_is_known_after_waking(world: World, tmp_path: Path) -> None:
+    made, path, both = world.made, tmp_path / "own.db", list[Witness]()
+    made.cosign()
+    lines = [made.witness(name).follow(made.log) for name in made.members[1:]]
+    for _ in range(2):
+        witness = Witness(path, made.keys["firm-0"], "firm-0", made.log.vkey, CID, made.clock)
+        witness.follow(made.log)
+        witness.mirror.add_cosignatures(lines)
+        witness.rest()
+        both.append(witness)
+    both[0].wake()
+    both[0].approve(propose(both[0].mirror, NEW.public, ts=START_S, entropy=made.entropy))
+    both[0].rest()
+    world.attest(1)
+    both[1].wake()
+    with pytest.raises(WitnessRefusal, match="approved a handover"):
+        both[1].follow(made.log)
+
+
 def test_a_crash_between_promise_and_approval_leaves_the_promise(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.bring_up()
     witness = world.made.witness("firm-0")

@@ -176,6 +176,9 @@ class MemoryStore:
     def latest_checkpoint(self) -> int:
         return max(self._tables.notes, default=0)
 
+    def standing(self) -> tuple[int, str, int]:
+        return self.size(), self.checkpoint_at(self.latest_checkpoint()) or "", len(self._tables.meta)
+
     def count_checkpoints(self) -> int:
         return len(self._tables.notes)
 
