@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from ledger import postgresql, sqlite
-from ledger.errors import Damaged, StoreError
+from ledger.errors import Damaged, Locked, StoreError
+from ledger.release import other_schema, this_release
 from ledger.schema import META, SCHEMA_VERSION, is_intact, metadata
 from ledger.transaction import Transaction
 
@@ -56,7 +57,7 @@ class Database:
             if sa.inspect(connection).has_table("meta"):
                 raise StoreError(f"{self.name}: a ledger is already there; open it, or choose another place")
             metadata.create_all(connection)
-            Transaction(connection).put_meta({**meta, "schema": SCHEMA_VERSION})
+            Transaction(connection).put_meta({**meta, "schema": SCHEMA_VERSION, "release": this_release()})
 
     def is_empty(self) -> bool:
         """Whether there are no tables of a log yet."""
@@ -67,18 +68,17 @@ class Database:
         """Facts about the log.
 
         Raises:
-            StoreError: this is no ledger, or one of another schema version.
+            StoreError: this is no ledger.
+            OtherSchema: it is one of another schema version.
             Damaged: a fact is not what was written.
         """
         with self.read() as connection:
             if not sa.inspect(connection).has_table("meta"):
                 raise StoreError(f"{self.name}: this is not a ledger; give the path of its database")
-            version = connection.scalar(sa.select(META.c.value).where(META.c.key == "schema"))
-            if version != SCHEMA_VERSION:
-                raise StoreError(
-                    f"{self.name}: schema {version!r} is unknown, this release reads {SCHEMA_VERSION!r}; "
-                    "open it with the release that wrote it"
-                )
+            named = sa.select(META.c.key, META.c.value).where(META.c.key.in_(("schema", "release")))
+            by = dict(connection.execute(named).tuples().all())
+            if by.get("schema") != SCHEMA_VERSION:
+                raise other_schema(self.name, by.get("schema"), SCHEMA_VERSION, by.get("release"))
             rows = connection.execute(sa.select(META)).all()
         for row in rows:
             if not is_intact(META, row):

@@ -37,9 +37,16 @@ def export(
     with answering(as_json):
         with reading(database(home, db)) as store:
             written = write_copy(store, folder)
+            beyond = store.size() - written.size
         facts = {"ok": True, "folder": str(folder), "size": written.size, "new": written.new, "files": written.files}
-        line = f"{folder}: {written.size} entries, {written.new} of them new. Anyone rebuilds the ledger from it with:"
-        answer(facts, [line, f"  artesian ledger mirror {folder} --out mirror.db --founding ..."], as_json)
+        facts["without_checkpoint"] = beyond
+        words = [
+            f"{folder}: {written.size} entries, {written.new} of them new. Anyone rebuilds the ledger from it with:",
+            f"  artesian ledger mirror {folder} --out mirror.db --founding ...",
+        ]
+        if beyond:
+            words.append(f"{beyond} more have no checkpoint yet and are left out: start serve, which signs one, first.")
+        answer(facts, words, as_json)
 
 
 def mirror(

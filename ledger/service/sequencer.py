@@ -123,12 +123,15 @@ class Sequencer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the turn at hand, refuse what still waits, and give the log back."""
+        """Finish the turn at hand, refuse what still waits, sign what is durable, and give the log back."""
         self._closing.set()
         with contextlib.suppress(queue.Full):  # a full queue keeps the thread awake anyway
             self._jobs.put_nowait(None)
         if self._thread.ident is not None:
             self._thread.join()
+            if self.failure is None:
+                with contextlib.suppress(LedgerError):  # the next start signs it; a copy made before that lacks it
+                    self._log.checkpoint()
         self._log.close()
 
     def submit(self, statements: Sequence[Statement]) -> "Future[list[Outcome]]":

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from ledger.service.board import View
 from ledger.service.limits import BadSetting, Settings
 from ledger.service.sequencer import Overloaded, Sequencer, Stopped
 from ledger.statement import Statement, decode_statement
+from ledger.store import Store
 
 WAIT_S = 20
 
@@ -190,6 +192,18 @@ def test_checkpoints_may_be_rarer_than_batches() -> None:
     running.sequencer.stop()
 
 
+def test_what_is_durable_is_signed_when_it_stops(tmp_path: Path) -> None:
+    """An export that is made then, for another place or another release, has all that was acknowledged."""
+    made = Consortium(location=tmp_path / "ledger.db")
+    running = Running(made, checkpoint_s=50)
+    [outcome] = running.sequencer.submit([running.attest()]).result(WAIT_S)
+    assert size_of(running.sequencer.view) == outcome.index
+    running.sequencer.stop()
+    store = Store(tmp_path / "ledger.db", read_only=True)
+    assert store.latest_checkpoint() == store.size() == outcome.index + 1
+    store.close()
+
+
 def test_when_idle_it_audits_until_all_is_audited(monkeypatch: pytest.MonkeyPatch) -> None:
     made, left = Consortium(), [True, True, False]
     budgets: list[float] = []
@@ -245,6 +259,7 @@ def test_cosignatures_that_wait_for_others_are_refused_at_the_end() -> None:
 
 def test_what_is_answered_has_been_told() -> None:
     made = Consortium()
+    size, entries = made.log.size, made.log.entries(0, made.log.size)  # while nobody else uses its one connection
     running = Running(made)
     note, told = running.sequencer.view.checkpoint, list[tuple[int, int]]()
 
@@ -255,7 +270,6 @@ def test_what_is_answered_has_been_told() -> None:
         release.set()
         return answer.result(WAIT_S)
 
-    size, entries = made.log.size, made.log.entries(0, made.log.size)
     lines = [made.witness(name).advance(entries, note, []) for name in made.members]
     assert answered(lambda: running.sequencer.cosign(lines, size))
     answered(lambda: running.sequencer.submit([running.attest()]))
