@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from ledger import postgresql, sqlite
-from ledger.errors import Damaged, Locked, StoreError
+from ledger.errors import Damaged, StoreError
 from ledger.release import other_schema, this_release
 from ledger.schema import META, SCHEMA_VERSION, is_intact, metadata
 from ledger.transaction import Transaction
