@@ -31,6 +31,10 @@ class NotFinal(CheckpointError):
     """A checkpoint lacks the quorum of cosignatures that the policy asks for."""
 
 
+class UnknownLogKey(CheckpointError):
+    """A checkpoint is signed by none of the log's keys that are trusted."""
+
+
 def witness_name(origin: str, member: str) -> str:
     """The key name under which `member` cosigns the log `origin`: `<origin>/<member>`.
 
@@ -110,12 +114,13 @@ class SignedCheckpoint:
                 raise CheckpointError(f"the log's signature on checkpoint {self.checkpoint.size} is wrong") from None
 
     def verify_any(self, vkeys: Iterable[Vkey]) -> None:
-        """Raise `CheckpointError` unless one of a log's `vkeys` signed, and no signature by them is wrong."""
+        """Raise `CheckpointError` unless one of a log's `vkeys` signed, and no signature by them is wrong.
+
+        It is `UnknownLogKey` when none of them is the signer's.
+        """
         signers = [vkey for vkey in vkeys if any(line.is_by(vkey) for line in self.lines)]
         if not signers:
-            raise CheckpointError(
-                f"the checkpoint is not signed by a trusted key of the log {self.checkpoint.origin!r}"
-            )
+            raise UnknownLogKey(f"the checkpoint is not signed by a trusted key of the log {self.checkpoint.origin!r}")
         for vkey in signers:
             self.verify_log(vkey)
 
@@ -197,8 +202,7 @@ def verify_final(note: str, policy: Policy, *, now_s: float | None = None) -> tu
     if not policy.is_met_by(cosigners):
         raise NotFinal(
             f"checkpoint {signed.checkpoint.size} has {len(cosigners)} of {len(policy.witnesses)} "
-            "cosignatures, too few for the quorum; ask the members' witnesses to cosign, "
-            "or for a receipt that was made under other members use the policy of its time"
+            "cosignatures, too few for the quorum; ask the members' witnesses to cosign"
         )
     return signed.checkpoint, sorted(cosigners)
 

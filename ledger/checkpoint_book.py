@@ -17,7 +17,7 @@ from ledger.checkpoint import (
     require_timely,
     verify_cosignature,
 )
-from ledger.electorate import Electorate
+from ledger.electorate import Electorate, Membership
 from ledger.errors import Damaged, NoSuchEntry
 from ledger.note import SignatureLine, join_note
 from ledger.replay import check_note
@@ -59,17 +59,18 @@ class CheckpointBook:
         return 0 if self.final is None else self.final[0]
 
     @property
-    def settled_policy(self) -> Policy:
-        """The policy of the members at the last final checkpoint; before the first, of the founding.
+    def settled(self) -> Membership:
+        """The membership in force at the last final checkpoint; before the first, that of the founding.
 
-        This one may be given to offline verifiers: a file that names members whose coming is not final, or leaves out
+        Its policy may be given to offline verifiers: a file that names members whose coming is not final, or leaves out
         some whose going is not, could make another history final.
 
         Raises:
             CheckpointError: the founding is not complete.
         """
-        memberships = self.electorate.memberships
-        return self.electorate.policy(max(self.final_size, memberships[0].since if memberships else 0))
+        if not self.electorate.memberships:
+            raise CheckpointError(f"{self.electorate.origin}: the founding is not complete; nobody is a member yet")
+        return self.electorate.memberships[0]
 
     @property
     def settled_note(self) -> str:
@@ -83,7 +84,7 @@ class CheckpointBook:
         """
         if self.final is None:
             raise CheckpointError("nothing is final yet; let the members' witnesses cosign a checkpoint")
-        policy, signed = self.settled_policy, SignedCheckpoint.parse(self.final[1])
+        policy, signed = self.settled.policy(self.electorate.origin), SignedCheckpoint.parse(self.final[1])
         known = [*policy.logs, *policy.witnesses.values()]
         return join_note(signed.body, [line for line in signed.lines if any(line.is_by(vkey) for vkey in known)])
 

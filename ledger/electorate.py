@@ -37,6 +37,11 @@ class Membership:
         """The members' ids: a member that has changed its key is the same voter."""
         return frozenset(name for name, _ in self.members)
 
+    def policy(self, origin: str) -> Policy:
+        """The policy of this membership alone: what an offline verifier is given once it is final."""
+        witnesses = {name: Vkey.of_witness(witness_name(origin, name), PublicKey(key)) for name, key in self.members}
+        return Policy.of(Vkey.of_log(origin, PublicKey(self.log)), witnesses)
+
 
 @dataclass(frozen=True)
 class Electorate:

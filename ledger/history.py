@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ledger.checkpoint import NotFinal, Policy
 from ledger.checkpoint_book import CheckpointBook
+from ledger.electorate import Membership
 from ledger.errors import NoSuchEntry
 from ledger.finality import consortium_policy
 from ledger.keys import SigningKey
@@ -71,6 +72,11 @@ class History:
     def policy(self) -> Policy:
         """The trust policy of the present members, for offline verifiers."""
         return consortium_policy(self.state, self.origin)
+
+    @property
+    def settled(self) -> Membership:
+        """Who belongs by what is final; see `ledger.checkpoint_book.CheckpointBook.settled`."""
+        return self._book.settled
 
     def entries(self, start: int, end: int) -> list[bytes]:
         """Entries `start` to `end - 1` as they were appended.

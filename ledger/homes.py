@@ -24,6 +24,8 @@ COMING_ENCRYPTION_KEY = "encryption.next.pem"
 LEDGER = "ledger.db"
 MIRROR = "mirror.db"
 POLICY = "policy.txt"
+POLICIES = "policies"
+"""The folder of every policy that was in force: `SIZE.txt` from so many entries on."""
 MEMBER = "member.toml"
 SETTINGS = "ledger.toml"
 

@@ -12,7 +12,7 @@ from typing import Self
 
 from ledger.checkpoint import Policy, SignedCheckpoint
 from ledger.checkpoint_book import CheckpointBook
-from ledger.electorate import Electorate
+from ledger.electorate import Electorate, Membership
 from ledger.errors import LedgerError, NoSuchEntry
 from ledger.intake import Intake
 from ledger.keys import SigningKey
@@ -136,9 +136,14 @@ class Mirrored:
         return self._book.electorate.policy(self.size)
 
     @property
+    def settled(self) -> Membership:
+        """Who belongs by what is final; see `ledger.checkpoint_book.CheckpointBook.settled`."""
+        return self._book.settled
+
+    @property
     def settled_policy(self) -> Policy:
-        """The policy to give to offline verifiers; see `ledger.checkpoint_book.CheckpointBook.settled_policy`."""
-        return self._book.settled_policy
+        """The policy of those members: the one to give to offline verifiers."""
+        return self.settled.policy(self.origin)
 
     @property
     def final_size(self) -> int:

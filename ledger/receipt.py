@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from ledger.checkpoint import Checkpoint, NotFinal, SignedCheckpoint, verify_final
+from ledger.checkpoint import Checkpoint, NotFinal, SignedCheckpoint, UnknownLogKey, verify_final
 from ledger.cose import ALG, ALG_EDDSA, KID, CoseError, Sign1, read_sign1, signature_input
 from ledger.encoding import EncodingError, Value, decode, encode, encode_item, shown
 from ledger.errors import LedgerError
@@ -92,6 +92,23 @@ class Receipt:
                     return cls(index, cose, note)
         raise ReceiptError("this is not a receipt: version, index, cose and checkpoint are expected, no more")
 
+    @property
+    def size(self) -> int:
+        """How many entries its checkpoint says that it is over.
+
+        Raises:
+            ReceiptError: it is no checkpoint.
+        """
+        try:
+            return SignedCheckpoint.parse(self.checkpoint).checkpoint.size
+        except LedgerError as error:
+            raise ReceiptError(f"the receipt's checkpoint does not hold: {error}") from None
+
+
+def of_its_time(size: int) -> str:
+    """What to do about a receipt over `size` entries whose keys a policy does not know."""
+    return f"take the policy of the receipt's time: artesian ledger policy --at {size} --home HOME"
+
 
 def make_receipt(index: int, path: Sequence[bytes], note: str, key: SigningKey) -> bytes:
     """The receipt of entry `index` in the tree of the cosigned checkpoint `note`, signed by the log's key."""
@@ -118,8 +135,10 @@ def verify_receipt(receipt: bytes, statement: bytes, policy: Policy) -> Verified
     bundle = Receipt.from_bytes(receipt)
     try:
         checkpoint, cosigners = verify_final(bundle.checkpoint, policy)
-    except NotFinal:
-        raise
+    except NotFinal as error:
+        raise NotFinal(f"{error}, or {of_its_time(bundle.size)}") from None
+    except UnknownLogKey as error:
+        raise ReceiptError(f"the receipt's checkpoint does not hold: {error}; {of_its_time(bundle.size)}") from None
     except LedgerError as error:
         raise ReceiptError(f"the receipt's checkpoint does not hold: {error}") from None
     logs = policy.logs_named(checkpoint.origin)
@@ -136,11 +155,12 @@ def verify_receipt(receipt: bytes, statement: bytes, policy: Policy) -> Verified
 
 def _refuse_strangers(note: str, known: Sequence[Vkey]) -> None:
     """A signed note may carry signatures by unknown keys (C2SP); nothing vouches for those, so a receipt may not."""
-    for line in SignedCheckpoint.parse(note).lines:
+    signed = SignedCheckpoint.parse(note)
+    for line in signed.lines:
         if not any(line.is_by(vkey) for vkey in known):
             raise ReceiptError(
                 f"the receipt's checkpoint has a signature by an unknown key, {line.name!r} with id "
-                f"{line.key_id.hex()}; use the policy of the receipt's time or ask for a new receipt"
+                f"{line.key_id.hex()}; ask for a new receipt, or {of_its_time(signed.checkpoint.size)}"
             )
 
 

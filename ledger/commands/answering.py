@@ -76,6 +76,18 @@ def read(path: Path) -> bytes:
         raise UsageError(f"{path}: cannot be read: {os.strerror(error.errno or 0)}") from None
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, if they are not there.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be made: {os.strerror(error.errno or 0)}") from None
+
+
 def write(path: Path, content: bytes, *, replace: bool = False, mode: int = 0o644) -> None:
     """Write a file whole or not at all; over an existing one only when `replace`.
 

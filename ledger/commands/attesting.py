@@ -238,20 +238,36 @@ def _sealed(raw: bytes, file: Path, parties: list[str], home: Path) -> bytes:
 
 
 def _report(statement: Statement, place: Place, receipt: Path, facts: dict[str, Any], as_json: bool) -> None:
-    if place.receipt is not None:
-        write(receipt, place.receipt, replace=True)
+    beside = _keep_receipt(place, receipt)
     facts = {
         "ok": True,
         "index": place.index,
         "digest": statement.digest,
         "final": place.receipt is not None,
-        "receipt": str(receipt) if place.receipt is not None else None,
+        **beside,
         "promise": place.promise,
         **facts,
     }
     words = [f"{statement.issuer} on {statement.subject}: {place.words}."]
     if place.receipt is not None:
-        words.append(f"Receipt: {receipt}")
+        words += [f"{name.capitalize()}: {file}" for name, file in beside.items() if file is not None]
     else:
         words.append("Run the same again for the receipt, when the members' witnesses have cosigned.")
     answer(facts, words, as_json)
+
+
+def _keep_receipt(place: Place, receipt: Path) -> dict[str, str | None]:
+    """Write a receipt, and beside it the policy by which it holds: members and keys will be others some day.
+
+    Returns:
+        Their files, by `receipt` and `policy`.
+    """
+    policy = receipt.with_suffix(".policy")
+    if place.policy is not None:
+        write(policy, place.policy.text().encode(), replace=True)
+    if place.receipt is not None:
+        write(receipt, place.receipt, replace=True)
+    return {
+        "receipt": None if place.receipt is None else str(receipt),
+        "policy": None if place.policy is None else str(policy),
+    }

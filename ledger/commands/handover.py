@@ -15,7 +15,7 @@ from ledger.commands.answering import AsJson, UsageError, answer, answering, rea
 from ledger.commands.copying import copy_of, founding_in
 from ledger.commands.keys import made_key
 from ledger.commands.places import OwnHome, database, reading, standing
-from ledger.commands.policies import renew_policy
+from ledger.commands.policies import keep_policies
 from ledger.commands.proposing import File, Out, ask, report
 from ledger.commands.speaking import speaker
 
@@ -107,7 +107,7 @@ def start(
 ) -> None:
     """Make the new sequencer's ledger from this member's mirror and the approved handover; then `serve` it."""
     from ledger.continuation import continue_log
-    from ledger.homes import LEDGER, LOG_KEY, POLICY, SETTINGS, Settings
+    from ledger.homes import LEDGER, LOG_KEY, SETTINGS, Settings
     from ledger.keys import SigningKey
     from ledger.note import Vkey
     from ledger.proposal import Proposal
@@ -120,7 +120,7 @@ def start(
         place = db or to / LEDGER
         with continue_log(place, witness.mirror, key, statement, founded=founded, cid=cid) as log:
             log.checkpoint()
-            renew_policy(to / POLICY, witness.mirror.settled_policy, before=home / POLICY)
+            keep_policies(to, witness.mirror.settled, origin, cid, witness.mirror.entries)
             size = log.size
         settings = Settings(name, cid, origin, db or LEDGER, meta.get("founding", ""))
         write(to / SETTINGS, settings.toml().encode(), replace=True, mode=0o600)

@@ -14,6 +14,7 @@ from ledger.commands.answering import UsageError, read
 from ledger.commands.progress import progress
 
 if TYPE_CHECKING:
+    from ledger.electorate import Membership
     from ledger.keys import PublicKey
     from ledger.policy import Policy
     from ledger.replay import Replayed
@@ -146,13 +147,13 @@ class Standing:
         origin: the log's name.
         state: what the rules make of its entries.
         final_size: how many of them are final, by the memberships that the entries make.
-        policy: the trust policy of the members that are final: of others nothing may be handed out.
+        settled: who belongs by what is final: of others no policy may be handed out.
     """
 
     origin: str
     state: State
     final_size: int
-    policy: Policy
+    settled: Membership
 
 
 def standing(home: Path | None, db: str | None = None) -> Standing:
@@ -194,7 +195,7 @@ def standing(home: Path | None, db: str | None = None) -> Standing:
             seal, told = _seal(home, location), {"at_entry": at_entry, "at_checkpoint": at_checkpoint}
             end = resume(store, meta["cid"], log, seal, at_snapshot=at_snapshot, **told)
         book.settle()
-        return Standing(meta["origin"], end.state, book.final_size, book.settled_policy)
+        return Standing(meta["origin"], end.state, book.final_size, book.settled)
 
 
 def _seal(home: Path, location: str) -> PublicKey | None:

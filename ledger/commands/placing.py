@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ledger.commands.answering import UsageError
 from ledger.commands.connecting import address_of, connected
 from ledger.commands.places import database, load_policy
+from ledger.commands.policies import load_policies
 from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ class Place:
         index: its entry.
         receipt: proof that it is final, if it is.
         promise: the log's word that it will be in the tree by a time, while it is not final.
+        policy: the one by which the receipt was found to hold, if it was looked at.
     """
 
     index: int
     receipt: bytes | None
     promise: bytes | None = None
+    policy: Policy | None = None
 
     @property
     def words(self) -> str:
@@ -88,16 +91,18 @@ def _checked(place: Place, raw: bytes, home: Path) -> Place:
     Raises:
         Unproved: it is not, under the home's policy.
     """
-    from ledger.homes import POLICY
-    from ledger.receipt import verify_receipt
+    from ledger.homes import POLICIES, POLICY
     from ledger.statement import decode_statement
 
-    policy = load_policy(home / POLICY)
+    policies = load_policies(home if (home / POLICIES).is_dir() else home / POLICY)
+    policy = policies.known[str(home / POLICY)]
     try:
         if place.receipt is not None:
-            if verify_receipt(place.receipt, raw, policy).index != place.index:
+            name, proved = policies.verify(place.receipt, raw)
+            if proved.index != place.index:
                 raise Unproved("it is for another place")
-        elif place.promise is not None:
+            return replace(place, policy=policies.known[name])
+        if place.promise is not None:
             _check_promise(place, decode_statement(raw).digest, policy)
     except LedgerError as error:
         what = "receipt" if place.receipt is not None else "promise"

@@ -1,37 +1,90 @@
-"""The trust policy that a home keeps: the present members and log key, and every key that the log had before."""
+"""The trust policies that a home keeps: `policy.txt` is the present one, `policies/` has all that were in force."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger.commands.answering import write
+from ledger.commands.answering import UsageError, make_folder, write
+from ledger.commands.places import load_policy
 
 if TYPE_CHECKING:
-    from ledger.note import Vkey
+    from ledger.electorate import Membership
+    from ledger.memberships import Read
+    from ledger.policies import Policies
     from ledger.policy import Policy
     from ledger.rules import State
-    from ledger.store import Store
-
-_CHUNK = 4096
 
 
-def renew_policy(path: Path, settled: Policy, before: Path | None = None) -> None:
-    """Write a policy in which the log's earlier keys stay, for receipts of their time.
+def load_policies(path: Path) -> Policies:
+    """Read the policies that a file, a folder of them or a home holds.
+
+    Raises:
+        UsageError: there is none, or one of them cannot be read.
+    """
+    from ledger.policies import Policies, policy_files
+
+    files = policy_files(path)
+    if not files:
+        raise UsageError(
+            f"{path}: holds no policy; give its file, a folder of policies (*.txt), or a home that keeps any"
+        )
+    return Policies({str(file): load_policy(file) for file in files})
+
+
+def keep_policies(home: Path, settled: Membership, origin: str, cid: str, read: Read) -> None:
+    """Keep the policy of every membership up to the settled one, if its policy is not in the home yet.
 
     Args:
-        path: the policy's file.
-        settled: of the members that are final.
-        before: where the earlier policy is, if not in `path`.
-    """
-    from ledger.policy import Policy
+        settled: who belongs by what is final; of others no policy is handed out.
+        read: the ledger's entries; they are read only when members or keys have changed.
 
-    known, log = before or path, settled.logs[0]
-    older = Policy.parse(known.read_text()).logs_named(log.name) if known.exists() else ()
-    text = with_older(settled, older).text().encode()
-    if not path.exists() or path.read_bytes() != text:
-        write(path, text, replace=True)
+    Raises:
+        UsageError: a file cannot be written, or is there with something else in it.
+    """
+    from ledger.homes import POLICIES, POLICY
+
+    present = home / POLICIES / f"{settled.since}.txt"
+    if present.is_file():
+        _put(home / POLICY, present.read_bytes(), replace=True)
+    else:
+        write_policies(home, policies_until(settled, origin, cid, read))
+
+
+def policies_until(settled: Membership, origin: str, cid: str, read: Read) -> Mapping[int, Policy]:
+    """The policy of every membership up to the settled one, by the size from which on it holds, oldest first."""
+    from ledger.memberships import memberships, policies
+
+    return policies(memberships(read, settled.since, cid, origin), origin)
+
+
+def write_policies(home: Path, known: Mapping[int, Policy]) -> None:
+    """Write policies into a home, the newest as the present one. What is there is never overwritten.
+
+    The oldest is written first: where the file of the present policy is, those of all before it are.
+
+    Raises:
+        UsageError: as `keep_policies`.
+    """
+    from ledger.homes import POLICIES, POLICY
+
+    folder, text = home / POLICIES, b""
+    make_folder(folder)
+    for since, policy in known.items():
+        text = policy.text().encode()
+        _put(folder / f"{since}.txt", text, replace=False)
+    _put(home / POLICY, text, replace=True)
+
+
+def _put(path: Path, text: bytes, *, replace: bool) -> None:
+    if path.is_file() and path.read_bytes() == text:
+        return
+    try:
+        write(path, text, replace=replace)
+    except UsageError:
+        if not path.is_file() or path.read_bytes() != text:  # another process of this home may have been quicker
+            raise
 
 
 def is_behind(settled: Policy, state: State, origin: str) -> bool:
@@ -39,26 +92,3 @@ def is_behind(settled: Policy, state: State, origin: str) -> bool:
     from ledger.finality import consortium_policy
 
     return consortium_policy(state, origin) != settled
-
-
-def with_older(policy: Policy, older: tuple[Vkey, ...]) -> Policy:
-    """The policy with earlier log keys after the present one."""
-    return replace(policy, logs=(*policy.logs, *(vkey for vkey in older if vkey not in policy.logs)))
-
-
-def log_keys(store: Store, origin: str, size: int) -> tuple[Vkey, ...]:
-    """Every key that the log has had by its first `size` entries, the newest first."""
-    from ledger.keys import PUBLIC_KEY_BYTES, PublicKey
-    from ledger.note import Vkey
-    from ledger.statement import decode_statement
-
-    found: list[bytes] = []
-    for start in range(0, size, _CHUNK):
-        for raw in store.entries(start, min(start + _CHUNK, size)):
-            if b"next_log" in raw:  # a field of those records that name a key of the log, and of no others
-                record = decode_statement(raw).payload
-                key = record["key"] if record["t"] == "rotate" else record["log"]
-                if record["t"] == "policy" and record["founders"] is not None:
-                    key = key or record["coordinator"][:PUBLIC_KEY_BYTES]
-                found += [key] if key else []
-    return tuple(Vkey.of_log(origin, PublicKey(key)) for key in reversed(found))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,21 +11,21 @@ import typer
 
 from ledger.commands.answering import AsJson, UsageError, answer, answering, read, tell
 from ledger.commands.places import Database, Home, PolicyFile, database, load_policy, policy_file, reading, standing
-from ledger.commands.policies import is_behind, log_keys, renew_policy, with_older
+from ledger.commands.policies import is_behind, load_policies, policies_until, write_policies
 from ledger.commands.progress import progress
 
 
 def verify(
     receipt: Annotated[Path, typer.Argument(help="The receipt's file.")],
     statement: Annotated[Path, typer.Option("--statement", help="The signed statement's file.")],
-    policy: Annotated[Path, typer.Option("--policy", help="Trust policy (C2SP tlog-policy).")],
+    policy: Annotated[
+        Path, typer.Option("--policy", help="Trust policy (C2SP tlog-policy), or a folder or home with those it had.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Check offline that a statement is on the ledger and final."""
-    from ledger.receipt import verify_receipt
-
     with answering(as_json):
-        proved = verify_receipt(read(receipt), read(statement), load_policy(policy))
+        used, proved = load_policies(policy).verify(read(receipt), read(statement))
         facts = {
             "ok": True,
             "index": proved.index,
@@ -34,8 +34,10 @@ def verify(
             "origin": proved.origin,
             "cosigners": proved.cosigners,
             "record": proved.statement.payload,
+            "policy": used,
         }
-        answer(facts, ["The receipt holds.", *proved.words], as_json)
+        held = "The receipt holds." if policy.is_file() else f"The receipt holds by the policy {used}."
+        answer(facts, [held, *proved.words], as_json)
 
 
 def audit(home: Home = None, db: Database = None, policy: PolicyFile = None, as_json: AsJson = False) -> None:
@@ -93,28 +95,57 @@ def show(
 def policy(
     home: Home = None,
     db: Database = None,
-    write: Annotated[bool, typer.Option("--write", help="Keep it as the home's policy.txt, too.")] = False,
+    at: Annotated[
+        int | None, typer.Option("--at", min=1, help="The one in force at so many entries; default: the present one.")
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Keep it in the home, too: policy.txt, and all before it in policies/.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write it into this file, which must not exist yet.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the trust policy of the members whose membership is final, for those who verify offline.
 
-    Whoever relies on it must get it from someone they trust, not from the ledger's operator alone.
+    An old receipt is held to the policy of its time: `verify` says which --at that is. Whoever relies on a policy must
+    get it from someone they trust, not from the ledger's operator alone.
     """
-    from ledger.homes import POLICY
+    from ledger.commands.answering import write as write_file
 
     with answering(as_json):
-        at = standing(home, db)
+        here = standing(home, db)
         with reading(database(home, db)) as store:
-            known = with_older(at.policy, log_keys(store, at.origin, at.final_size))
+            known = policies_until(here.settled, here.origin, here.state.cid, store.entries)
+        since = here.settled.since if at is None else _since(at, known, here.final_size)
+        text = known[since].text()
         if write:
             if home is None:
-                raise UsageError("--write keeps the policy in a home; give --home")
-            renew_policy(home / POLICY, known)
-        behind = is_behind(at.policy, at.state, at.origin)
+                raise UsageError("--write keeps the policies in a home; give --home")
+            write_policies(home, known)
+        if out is not None:
+            write_file(out, text.encode())
+        behind = at is None and is_behind(here.settled.policy(here.origin), here.state, here.origin)
         if behind and not as_json:
             tell("newer members or keys are on the ledger and not final yet: this is the policy before them")
-        facts = {"origin": at.origin, "final_size": at.final_size, "behind": behind, "policy": known.text()}
-        answer(facts, known.text().splitlines(), as_json)
+        facts = {"origin": here.origin, "final_size": here.final_size, "since": since, "behind": behind, "policy": text}
+        answer(facts, text.splitlines(), as_json)
+
+
+def _since(at: int, known: Iterable[int], final_size: int) -> int:
+    """From which size on the policy holds that is in force at `at` entries.
+
+    Raises:
+        UsageError: so many are not final, or the founding was not complete then.
+    """
+    held = [since for since in known if since <= at]
+    if not held:
+        raise UsageError(f"--at {at}: the founding was complete with {min(known)} entries; nothing was final before")
+    if at > max(final_size, *known):
+        raise UsageError(
+            f"--at {at}: {final_size} entries are final here; a receipt over more is not of this ledger yet"
+        )
+    return max(held)
 
 
 def _entry_line(entry: Mapping[str, Any]) -> str:

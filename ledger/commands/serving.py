@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ledger.commands.answering import AsJson, answer, answering, tell
-from ledger.commands.places import OwnHome, database
+from ledger.commands.places import OwnHome, database, reading
+from ledger.commands.policies import keep_policies
+from ledger.errors import LedgerError
+
+if TYPE_CHECKING:
+    from ledger.electorate import Membership
 
 
 def serve(
@@ -44,9 +50,9 @@ def serve(
         host, port = host_and_port(address)
         key, certificate = key or home / "tls.key", certificate or home / "tls.crt"
         secured = key.is_file() or certificate.is_file() or client_ca is not None
-        coming = home / NEXT_LOG_KEY
+        coming, location = home / NEXT_LOG_KEY, database(home, None)
         serve_log(
-            database(home, None),
+            location,
             SigningKey.load(log_key_of(home)),
             host=host,
             port=port,
@@ -55,4 +61,15 @@ def serve(
             next_key=SigningKey.load(coming) if coming.is_file() else None,
             at_least=at_least,
             announce=announce,
+            on_settled=partial(_keep_policies, home, location),
         )
+
+
+def _keep_policies(home: Path, location: str, settled: Membership) -> None:
+    """Keep the policies of the members that are final; the service goes on when that fails, and says so."""
+    try:
+        with reading(location) as store:
+            meta = store.meta()
+            keep_policies(home, settled, meta["origin"], meta["cid"], store.entries)
+    except LedgerError as error:
+        tell(f"the policies are not kept: {error}; then: artesian ledger policy --home {home} --write")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ledger.commands.answering import AsJson, UsageError, answer, answering, read, write
+from ledger.commands.answering import AsJson, UsageError, answer, answering, make_folder, read, write
 from ledger.commands.connecting import Address, Authority, address_of, connected
 from ledger.commands.places import Database, Home, PolicyFile, database, load_policy, policy_file, reading
 from ledger.commands.progress import progress
@@ -54,7 +54,8 @@ def trace(
         Path | None, typer.Option("--file", help="Say which entries attest exactly this file; exit 1 if none does.")
     ] = None,
     proofs: Annotated[
-        Path | None, typer.Option("--proofs", help="Write each final entry's statement and receipt into this folder.")
+        Path | None,
+        typer.Option("--proofs", help="Write each final entry's statement, receipt and policy into this folder."),
     ] = None,
     upstream: Annotated[
         bool, typer.Option("--upstream", help="Also what went into it, and into that; needs a ledger or mirror here.")
@@ -238,16 +239,17 @@ def _write_proofs(
     address: str,
     ca: Path | None,
 ) -> None:
-    """Statement and receipt of each final entry; the entries learn their receipt's file."""
+    """Statement, receipt and policy of each final entry; the entries learn their receipt's file."""
     from ledger.commands.placing import receipts_of
     from ledger.receipt import verify_receipt
 
     final = [index for index, _ in found if index in {entry["index"] for entry in entries if entry["final"]}]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     receipts = receipts_of(final, home, address_of(home, address), ca) if final else {}
     for (index, statement), entry in zip(found, entries, strict=True):
         if index in receipts:
             verify_receipt(receipts[index], statement.raw, trusted)
+            write(folder / f"{index}.policy", trusted.text().encode(), replace=True)
             write(folder / f"{index}.statement", statement.raw, replace=True)
             write(folder / f"{index}.receipt", receipts[index], replace=True)
             entry["receipt"] = str(folder / f"{index}.receipt")

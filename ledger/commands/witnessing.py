@@ -13,7 +13,7 @@ import typer
 from ledger.commands.answering import AsJson, UsageError, answer, answering, tell, write
 from ledger.commands.connecting import Address, Authority, address_of, connected
 from ledger.commands.places import OwnHome, reading
-from ledger.commands.policies import is_behind, renew_policy
+from ledger.commands.policies import is_behind, keep_policies
 from ledger.commands.speaking import speaker
 
 if TYPE_CHECKING:
@@ -77,11 +77,9 @@ def _once(kept: Witness, client: LedgerClient, known: Settings, home: Path, as_j
 
 def _keep_policy(kept: Witness, home: Path) -> bool:
     """Write down the policy of the members that are final; False if newer ones are mirrored, and not final yet."""
-    from ledger.homes import POLICY
-
-    settled = kept.mirror.settled_policy
-    renew_policy(home / POLICY, settled)
-    return not is_behind(settled, kept.state, kept.mirror.origin)
+    mirror = kept.mirror
+    keep_policies(home, mirror.settled, mirror.origin, mirror.state.cid, mirror.entries)
+    return not is_behind(mirror.settled_policy, kept.state, mirror.origin)
 
 
 def _keep(kept: Witness, client: LedgerClient, known: Settings, home: Path) -> None:
@@ -93,6 +91,8 @@ def _keep(kept: Witness, client: LedgerClient, known: Settings, home: Path) -> N
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=_close_when, args=(stop, client), daemon=True).start()
     tell(f"{kept.member} witnesses {known.origin} at {known.address}: {kept.size} entries mirrored")
+    if kept.mirror.final_size:
+        _keep_policy(kept, home)
     kept.rest()
     cosigned, final, away, current = kept.size, kept.mirror.final_size, False, True
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
+from ledger.electorate import Membership
 from ledger.rules import State
 
 
@@ -17,6 +18,7 @@ class View:
         checkpoint_size: how many entries it covers.
         final: the largest final checkpoint with its cosignatures, empty before the first.
         final_size: how many entries that covers.
+        settled: who belongs by what is final; None before the founding is complete.
     """
 
     state: State
@@ -24,6 +26,7 @@ class View:
     checkpoint_size: int = 0
     final: str = ""
     final_size: int = 0
+    settled: Membership | None = None
 
     def is_news_after(self, other: "View") -> bool:
         """Whether there is anything to tell whoever knows `other`; one more cosignature on what is final is not."""

@@ -284,7 +284,8 @@ class Sequencer:
     def _look(self) -> None:
         """Tell what has changed."""
         log = self._log
-        view = View(log.state, self._note, self._noted_size, log.final() or "", log.final_size)
+        settled = None if log.state.founding else log.settled
+        view = View(log.state, self._note, self._noted_size, log.final() or "", log.final_size, settled)
         if view.state is not self.view.state or (view.checkpoint, view.final) != (
             self.view.checkpoint,
             self.view.final,

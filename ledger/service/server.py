@@ -14,6 +14,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from ledger.electorate import Membership
 from ledger.errors import LedgerError
 from ledger.keys import SigningKey
 from ledger.log import Clock, Log
@@ -61,6 +62,7 @@ class LedgerServer:
         tls: ServerTls | None = None,
         settings: Settings | None = None,
         next_key: SigningKey | None = None,
+        on_settled: Callable[[Membership], None] = lambda _: None,
         clock: Clock = time.time,
     ) -> None:
         """Bind, without serving yet. The log belongs to the server from here on, also when this raises.
@@ -70,6 +72,8 @@ class LedgerServer:
             port: 0 for any free one.
             tls: without it only addresses of this machine itself are served.
             next_key: the key that the log changes to when its rotation is appended.
+            on_settled: called in a thread of its own with the membership that is final, at the start and when another
+                one is.
 
         Raises:
             CannotServe: the address is taken or not ours, or certificate and key do not fit.
@@ -78,6 +82,8 @@ class LedgerServer:
         self._settings = settings or Settings()
         self._sequencer = Sequencer(log, key, self._settings, next_key=next_key)
         self._board = Board(self._sequencer.view)
+        self._on_settled = on_settled
+        self._settled: Membership | None = None
         self._stopped = asyncio.Event()
         guard = TokenGuard(self._sequencer.origin, clock)
         gate = Gate(guard, lambda: self._sequencer.state, self._settings)
@@ -109,7 +115,7 @@ class LedgerServer:
         loop = asyncio.get_running_loop()
 
         def listen(view: View) -> None:
-            loop.call_soon_threadsafe(self._board.post, view)
+            loop.call_soon_threadsafe(self._show, view)
 
         def ended() -> None:
             with contextlib.suppress(RuntimeError):  # the loop may be gone already
@@ -152,6 +158,12 @@ class LedgerServer:
             raise CannotServe(message) from None
         return f"{shown}:{bound}"
 
+    def _show(self, view: View) -> None:
+        self._board.post(view)
+        if view.settled is not None and view.settled != self._settled:
+            self._settled = view.settled
+            asyncio.get_running_loop().run_in_executor(None, self._on_settled, view.settled)
+
     def _end(self) -> None:
         self._board.close()
         self._stopped.set()
@@ -173,12 +185,14 @@ def serve(
     at_least: int = 0,
     clock: Clock = time.time,
     announce: Callable[[str], None] = lambda _: None,
+    on_settled: Callable[[Membership], None] = lambda _: None,
 ) -> None:
     """Open the log at `location` and serve it until SIGTERM or SIGINT. Call it from the main thread.
 
     Args:
         at_least: the largest size that a witness is known to have cosigned (see `Log.open`).
         announce: called with the address once calls are answered.
+        on_settled: as `LedgerServer`.
 
     Raises:
         CannotServe, BadTls, StoreError, Damaged: it cannot start.
@@ -192,7 +206,15 @@ def serve(
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, told.set)
         server = LedgerServer(
-            log, key, host=host, port=port, tls=tls, settings=settings, next_key=next_key, clock=clock
+            log,
+            key,
+            host=host,
+            port=port,
+            tls=tls,
+            settings=settings,
+            next_key=next_key,
+            on_settled=on_settled,
+            clock=clock,
         )
         ends = [asyncio.ensure_future(server.wait()), asyncio.ensure_future(told.wait())]
         try:
