@@ -151,10 +151,14 @@ def test_a_killed_sequencer_is_replaced_and_cannot_come_back(consortium: Consort
     assert final
     assert facts("witness", "--home", consortium["firm-3"], "--address", new_address, "--once")["size"] == 8
     assert consortium.size("firm-3") == (8, 8)
-    done("policy", "--home", home, "--write")
-    new_policy = home / "policy.txt"
+    new_policy = home / "policy.txt"  # the service has renewed it by itself
     assert facts("verify", *receipt_of(new), "--policy", new_policy)["ok"]
     assert facts("verify", *receipt_of(old), "--policy", old_policy)["ok"]
+    for kept in (home, consortium["firm-1"]):
+        assert [file.name for file in sorted((kept / "policies").iterdir())] == ["5.txt", "7.txt"]
+        for receipt, name in ((old, "5.txt"), (new, "7.txt")):
+            held = facts("verify", *receipt_of(receipt), "--policy", kept / "policies")
+            assert held["policy"] == str(kept / "policies" / name)
 
     # The old sequencer comes back: it finds no quorum, and can see why.
     _, old_address = consortium.serve(consortium.coordinator)

@@ -1,11 +1,17 @@
 """Receipts outlive members and keys: every policy that was in force is kept, found again, and picked by `verify`."""
 
+import time
 from pathlib import Path
 
 import pytest
 from command_world import MEMBERS, Homes, done, facts, refused
 
+from ledger.electorate import Membership
+from ledger.homes import database_of, log_key_of
+from ledger.keys import SigningKey
+from ledger.log import Log
 from ledger.policy import Policy
+from ledger.service.server import serving
 
 STAYING = ("firm-1", "firm-2", "bank-1")
 
@@ -136,3 +142,49 @@ def test_a_kept_policy_is_never_overwritten(homes: World) -> None:
     with homes.served():
         homes.witness(["firm-1"])
     assert (homes["firm-1"] / "policy.txt").read_text() == homes.kept("bank-1")["8.txt"]
+
+
+def test_the_policy_of_its_time_stays_beside_a_receipt(homes: World) -> None:
+    kept = homes.kept("bank-1")
+    for name, since in (("old", "5.txt"), ("new", "8.txt")):
+        beside = homes.file(name).with_name(f"{name}.txt.policy")
+        assert beside.read_text() == kept[since]
+        done("verify", *homes.proof(name), beside)
+
+
+def test_a_receipt_asked_for_again_gets_the_policy_of_today(homes: World) -> None:
+    """Also while the witness of the home has not caught up: the policy is the one of the receipt's size."""
+    beside = homes.folder / "old.txt.policy"
+    asked = ["attest", "--home", homes["firm-1"], "--subject", "old", "--file", homes.file("old"), "--wait", 0]
+    with homes.served():
+        assert facts(*asked)["policy"] == str(beside)
+        assert beside.read_text() == homes.kept("bank-1")["8.txt"]
+        (homes["firm-1"] / "policy.txt").write_text(homes.kept("bank-1")["5.txt"])
+        assert f"Policy: {beside}" in done(*asked)
+        out = homes.folder / "proofs"
+        done("trace", "old", "--home", homes["firm-2"], "--proofs", out)
+    proof = [out / "5.receipt", "--statement", out / "5.statement", "--policy"]
+    done("verify", *proof, out / "5.policy")
+
+
+def test_a_running_service_says_who_belongs_as_soon_as_it_is_final(homes: World) -> None:
+    told: list[Membership] = []
+    key = SigningKey.load(log_key_of(homes.coordinator))
+    proposal = homes.folder / "again.proposal"
+    block = ["--from", homes["firm-3"] / "member.toml", "--out", proposal]
+    done("members", "propose", "enrol", "--home", homes["firm-1"], *block)
+    for name in STAYING:
+        done("members", "approve", proposal, "--home", homes[name], "--yes")
+    done("members", "submit", proposal, "--home", homes.coordinator)
+    log = Log.open(database_of(homes.coordinator), key)
+    with serving(log, key, on_settled=told.append) as server:
+        where = ["--address", server.address, "--once"]
+        for name in STAYING:
+            assert [one.since for one in told] in ([], [8])
+            done("witness", "--home", homes[name], *where)
+        done("witness", "--home", homes["firm-1"], *where)
+        end_s = time.monotonic() + 10
+        while len(told) < 2 and time.monotonic() < end_s:
+            time.sleep(0.01)
+    assert [one.since for one in told] == [8, 10]
+    assert [len(one.members) for one in told] == [3, 4]
