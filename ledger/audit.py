@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ledger.checkpoint import Policy, SignedCheckpoint, is_final, verify_cosignature
@@ -28,6 +29,8 @@ class AuditReport:
         final_size: number of entries that are final under the auditor's policy.
         root: hexadecimal root over the entries re-checked.
         problems: what is wrong, a line each; empty when all is well.
+        policy_is_present: whether the policy names the log's key and the members of now, by what is final here; true
+            where that cannot be told.
     """
 
     origin: str
@@ -37,6 +40,7 @@ class AuditReport:
     final_size: int
     root: str
     problems: tuple[str, ...]
+    policy_is_present: bool
 
     @property
     def ok(self) -> bool:
@@ -77,12 +81,13 @@ class _Audit:
         self._problems: list[str] = []
         self._cosignatures = 0
         self._final_size = 0
+        self._policy_is_present = True
 
     def report(self) -> AuditReport:
         try:
             meta = self._store.meta()
         except Damaged as error:
-            return AuditReport("unknown", 0, 0, 0, 0, "", (str(error),))
+            return AuditReport("unknown", 0, 0, 0, 0, "", (str(error),), True)
         origin = meta.get("origin", "unknown")
         if self._trusted.logs_named(origin):
             self._check(origin, meta)
@@ -97,6 +102,7 @@ class _Audit:
             final_size=self._final_size,
             root="" if last is None else last.frontier.root().hex(),
             problems=tuple(self._problems),
+            policy_is_present=self._policy_is_present,
         )
 
     def _check(self, origin: str, meta: dict[str, str]) -> None:
@@ -133,8 +139,16 @@ class _Audit:
             progress=self._progress,
         )
         self._reached.append(end)
+        with suppress(LedgerError):  # what is wrong with the checkpoints is said elsewhere
+            book.settle()
+            self._compare(book.settled.policy(origin))
         EntryAudit(self._store, 0, end.state.size, time.monotonic).run(end.frontier, None)
         self._store.check_rows(BODIES)
+
+    def _compare(self, present: Policy) -> None:
+        """The auditor's policy may be an older one: it is no problem of the ledger's, but to be told."""
+        trusted, named = self._trusted.witnesses.values(), present.witnesses.values()
+        self._policy_is_present = set(trusted) == set(named) and present.logs[0] in self._trusted.logs
 
     def _check_log_key(self, origin: str) -> None:
         """The entries name the log's keys; the auditor's policy must know the one of the newest checkpoint."""

@@ -54,7 +54,10 @@ def audit(home: Home = None, db: Database = None, policy: PolicyFile = None, as_
             *(f"Problem: {problem}" for problem in report.problems),
             "Nothing is wrong." if report.ok else "The ledger does not hold.",
         ]
-        answer({"ok": report.ok, **asdict(report)}, words, as_json)
+        mend = None if report.policy_is_present else _renewal(home, db, policy)
+        if mend is not None:
+            words.append(f"The policy is not that of the members and the log's key of now. Next: {mend}")
+        answer({"ok": report.ok, **asdict(report), "next": mend}, words, as_json)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -146,6 +149,13 @@ def _since(at: int, known: Iterable[int], final_size: int) -> int:
             f"--at {at}: {final_size} entries are final here; a receipt over more is not of this ledger yet"
         )
     return max(held)
+
+
+def _renewal(home: Path | None, db: str | None, policy: Path | None) -> str:
+    """The command that brings the policy up to the members of now."""
+    where = f"--db {db}" if db is not None else f"--home {home}"
+    kept = db is None and policy is None
+    return f"artesian ledger policy {where} {'--write' if kept else '--out FILE'}"
 
 
 def _entry_line(entry: Mapping[str, Any]) -> str:

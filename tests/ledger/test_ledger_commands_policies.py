@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command_world import MEMBERS, Homes, done, facts, refused
+from command_world import MEMBERS, Homes, done, facts, refused, run
 
 from ledger.electorate import Membership
 from ledger.homes import database_of, log_key_of
@@ -13,6 +13,7 @@ from ledger.log import Log
 from ledger.policy import Policy
 from ledger.service.server import serving
 
+NOT_OF_NOW = "The policy is not that of the members and the log's key of now."
 STAYING = ("firm-1", "firm-2", "bank-1")
 
 
@@ -188,3 +189,27 @@ def test_a_running_service_says_who_belongs_as_soon_as_it_is_final(homes: World)
             time.sleep(0.01)
     assert [one.since for one in told] == [8, 10]
     assert [len(one.members) for one in told] == [3, 4]
+
+
+def test_an_audit_with_a_policy_of_before_names_the_command_that_renews_it(homes: World) -> None:
+    home, older = homes.coordinator, homes["bank-1"] / "policies" / "7.txt"
+    code, out, _ = run("audit", "--home", home)  # it has the policy of the founding, and the log another key
+    renewing = out.splitlines()[-1].removeprefix(f"{NOT_OF_NOW} Next: artesian ledger ").split()
+    assert (code, renewing) == (1, ["policy", "--home", str(home), "--write"])
+    done(*renewing)
+    assert NOT_OF_NOW not in done("audit", "--home", home)
+    assert facts("audit", "--home", home)["next"] is None
+    given = facts("audit", "--home", home, "--policy", older, code=1)
+    assert given["next"] == f"artesian ledger policy --home {home} --out FILE"
+    copied = facts("audit", "--db", home / "ledger.db", "--policy", older, code=1)
+    assert copied["next"] == f"artesian ledger policy --db {home}/ledger.db --out FILE"
+
+
+def test_an_audit_that_finds_nothing_wrong_tells_of_members_who_came_since(homes: World) -> None:
+    done("policy", "--home", homes.coordinator, "--write")
+    present = (homes.coordinator / "policy.txt").read_text()
+    fewer = [line for line in present.splitlines() if not line.startswith("witness firm-1 ")]
+    (homes.coordinator / "policy.txt").write_text("\n".join(fewer).replace("2 bank-1 firm-1", "2 bank-1"))
+    out = done("audit", "--home", homes.coordinator)
+    assert "Nothing is wrong." in out
+    assert NOT_OF_NOW in out
