@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from ledger.body_census import BodyCensus, count_bodies
 from ledger.checkpoint import Policy, SignedCheckpoint, is_final, verify_cosignature
 from ledger.checkpoint_book import CheckpointBook
 from ledger.entry_audit import EntryAudit
@@ -31,6 +32,7 @@ class AuditReport:
         problems: what is wrong, a line each; empty when all is well.
         policy_is_present: whether the policy names the log's key and the members of now, by what is final here; true
             where that cannot be told.
+        bodies: which of the bodies that entries name are there; None for a mirror, which has none.
     """
 
     origin: str
@@ -41,6 +43,7 @@ class AuditReport:
     root: str
     problems: tuple[str, ...]
     policy_is_present: bool
+    bodies: BodyCensus | None = None
 
     @property
     def ok(self) -> bool:
@@ -82,6 +85,7 @@ class _Audit:
         self._cosignatures = 0
         self._final_size = 0
         self._policy_is_present = True
+        self._bodies: BodyCensus | None = None
 
     def report(self) -> AuditReport:
         try:
@@ -103,11 +107,12 @@ class _Audit:
             root="" if last is None else last.frontier.root().hex(),
             problems=tuple(self._problems),
             policy_is_present=self._policy_is_present,
+            bodies=self._bodies,
         )
 
     def _check(self, origin: str, meta: dict[str, str]) -> None:
         parts: tuple[Callable[[], None], ...] = (
-            lambda: self._check_entries(origin, meta.get("cid", "")),
+            lambda: self._check_entries(origin, meta.get("cid", ""), mirror="member" in meta),
             self._check_cosignatures,
             lambda: self._check_log_key(origin),
         )
@@ -121,7 +126,7 @@ class _Audit:
                 f"{self._store.name}: no sound checkpoint has the policy's quorum; ask the members' witnesses to cosign"
             )
 
-    def _check_entries(self, origin: str, cid: str) -> None:
+    def _check_entries(self, origin: str, cid: str, *, mirror: bool) -> None:
         book = CheckpointBook(self._store, origin)
 
         def at_checkpoint(at: Replayed) -> None:
@@ -144,6 +149,7 @@ class _Audit:
             self._compare(book.settled.policy(origin))
         EntryAudit(self._store, 0, end.state.size, time.monotonic).run(end.frontier, None)
         self._store.check_rows(BODIES)
+        self._bodies = None if mirror else count_bodies(self._store)
 
     def _compare(self, present: Policy) -> None:
         """The auditor's policy may be an older one: it is no problem of the ledger's, but to be told."""

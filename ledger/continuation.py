@@ -2,7 +2,9 @@
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 from ledger.checkpoint import CheckpointError, SignedCheckpoint
 from ledger.electorate import Electorate
@@ -20,6 +22,9 @@ from ledger.store import Store
 
 _CHUNK = 1024
 
+Body: TypeAlias = tuple[bytes, bytes, str]
+"""A statement's digest, its encrypted body (empty once erased), and who handed it in: `ledger.store.Store.bodies`."""
+
 
 def continue_log(
     location: str | os.PathLike[str],
@@ -30,6 +35,7 @@ def continue_log(
     founded: Vkey,
     cid: str,
     clock: Clock = time.time,
+    bodies: Iterable[Body] = (),
 ) -> Log:
     """Start a log database with all that `source` has, re-checked from its first byte, and open it.
 
@@ -41,6 +47,7 @@ def continue_log(
             copy: it must be at least as long as what any witness has cosigned.
         founded: the key that the log was founded with.
         cid: the consortium's id.
+        bodies: what to keep beside it, from a backup: also of statements that are not on it yet and may come again.
 
     Raises:
         StoreError: there is a ledger already, or it cannot be written; nothing was left behind.
@@ -52,9 +59,9 @@ def continue_log(
         mirror.rebuild(source)
         _require_base(mirror, key, handover)
         if is_url(os.fspath(location)):
-            _write(Store(location), mirror, founded, handover, int(clock()))
+            _write(Store(location), mirror, founded, handover, int(clock()), bodies)
         else:
-            _write_file(Path(location), mirror, founded, handover, int(clock()))
+            _write_file(Path(location), mirror, founded, handover, int(clock()), bodies)
     return Log.open(location, key, clock)
 
 
@@ -72,7 +79,9 @@ def _require_base(mirror: Mirror, key: SigningKey, handover: bytes | None) -> No
         raise CheckpointError(f"this is not the key that the log {mirror.origin!r} has then; it needs a handover to it")
 
 
-def _write_file(path: Path, mirror: Mirror, founded: Vkey, handover: bytes | None, now_s: int) -> None:
+def _write_file(
+    path: Path, mirror: Mirror, founded: Vkey, handover: bytes | None, now_s: int, bodies: Iterable[Body]
+) -> None:
     if path.exists():
         raise StoreError(f"{path}: there is a ledger already; move it away first")
     unfinished = path.with_name(f".{path.name}.unfinished")
@@ -80,7 +89,7 @@ def _write_file(path: Path, mirror: Mirror, founded: Vkey, handover: bytes | Non
     for file in remains:
         file.unlink(missing_ok=True)
     try:
-        _write(Store(unfinished), mirror, founded, handover, now_s)
+        _write(Store(unfinished), mirror, founded, handover, now_s, bodies)
         os.link(unfinished, path)  # unlike a rename, fails when the name is taken
     except FileExistsError:
         raise StoreError(f"{path}: there is a ledger already; move it away first") from None
@@ -89,7 +98,9 @@ def _write_file(path: Path, mirror: Mirror, founded: Vkey, handover: bytes | Non
             file.unlink(missing_ok=True)
 
 
-def _write(store: Store, mirror: Mirror, founded: Vkey, handover: bytes | None, now_s: int) -> None:
+def _write(
+    store: Store, mirror: Mirror, founded: Vkey, handover: bytes | None, now_s: int, bodies: Iterable[Body]
+) -> None:
     cid = mirror.state.cid
     try:
         store.lock()
@@ -107,6 +118,8 @@ def _write(store: Store, mirror: Mirror, founded: Vkey, handover: bytes | None, 
                 lines = {line.name: str(line) for line in signed.lines if line.name != founded.name}
                 transaction.put_checkpoint(signed.checkpoint.size, join_note(signed.body, own))
                 transaction.put_cosignatures(signed.checkpoint.size, lines)
+            for digest, envelope, owner in bodies:
+                transaction.put_body(digest, envelope, owner)
     except Forbidden as error:
         raise error.reason from None
     finally:

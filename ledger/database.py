@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from ledger import postgresql, sqlite
-from ledger.errors import Damaged, StoreError
+from ledger.errors import Damaged, Locked, StoreError
 from ledger.release import other_schema, this_release
 from ledger.schema import META, SCHEMA_VERSION, is_intact, metadata
 from ledger.transaction import Transaction
@@ -105,7 +105,7 @@ class Database:
         """Become the one sequencer of this database, until `unlock` or `close`.
 
         Raises:
-            StoreError: another process is.
+            Locked: another process is.
         """
         if self._on_server:
             with self._errors():
@@ -116,7 +116,7 @@ class Database:
                 fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 lock_file.close()
-                raise StoreError(f"{self.name}: another sequencer is running on this ledger; stop it first") from None
+                raise Locked(f"{self.name}: another sequencer is running on this ledger; stop it first") from None
             self._lock_file = lock_file
 
     def unlock(self) -> None:

@@ -16,6 +16,10 @@ class StoreError(LedgerError):
     exit_code = 2
 
 
+class Locked(StoreError):
+    """Another process sequences this ledger now."""
+
+
 class Unreachable(StoreError):
     """The database's server does not answer, or the connection to it was lost."""
 

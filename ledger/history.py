@@ -8,6 +8,7 @@ from ledger.checkpoint_book import CheckpointBook
 from ledger.electorate import Membership
 from ledger.errors import NoSuchEntry
 from ledger.finality import consortium_policy
+from ledger.kept_bodies import Kept
 from ledger.keys import SigningKey
 from ledger.merkle import consistency_proof, inclusion_proof
 from ledger.receipt import make_receipt
@@ -130,8 +131,12 @@ class History:
         return make_receipt(index, self.inclusion(index, size), self._book.settled_note, self._key)
 
     def body(self, digest: bytes) -> bytes | None:
-        """The encrypted body of the statement with this digest, or None."""
+        """The encrypted body of the statement with this digest; None if it is missing or was erased."""
         return self._store.body(digest)
+
+    def kept(self, digests: Sequence[bytes]) -> dict[bytes, Kept]:
+        """What is kept of the bodies of the statements with these digests; of those that are missing, nothing."""
+        return self._store.kept(digests)
 
     def backup(self, target: str | os.PathLike[str]) -> None:
         """Write a consistent copy of the database to the new file `target`; see `ledger.database.Database.backup`."""

@@ -240,22 +240,26 @@ class Log(History):
         with self._writing():
             return self._book.add_cosignatures(lines, self._book.latest if size is None else size, self._clock())
 
-    def put_body(self, digest: bytes, envelope: bytes, owner: str = "") -> None:
-        """Keep the encrypted body of the statement with this digest; one that is there already stays.
+    def put_body(self, digest: bytes, envelope: bytes, owner: str = "") -> bool:
+        """Keep the encrypted body of the statement with this digest; one that is there, or was erased, stays so.
 
         Args:
             owner: the member that handed it in.
+
+        Returns:
+            Whether it is new.
         """
         self._require_usable()
         known = self._body_bytes.pop(owner, None)  # of a write of unknown outcome nothing is known
         new = self._store.put_body(digest, envelope, owner)
         if known is not None:
             self._body_bytes[owner] = known + new * len(envelope)
+        return new
 
-    def delete_body(self, digest: bytes) -> None:
-        """Forget the body of the statement with this digest; the statement stays."""
+    def delete_body(self, digest: bytes, by: str = "") -> None:
+        """Forget the body of the statement with this digest for good; the statement stays. `by`: who had it erased."""
         self._body_bytes.clear()
-        self._store.delete_body(digest)
+        self._store.delete_body(digest, by)
 
     def body_bytes(self, owner: str) -> int:
         """How many bytes the bodies have that a member handed in."""

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from ledger.errors import Conflict, Damaged, LedgerError, StoreError, StoreFull, Unreachable
+from ledger.errors import Conflict, Damaged, LedgerError, Locked, StoreError, StoreFull, Unreachable
 
 _NAMES = ("postgresql", "postgres")
 _SEQUENCER = 0x41525445
@@ -93,7 +93,8 @@ class Session:
         """Take the lock.
 
         Raises:
-            StoreError: another process holds it, or the server promises no durability.
+            Locked: another process holds it.
+            StoreError: the server promises no durability.
         """
         self._name = name
         self._connection = engine.connect()
@@ -133,7 +134,7 @@ class Session:
             except DBAPIError as error:
                 if _state(error) != "55P03":
                     raise
-                raise StoreError(f"{self._name}: another sequencer is running on this ledger; stop it first") from None
+                raise Locked(f"{self._name}: another sequencer is running on this ledger; stop it first") from None
 
 
 def explain(name: str, error: DBAPIError) -> LedgerError:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from ledger.database import Database
 from ledger.errors import Damaged, NoSuchEntry
+from ledger.kept_bodies import Kept
 from ledger.schema import (
     AUDITS,
     BODIES,
@@ -205,7 +206,7 @@ class Store(Database):
             return transaction.put_body(digest, envelope, owner)
 
     def body(self, digest: bytes) -> bytes | None:
-        """The encrypted body of the statement with this digest, or None.
+        """The encrypted body of the statement with this digest; None if it is missing or was erased.
 
         Raises:
             Damaged: it is not what was written.
@@ -215,7 +216,29 @@ class Store(Database):
         if row is None:
             return None
         self._require_intact(BODIES, row, f"the body of statement {digest.hex()}")
-        return bytes(row.envelope)
+        return bytes(row.envelope) or None
+
+    def kept(self, digests: Sequence[bytes]) -> dict[bytes, Kept]:
+        """What is kept of the bodies of the statements with these digests; of those that are missing, nothing."""
+        found: dict[bytes, Kept] = {}
+        columns = BODIES.c.digest, sa.func.length(BODIES.c.envelope), BODIES.c.owner
+        with self.read() as connection:
+            for start in range(0, len(digests), _MAX_VARIABLES):
+                wanted = BODIES.c.digest.in_(digests[start : start + _MAX_VARIABLES])
+                for digest, size, owner in connection.execute(sa.select(*columns).where(wanted)):
+                    found[digest] = Kept(size, owner)
+        return found
+
+    def bodies(self) -> Iterator[tuple[bytes, bytes, str]]:
+        """All rows of bodies, erased ones too, as `ledger.transaction.Transaction.put_body` takes them.
+
+        Raises:
+            Damaged: one is not what was written.
+        """
+        with self.read() as connection:
+            for row in connection.execute(sa.select(BODIES).execution_options(yield_per=16)):
+                self._require_intact(BODIES, row, f"the body of statement {row.digest!r}")
+                yield row.digest, row.envelope, row.owner
 
     def body_bytes(self, owner: str | None = None) -> int:
         """How many bytes the bodies have, all together or those of one owner."""
@@ -223,10 +246,10 @@ class Store(Database):
         with self.read() as connection:
             return connection.scalar(query if owner is None else query.where(BODIES.c.owner == owner)) or 0
 
-    def delete_body(self, digest: bytes) -> None:
-        """Forget the body of the statement with this digest; the statement stays."""
+    def delete_body(self, digest: bytes, by: str = "") -> None:
+        """Forget the body of a statement for good; see `ledger.transaction.Transaction.delete_body`."""
         with self.write() as transaction:
-            transaction.delete_body(digest)
+            transaction.delete_body(digest, by)
         self.forget_deleted()
 
     def check_rows(self, table: sa.Table) -> None:

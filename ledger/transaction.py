@@ -119,7 +119,7 @@ class Transaction:
         self._connection.execute(sa.insert(AUDITS), checked(AUDITS, entries=entries))
 
     def put_body(self, digest: bytes, envelope: bytes, owner: str = "") -> bool:
-        """Keep the encrypted body of the statement with this digest; one that is there already stays.
+        """Keep the encrypted body of the statement with this digest; one that is there, or was erased, stays so.
 
         Args:
             owner: who handed it in.
@@ -132,10 +132,15 @@ class Transaction:
         self._connection.execute(sa.insert(BODIES), checked(BODIES, digest=digest, envelope=envelope, owner=owner))
         return True
 
-    def delete_body(self, digest: bytes) -> None:
-        """Forget the body of the statement with this digest; the statement stays."""
+    def delete_body(self, digest: bytes, by: str = "") -> None:
+        """Forget the body of the statement with this digest; the statement stays, and an empty row in the body's place.
+
+        Args:
+            by: who had it erased.
+        """
         with sqlite.erasing(self._connection):
             self._connection.execute(sa.delete(BODIES).where(BODIES.c.digest == digest))
+        self._connection.execute(sa.insert(BODIES), checked(BODIES, digest=digest, envelope=b"", owner=by))
 
     def _next_number(self, table: sa.Table) -> int:
         return (self._connection.scalar(sa.select(sa.func.max(table.c.number))) or 0) + 1

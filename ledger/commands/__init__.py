@@ -16,6 +16,8 @@ from ledger.commands import (
     members,
     proposing,
     reading,
+    restoring,
+    sealing,
     serving,
     tracing,
     witnessing,
@@ -45,8 +47,9 @@ _add(app, witnessing.witness, "witness", _witness, _RUN)
 _attest = "attest --home firm-1 --subject batch-7 --file lading.pdf --kind bill-of-lading"
 _add(app, attesting.attest, "attest", _attest, _WRITE)
 _add(app, attesting.submit, "submit", "submit lading.pdf.statement --home firm-1", _WRITE)
+_add(app, sealing.erase, "erase", "erase 12 --home firm-1", _WRITE)
 _add(app, tracing.trace, "trace", "trace batch-7 --home firm-2 --file lading.pdf", _CHECK)
-_add(app, attesting.open_entry, "open", "open 12 --home firm-2 --out lading.pdf", _CHECK)
+_add(app, sealing.open_entry, "open", "open 12 --home firm-2 --out lading.pdf", _CHECK)
 _receipt = "verify receipt.cbor --statement statement.cbor --policy policy.txt"
 _add(app, reading.verify, "verify", _receipt, _CHECK)
 _add(app, reading.audit, "audit", "audit --db firm-1/mirror.db --policy policy.txt", _CHECK)
@@ -56,7 +59,7 @@ _add(app, evidence.evidence, "evidence", "evidence fork.evidence --policy policy
 
 _add(app, copying.export, "export", "export copy --home firm-1", _CARRY)
 _add(app, copying.mirror, "mirror", "mirror copy --out mirror.db --founding 7b0f-b02e-...", _CARRY)
-_add(app, handover.restore, "restore", "restore copy-of-firm-1 --home coordinator", _CARRY)
+_add(app, restoring.restore, "restore", "restore copy-of-firm-1 --home coordinator", _CARRY)
 _add(app, copying.backup, "backup", "backup ledger-2026-11-22.db --home coordinator", _CARRY)
 
 _members = _group(

@@ -1,9 +1,8 @@
-"""`artesian ledger submit`, `attest`, `open`: what members put on the ledger, and read of each other."""
+"""`artesian ledger submit`, `attest`: what members put on the ledger."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,23 +10,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ledger.commands.answering import AsJson, UsageError, answer, answering, read, write
-from ledger.commands.connecting import Address, Authority, address_of, connected
-from ledger.commands.places import OwnHome, cid_of, reading, standing
+from ledger.commands.connecting import Address, Authority
+from ledger.commands.places import OwnHome, cid_of, mirrored
 from ledger.commands.placing import Place, put
-from ledger.commands.speaking import fresh_record, speaker
+from ledger.commands.sealing import Sealing
+from ledger.commands.speaking import Member, fresh_record, speaker
+from ledger.kept_bodies import BodyState, names_body
 
 if TYPE_CHECKING:
     from ledger.keys import SigningKey
-    from ledger.service.bodies import About
+    from ledger.rules import Refused
     from ledger.statement import Statement
 
 Wait = Annotated[float, typer.Option("--wait", min=0, max=60, help="Wait so many seconds for finality.")]
-Member = Annotated[str, typer.Option("--member", help="The member's id; default: as the home says.")]
+_ABOUT_BODIES = ("body", "quota")
+"""The rules by which the service refuses a body, and not its statement."""
+_BODIES = {
+    BodyState.ERASED: "Its body was erased at the service, and is not taken again.",
+    BodyState.MISSING: "Its body is not at the service: hand it in with --sealed, or by the same attest again.",
+}
 
 
 def submit(
     statement: Annotated[Path, typer.Argument(help="A signed statement's file.")],
     home: OwnHome,
+    sealed: Annotated[
+        Path | None,
+        typer.Option("--sealed", help="Its sealed body; default: what `attest` keeps beside it, if this member did."),
+    ] = None,
     address: Address = "",
     ca: Authority = None,
     wait: Wait = 10.0,
@@ -38,9 +48,12 @@ def submit(
     from ledger.statement import decode_statement
 
     with answering(as_json):
-        raw = read(statement)
-        decoded = decode_statement(raw)
-        (place,) = put([raw], home, address, ca, speaker(home, member), wait_s=wait)
+        decoded, own = decode_statement(read(statement)), speaker(home, member)
+        beside = statement.with_suffix(".sealed")
+        if sealed is None and names_body(decoded) and decoded.issuer == own[0] and beside != statement:
+            sealed = beside if beside.exists() else None
+        bodies = {} if sealed is None else {0: read(sealed)}
+        (place,) = put([decoded.raw], home, address, ca, own, wait_s=wait, bodies=bodies)
         _report(decoded, place, statement.with_name(f"{statement.name}.receipt"), {}, as_json)
 
 
@@ -68,7 +81,7 @@ def attest(
 ) -> None:
     """Put a signed statement about a file on the ledger, and keep statement and receipt beside the file.
 
-    Run again, it asks for the receipt of the same statement.
+    Run again, it asks for the receipt of the same statement, and hands the sealed body in anew if it was lost.
     """
     from ledger.rules import Refused
     from ledger.statement import decode_statement
@@ -83,72 +96,38 @@ def attest(
         fields |= {"kind": kind} if kind else {}
         fields |= _links(inputs or [], follows, home)
         fields |= {"acl": "public"} if public else {}
-        fields |= _commitment(file, body) if parties else {}
-        kept, sealed = (file.with_name(f"{file.name}.{what}") for what in ("statement", "sealed"))
-        if kept.exists():
-            raw = _same(kept, fields)
-        else:
-            raw = _sign(fields, cid_of(home), *own)
-            if parties:
-                envelope = _sealed(raw, body or file, parties.split(","), home)
-                write(sealed, envelope, replace=True, mode=0o600)
+        kept, envelope = (file.with_name(f"{file.name}.{what}") for what in ("statement", "sealed"))
+        sealing = Sealing(body or file, tuple(parties.split(",")) if parties else (), envelope, home)
+        fields |= _for_parties(sealing, whole=body is None) if parties else {}
+        known = kept.exists()
+        raw = _same(kept, fields, own[0]) if known else _sign(fields, cid_of(home), *own)
+        sealed = sealing.kept() if known else sealing.seal(raw) if parties else None
         write(kept, raw, replace=True)  # before it is sent: whatever happens, the next run sends the same one
-        decoded = decode_statement(raw)
-        bodies = {0: read(sealed)} if sealed.exists() else {}
+
+        def send(raw: bytes, sealed: bytes | None) -> Place:
+            return put([raw], home, address, ca, own, wait_s=wait, bodies={} if sealed is None else {0: sealed})[0]
+
         try:
-            (place,) = put([raw], home, address, ca, own, wait_s=wait, bodies=bodies)
-        except Refused:
-            kept.unlink()
-            sealed.unlink(missing_ok=True)
-            raise
-        sealed.unlink(missing_ok=True)
-        facts = {"artifact": fields["artifact"], "statement": str(kept)}
-        _report(decoded, place, file.with_name(f"{file.name}.receipt"), facts, as_json)
-
-
-def open_entry(
-    entry: Annotated[int, typer.Argument(min=0, help="The entry, as `trace` or `show` lists it.")],
-    home: OwnHome,
-    out: Annotated[Path, typer.Option("--out", help="Write what was sealed into this file, which must not exist yet.")],
-    address: Address = "",
-    ca: Authority = None,
-    member: Member = "",
-    as_json: AsJson = False,
-) -> None:
-    """Fetch what was sealed to this member with an entry, open it, and hold it against the ledger's commitment."""
-    from ledger.service.bodies import About
-    from ledger.statement import decode_statement
-
-    with answering(as_json):
-        name, key = speaker(home, member)
-        statement = decode_statement(_mirrored(home, entry))
-        record = statement.payload
-        if "body_sha256" not in record:
-            raise UsageError(f"entry {entry} has no sealed body")
-        with connected(address_of(home, address), home, ca, (name, key)) as client:
-            envelope = client.body(statement.digest)
-        about = About(record["cid"], record["id"], record["body_sha256"])
-        content = _unseal(envelope, about, name, home)
-        write(out, content, mode=0o600)
-        facts = {"ok": True, "index": entry, "issuer": statement.issuer, "bytes": len(content), "file": str(out)}
-        line = f"{out}: {len(content)} bytes that {statement.issuer} sealed, as entry {entry} commits to them."
-        answer(facts, [line], as_json)
-
-
-def _unseal(envelope: bytes, about: About, name: str, home: Path) -> bytes:
-    """Open an envelope with the member's encryption key, or with one that it had before."""
-    from ledger.homes import ENCRYPTION_KEY
-    from ledger.service.bodies import BadBody, open_body
-    from ledger.service.encryption_key import EncryptionKey
-
-    problem: BadBody | None = None
-    for path in (home / ENCRYPTION_KEY, *sorted(home.glob("encryption.old-*.pem"))):
-        try:
-            return open_body(envelope, about, name, EncryptionKey.load(path))
-        except BadBody as error:
-            problem = problem or error
-    assert problem is not None, "the first key was tried"
-    raise problem
+            place = send(raw, sealed)
+        except Refused as refused:
+            again = _signed_again(raw, refused, *own) if known else None
+            if again is None:
+                if not known or refused.rule not in _ABOUT_BODIES:
+                    kept.unlink()
+                    envelope.unlink(missing_ok=True)
+                raise
+            raw = again
+            write(kept, raw, replace=True)
+            place = send(raw, sealed)
+        if place.body is BodyState.MISSING and parties:
+            place = send(raw, sealing.seal(raw))
+        back = known and place.body is BodyState.TAKEN
+        facts = {
+            "artifact": fields["artifact"],
+            "statement": str(kept),
+            "sealed": str(envelope) if envelope.exists() else None,
+        }
+        _report(decode_statement(raw), place, file.with_name(f"{file.name}.receipt"), facts, as_json, back=back)
 
 
 def _sign(fields: Mapping[str, Any], cid: str, issuer: str, key: SigningKey) -> bytes:
@@ -157,19 +136,24 @@ def _sign(fields: Mapping[str, Any], cid: str, issuer: str, key: SigningKey) -> 
     return sign_statement(fresh_record("attest", cid, **fields), issuer=issuer, subject=fields["subject"], key=key)
 
 
-def _mirrored(home: Path, entry: int) -> bytes:
-    """An entry of the member's own mirror: what the service says of one is not to be signed or believed.
+def _signed_again(raw: bytes, refused: Refused, issuer: str, key: SigningKey) -> bytes | None:
+    """The same record under the issuer's present key, if the statement was refused for bearing the one before.
 
-    Raises:
-        UsageError: the mirror does not reach it.
+    The record keeps its id, so that the ledger never takes both, and what was sealed for it stays good.
     """
-    from ledger.homes import MIRROR
+    from ledger.statement import decode_statement, sign_statement
 
-    if (home / MIRROR).is_file():
-        with reading(str(home / MIRROR)) as store:
-            if entry < store.size():
-                return store.entries(entry, entry + 1)[0]
-    raise UsageError(f"{home}: entry {entry} is not in the mirror yet; let the witness catch up")
+    old = decode_statement(raw)
+    if refused.rule != "signature" or old.kid == key.public.kid:
+        return None
+    return sign_statement(old.payload, issuer=issuer, subject=old.subject, key=key)
+
+
+def _for_parties(sealing: Sealing, *, whole: bool) -> dict[str, Any]:
+    """The fields of a statement for parties; `whole`: the artifact itself is what is sealed."""
+    fields = sealing.commitment()
+    # The plain hash of a short text, such as a price, could be guessed.
+    return {**fields, "artifact": fields["body_sha256"]} if whole else fields
 
 
 def _links(inputs: list[int], follows: int | None, home: Path) -> dict[str, Any]:
@@ -177,67 +161,27 @@ def _links(inputs: list[int], follows: int | None, home: Path) -> dict[str, Any]
     from ledger.statement import decode_statement
 
     wanted = {*inputs, *([] if follows is None else [follows])}
-    digests = {index: decode_statement(_mirrored(home, index)).digest for index in wanted}
+    digests = {index: decode_statement(mirrored(home, index)).digest for index in wanted}
     links: dict[str, Any] = {"inputs": [digests[index] for index in inputs]} if inputs else {}
     return links if follows is None else {**links, "parent": digests[follows]}
 
 
-def _same(kept: Path, fields: dict[str, Any]) -> bytes:
-    """The statement that an earlier run left, if it says the same."""
+def _same(kept: Path, fields: dict[str, Any], issuer: str) -> bytes:
+    """The statement that an earlier run left, if it says the same, and the same member says it."""
     from ledger.statement import decode_statement
 
     raw = read(kept)
-    payload = decode_statement(raw).payload
-    if any(payload.get(name) != value for name, value in fields.items()):
+    statement = decode_statement(raw)
+    if statement.issuer != issuer:
+        raise UsageError(f"{kept}: is a statement by {statement.issuer}; move it away to make another")
+    if any(statement.payload.get(name) != value for name, value in fields.items()):
         raise UsageError(f"{kept}: is a statement about something else; move it away to make another")
     return raw
 
 
-def _commitment(file: Path, body: Path | None) -> dict[str, Any]:
-    """The fields of a statement for parties: what is sealed shows on the ledger only together with its salt.
-
-    The salt stays beside the sealed file: with both, the issuer can show later what was committed to.
-    """
-    from ledger.service.bodies import SALT_BYTES, commit_to_body
-
-    source = body or file
-    salt_file = _salt_of(source)
-    if not salt_file.exists():
-        write(salt_file, os.urandom(SALT_BYTES), mode=0o600)
-    _, commitment = commit_to_body(read(source), lambda _: read(salt_file))
-    fields = {"acl": "parties", "body_sha256": commitment}
-    # The plain hash of a short text, such as a price, could be guessed.
-    return fields if body is not None else {**fields, "artifact": commitment}
-
-
-def _salt_of(file: Path) -> Path:
-    return file.with_name(f"{file.name}.salt")
-
-
-def _sealed(raw: bytes, file: Path, parties: list[str], home: Path) -> bytes:
-    """The file's content sealed to the parties, for the statement that commits to it.
-
-    Their keys are those of the member's own mirror: a service could slip in one of its own.
-    """
-    from ledger.service.bodies import About, seal_body
-    from ledger.statement import decode_statement
-
-    state = standing(home).state
-    known = {party: state.encryption_keys.get(party) for party in parties if state.is_enrolled(party)}
-    for party in parties:
-        if known.get(party) is None:
-            raise UsageError(
-                f"{party!r} is no active member with an encryption key in this mirror; "
-                "it runs: artesian ledger members encryption"
-            )
-    record = decode_statement(raw).payload
-    about = About(record["cid"], record["id"], record["body_sha256"])
-    return seal_body(
-        read(file), read(_salt_of(file)), about, {party: key for party, key in known.items() if key is not None}
-    )
-
-
-def _report(statement: Statement, place: Place, receipt: Path, facts: dict[str, Any], as_json: bool) -> None:
+def _report(
+    statement: Statement, place: Place, receipt: Path, facts: dict[str, Any], as_json: bool, *, back: bool = False
+) -> None:
     beside = _keep_receipt(place, receipt)
     facts = {
         "ok": True,
@@ -246,6 +190,7 @@ def _report(statement: Statement, place: Place, receipt: Path, facts: dict[str, 
         "final": place.receipt is not None,
         **beside,
         "promise": place.promise,
+        "body": place.body,
         **facts,
     }
     words = [f"{statement.issuer} on {statement.subject}: {place.words}."]
@@ -253,6 +198,10 @@ def _report(statement: Statement, place: Place, receipt: Path, facts: dict[str, 
         words += [f"{name.capitalize()}: {file}" for name, file in beside.items() if file is not None]
     else:
         words.append("Run the same again for the receipt, when the members' witnesses have cosigned.")
+    if back:
+        words.append("Its body was missing at the service, and is there again.")
+    elif place.body in _BODIES:
+        words.append(_BODIES[place.body])
     answer(facts, words, as_json)
 
 

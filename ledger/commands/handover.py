@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ledger.commands.answering import AsJson, UsageError, answer, answering, read, tell, write
-from ledger.commands.copying import copy_of, founding_in
+from ledger.commands.copying import copy_of
 from ledger.commands.keys import made_key
 from ledger.commands.places import OwnHome, database, reading, standing
 from ledger.commands.policies import keep_policies
 from ledger.commands.proposing import File, Out, ask, report
+from ledger.commands.restoring import census_of, lost_words
 from ledger.commands.speaking import speaker
 
 if TYPE_CHECKING:
@@ -124,8 +125,13 @@ def start(
             size = log.size
         settings = Settings(name, cid, origin, db or LEDGER, meta.get("founding", ""))
         write(to / SETTINGS, settings.toml().encode(), replace=True, mode=0o600)
-        facts = {"ok": True, "origin": origin, "size": size, "home": str(to)}
-        words = [f"{to} continues {origin} with entry {size - 1}, the handover. Next, in this order:", *_after(to)]
+        census = census_of(str(place))
+        facts = {"ok": True, "origin": origin, "size": size, "home": str(to), "bodies": vars(census)}
+        words = [
+            f"{to} continues {origin} with entry {size - 1}, the handover. Next, in this order:",
+            *_after(to),
+            *lost_words(census),
+        ]
         answer(facts, words, as_json)
 
 
@@ -144,32 +150,6 @@ def _after(to: Path) -> list[str]:
         "or, if the coordinator's key is lost, by a quorum:",
         f"   artesian ledger members propose log-key --home {to} --out log-key.proposal",
     ]
-
-
-def restore(
-    copy: Annotated[str, typer.Argument(help="An exported folder, a member's home or a mirror's database.")],
-    home: OwnHome,
-    as_json: AsJson = False,
-) -> None:
-    """Rebuild a lost ledger database in the sequencer's home from a copy, with the keys that are there.
-
-    The copy must be the longest that any member has: going on from less would fork the history.
-    """
-    from ledger.continuation import continue_log
-    from ledger.homes import LEDGER, Settings, log_key_of
-    from ledger.keys import SigningKey
-
-    with answering(as_json), copy_of(copy) as source:
-        known, found = Settings.load(home), founding_in(source)
-        if not known.founding:
-            raise UsageError(f"{home}: has no ledger.toml with the founding fingerprint; what may be believed?")
-        found.require(known.founding)
-        place = known.database if "://" in known.database else home / (known.database or LEDGER)
-        key = SigningKey.load(log_key_of(home))
-        with continue_log(place, source, key, founded=found.log, cid=found.cid) as log:
-            facts = {"ok": True, "origin": log.origin, "size": log.size, "final_size": log.final_size}
-        words = f"{home}: {facts['size']} entries of {facts['origin']} restored, {facts['final_size']} of them final."
-        answer(facts, [words, "Compare the number with every member's: none may have cosigned more."], as_json)
 
 
 @contextmanager

@@ -127,6 +127,21 @@ def cid_of(home: Path) -> str:
         return store.meta()["cid"]
 
 
+def mirrored(home: Path, entry: int) -> bytes:
+    """An entry of the member's own mirror: what the service says of one is not to be signed or believed.
+
+    Raises:
+        UsageError: the mirror does not reach it.
+    """
+    from ledger.homes import MIRROR
+
+    if (home / MIRROR).is_file():
+        with reading(str(home / MIRROR)) as store:
+            if entry < store.size():
+                return store.entries(entry, entry + 1)[0]
+    raise UsageError(f"{home}: entry {entry} is not in the mirror yet; let the witness catch up")
+
+
 @contextmanager
 def reading(location: str) -> Iterator[Store]:
     """The tables of a ledger or a mirror, to look at and not to change."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,12 @@ from ledger.commands.answering import UsageError
 from ledger.commands.connecting import address_of, connected
 from ledger.commands.places import database, load_policy
 from ledger.commands.policies import load_policies
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, Locked
 
 if TYPE_CHECKING:
+    from ledger.kept_bodies import BodyState
     from ledger.keys import SigningKey
+    from ledger.log import Log
     from ledger.policy import Policy
 
 
@@ -32,12 +35,14 @@ class Place:
         index: its entry.
         receipt: proof that it is final, if it is.
         promise: the log's word that it will be in the tree by a time, while it is not final.
+        body: where its body is, if it names one.
         policy: the one by which the receipt was found to hold, if it was looked at.
     """
 
     index: int
     receipt: bytes | None
     promise: bytes | None = None
+    body: BodyState | None = None
     policy: Policy | None = None
 
     @property
@@ -62,7 +67,7 @@ def put(
         home: whose address is used when none is given, and whose database when it has none either.
         speaker: who calls, and its key.
         wait_s: how long to wait for them to be final.
-        bodies: encrypted bodies, by their statement's position; only the service keeps them.
+        bodies: encrypted bodies, by their statement's position; they must be the speaker's own.
 
     Raises:
         Refused: a rule forbids one.
@@ -72,8 +77,8 @@ def put(
     from ledger.homes import POLICY
 
     where = address_of(home, address)
-    if not where and _sequences(home):
-        return _append(statements, home)
+    if not where and sequences(home):
+        return _append(statements, home, speaker[0], bodies or {})
     load_policy(home / POLICY)  # before anything is sent: without it no answer could be checked
     with connected(where, home, ca, speaker) as client:
         results = client.submit(list(statements), bodies=bodies, wait_s=wait_s)
@@ -81,7 +86,7 @@ def put(
     for raw, result in zip(statements, results, strict=True):
         if isinstance(result, Exception):
             raise result
-        places.append(_checked(Place(result.index, result.receipt, result.promise), raw, home))
+        places.append(_checked(Place(result.index, result.receipt, result.promise, result.body), raw, home))
     return places
 
 
@@ -126,23 +131,49 @@ def _check_promise(place: Place, digest: bytes, policy: Policy) -> None:
     raise Unproved("it is not by the log's key, or of another statement")
 
 
-def _sequences(home: Path) -> bool:
+def sequences(home: Path) -> bool:
     """Whether the home has a ledger of its own, not a mirror of another's."""
     from ledger.homes import LEDGER, Settings
 
     return bool(Settings.load(home).database) or (home / LEDGER).is_file()
 
 
-def _append(statements: Sequence[bytes], home: Path) -> list[Place]:
-    """Be the sequencer for a moment; refused while another process is."""
+@contextmanager
+def own_log(home: Path) -> Iterator[Log]:
+    """Be the sequencer for a moment.
+
+    Raises:
+        UsageError: another process is.
+    """
     from ledger.homes import log_key_of
     from ledger.keys import SigningKey
     from ledger.log import Log
 
-    with Log.open(database(home, None), SigningKey.load(log_key_of(home))) as log:
+    try:
+        log = Log.open(database(home, None), SigningKey.load(log_key_of(home)))
+    except Locked as error:
+        raise UsageError(f"{error}, or ask it: --address HOST:PORT") from None
+    with log:
+        yield log
+
+
+def _append(statements: Sequence[bytes], home: Path, name: str, bodies: Mapping[int, bytes]) -> list[Place]:
+    from ledger.kept_bodies import names_body
+    from ledger.service import keeping
+    from ledger.statement import decode_statement
+
+    decoded = [decode_statement(raw) for raw in statements]
+    for number, body in bodies.items():
+        keeping.require_acceptable(body, decoded[number], name)
+    with own_log(home) as log:
         indices = log.append(statements)
         log.checkpoint()
-        return [Place(index, log.receipt(index) if index < log.final_size else None) for index in indices]
+        taken = keeping.keep(log, name, [(decoded[number].digest, body) for number, body in bodies.items()])
+        states = keeping.states(log, [one.digest for one in decoded if names_body(one)], taken)
+        return [
+            Place(index, log.receipt(index) if index < log.final_size else None, None, states.get(one.digest))
+            for index, one in zip(indices, decoded, strict=True)
+        ]
 
 
 def receipts_of(indices: Sequence[int], home: Path | None, address: str, ca: Path | None) -> dict[int, bytes]:
@@ -152,14 +183,10 @@ def receipts_of(indices: Sequence[int], home: Path | None, address: str, ca: Pat
         UsageError: neither is at hand.
         NotFinal: an entry is not final.
     """
-    from ledger.homes import log_key_of
-    from ledger.keys import SigningKey
-    from ledger.log import Log
-
     if address:
         with connected(address, home, ca) as client:
             return dict(client.receipt(index=index) for index in indices)
-    if home is None or not _sequences(home):
+    if home is None or not sequences(home):
         raise UsageError("receipts are made by the log: give --address of its service")
-    with Log.open(database(home, None), SigningKey.load(log_key_of(home))) as log:
+    with own_log(home) as log:
         return {index: log.receipt(index) for index in indices}

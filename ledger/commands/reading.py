@@ -51,6 +51,7 @@ def audit(home: Home = None, db: Database = None, policy: PolicyFile = None, as_
         words = [
             f"{report.origin}: {report.entries} entries, {report.checkpoints} checkpoints and "
             f"{report.cosignatures} cosignatures checked; {report.final_size} entries are final.",
+            *(report.bodies.words if report.bodies is not None else []),
             *(f"Problem: {problem}" for problem in report.problems),
             "Nothing is wrong." if report.ok else "The ledger does not hold.",
         ]

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from ledger.commands.answering import UsageError
 
 if TYPE_CHECKING:
     from ledger.keys import SigningKey
     from ledger.rules import State
+
+Member = Annotated[str, typer.Option("--member", help="The member's id; default: as the home says.")]
 
 
 def fresh_record(t: str, cid: str, **fields: Any) -> dict[str, Any]:

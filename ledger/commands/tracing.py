@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from ledger.commands.answering import AsJson, UsageError, answer, answering, mak
 from ledger.commands.connecting import Address, Authority, address_of, connected
 from ledger.commands.places import Database, Home, PolicyFile, database, load_policy, policy_file, reading
 from ledger.commands.progress import progress
+from ledger.kept_bodies import BodyState, names_body
 
 if TYPE_CHECKING:
     from ledger.checkpoint import Checkpoint
@@ -35,12 +37,14 @@ class _Ledger:
         read: entries from one place up to another.
         final: its largest final checkpoint under a policy.
         places: the entries of the statements with these digests; the service is not asked for them.
+        bodies: where the bodies of these statements are, as far as this ledger has them; a mirror has none.
     """
 
     size: int
     read: Callable[[int, int], list[bytes]]
     final: Callable[[Policy], Checkpoint | None]
     places: Callable[[Sequence[bytes]], dict[bytes, int]]
+    bodies: Callable[[Sequence[bytes]], dict[bytes, BodyState]]
 
 
 def trace(
@@ -77,7 +81,8 @@ def trace(
             if upstream:
                 found = _with_upstream(ledger, found)
             places = ledger.places([digest for _, statement in found for digest in _inputs(statement)])
-        entries = [_facts(index, statement, index < final_size, wanted) for index, statement in found]
+            bodies = ledger.bodies([statement.digest for _, statement in found if names_body(statement)])
+        entries = [_facts(index, statement, index < final_size, wanted, bodies) for index, statement in found]
         if proofs is not None:
             _write_proofs(found, entries, proofs, trusted, home, address, ca)
         matches = [entry["index"] for entry in entries if entry["matches"]]
@@ -96,14 +101,16 @@ def _ledger(home: Path | None, db: str | None, address: str, ca: Path | None) ->
 
     if not address:
         with reading(database(home, db)) as store:
-            yield _Ledger(store.size(), store.entries, lambda policy: newest_final(store, policy), _places_in(store))
+            of_mirror = "member" in store.meta()
+            looks = partial(newest_final, store), _places_in(store), _no_bodies if of_mirror else _bodies_in(store)
+            yield _Ledger(store.size(), store.entries, *looks)
         return
     if home is None:
         raise UsageError("give --home: the service shows entries to members, in whose name you must ask")
     with connected(address, home, ca, speaker(home)) as client:
         final = client.final()
         size = SignedCheckpoint.parse(client.checkpoint()).checkpoint.size
-        yield _Ledger(size, client.entries, lambda policy: if_final(final, policy), lambda _: {})
+        yield _Ledger(size, client.entries, lambda policy: if_final(final, policy), lambda _: {}, _no_bodies)
 
 
 def _places_in(store: Store) -> Callable[[Sequence[bytes]], dict[bytes, int]]:
@@ -119,6 +126,18 @@ def _places_in(store: Store) -> Callable[[Sequence[bytes]], dict[bytes, int]]:
         }
 
     return places
+
+
+def _no_bodies(_: Sequence[bytes]) -> dict[bytes, BodyState]:
+    return {}
+
+
+def _bodies_in(store: Store) -> Callable[[Sequence[bytes]], dict[bytes, BodyState]]:
+    def bodies(digests: Sequence[bytes]) -> dict[bytes, BodyState]:
+        kept = store.kept(digests)
+        return {digest: kept[digest].state if digest in kept else BodyState.MISSING for digest in digests}
+
+    return bodies
 
 
 def _about(ledger: _Ledger, subject: str, final: Checkpoint | None) -> Iterator[tuple[int, Statement]]:
@@ -180,7 +199,9 @@ def _with_upstream(ledger: _Ledger, found: Sequence[tuple[int, Statement]]) -> l
     return sorted(known.items())
 
 
-def _facts(index: int, statement: Statement, final: bool, wanted: set[bytes]) -> dict[str, Any]:
+def _facts(
+    index: int, statement: Statement, final: bool, wanted: set[bytes], bodies: Mapping[bytes, BodyState]
+) -> dict[str, Any]:
     record = statement.payload
     return {
         "index": index,
@@ -191,7 +212,8 @@ def _facts(index: int, statement: Statement, final: bool, wanted: set[bytes]) ->
         "kind": record.get("kind"),
         "artifact": record.get("artifact"),
         "inputs": _inputs(statement),
-        "sealed": "body_sha256" in record,
+        "sealed": names_body(statement),
+        "body": bodies.get(statement.digest),
         "digest": statement.digest,
         "final": final,
         "matches": record.get("artifact") in wanted,
@@ -206,7 +228,9 @@ def _words(subject: str, entries: Sequence[dict[str, Any]], places: dict[bytes, 
         what = entry["kind"] or entry["type"]
         artifact = "" if entry["artifact"] is None else f"sha256 {entry['artifact'].hex()[:16]}..."
         standing = "final" if entry["final"] else "not final yet"
-        marks = f"{', sealed' if entry['sealed'] else ''}{', is this file' if entry['matches'] else ''}"
+        marks = ", sealed" if entry["sealed"] else ""
+        marks += f", body {entry['body']}" if entry["body"] in (BodyState.ERASED, BodyState.MISSING) else ""
+        marks += ", is this file" if entry["matches"] else ""
         marks += f", about {entry['subject']}" if entry["subject"] != subject else ""
         line = f"{entry['index']:>6}  {when}  {entry['issuer']:<14} {what:<16} {artifact:<26} {standing}{marks}"
         words.append(line)

@@ -15,14 +15,16 @@ from typing import Any, Self
 import grpc
 
 from ledger.checkpoint import CheckpointError
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, NoSuchEntry
+from ledger.kept_bodies import BodyState
 from ledger.log import Clock
 from ledger.merkle import leaf_hash
 from ledger.rules import Refused
 from ledger.service import ledger_pb2 as pb
 from ledger.service.access import NotAllowed, method_name
-from ledger.service.errors import BadRequest, error_of
+from ledger.service.errors import BadRequest, NoBody, error_of
 from ledger.service.errors import Unreachable as Unreachable
+from ledger.service.keeping import state_of
 from ledger.service.ledger_pb2_grpc import LedgerStub
 from ledger.service.tls import ClientTls, host_and_port, is_loopback, require_tls_beyond_loopback
 from ledger.service.tokens import METADATA_KEY, Identity
@@ -42,11 +44,13 @@ class Placed:
         index: its place.
         receipt: proof of it, when it is final.
         promise: until then the log's signed promise of inclusion.
+        body: where its body is, if it names one.
     """
 
     index: int
     receipt: bytes | None
     promise: bytes | None
+    body: BodyState | None = None
 
 
 @dataclass(frozen=True)
@@ -185,6 +189,7 @@ class LedgerClient:
 
         Raises:
             NotAllowed: the client is no active member.
+            BadRequest: a statement with its body is more than one call carries.
             Unreachable: it is not known what has been taken; submit the same again.
         """
         results: list[Placed | Refused] = []
@@ -217,13 +222,16 @@ class LedgerClient:
 
         Raises:
             NotAllowed: the client is no party to it.
-            NoSuchEntry: there is none, or it was deleted.
+            NoBody: it was erased, or is missing.
         """
-        return bytes(self._call("Body", pb.BodyRequest(digest=digest)).body)
+        try:
+            return bytes(self._call("Body", pb.BodyRequest(digest=digest)).body)
+        except NoSuchEntry as error:
+            raise NoBody(str(error)) from None
 
-    def delete_body(self, digest: bytes) -> None:
-        """Delete a body for good; for its issuer and the coordinator."""
-        self._call("DeleteBody", pb.DeleteBodyRequest(digest=digest))
+    def delete_body(self, digest: bytes) -> BodyState | None:
+        """Erase a body for good, and say where it was before; for its issuer and the coordinator."""
+        return state_of(self._call("DeleteBody", pb.DeleteBodyRequest(digest=digest)).before)
 
     def members(self) -> list[MemberFacts]:
         """Everyone who is or was a member, as the service says; a mirror knows it from the entries."""
@@ -294,7 +302,7 @@ def _outcome(result: pb.Result) -> Placed | Refused:
     if result.HasField("refusal"):
         return Refused(result.refusal.rule, result.refusal.entry, result.refusal.detail)
     placed = result.placed
-    return Placed(placed.index, placed.receipt or None, placed.promise or None)
+    return Placed(placed.index, placed.receipt or None, placed.promise or None, state_of(placed.body))
 
 
 def _portions(statements: Sequence[bytes], bodies: Mapping[int, bytes]) -> Iterable[list[pb.Submission]]:
@@ -303,6 +311,9 @@ def _portions(statements: Sequence[bytes], bodies: Mapping[int, bytes]) -> Itera
     room = MAX_SUBMIT_BYTES
     for number, statement in enumerate(statements):
         submission = pb.Submission(statement=statement, body=bodies.get(number, b""))
+        size = submission.ByteSize()
+        if size > MAX_SUBMIT_BYTES:
+            raise BadRequest(f"a statement with its body has {size} bytes; one call carries at most {MAX_SUBMIT_BYTES}")
         if portion and (submission.ByteSize() > room or len(portion) == MAX_SUBMIT_STATEMENTS):
             yield portion
             portion, room = [], MAX_SUBMIT_BYTES

@@ -2,16 +2,18 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import TypeVar
 
 from ledger.errors import NoSuchEntry
+from ledger.kept_bodies import BodyState, names_body
 from ledger.log import Log
-from ledger.rules import COORDINATOR, Refused, State
+from ledger.rules import Refused, State
+from ledger.service import keeping
 from ledger.service import ledger_pb2 as pb
-from ledger.service.access import PARTIES, NotAllowed, level_of, require_member
+from ledger.service.access import NotAllowed, require_member
 from ledger.service.batch import Accepted, Outcome
 from ledger.service.board import Board
 from ledger.service.bodies import BadBody, Envelope
@@ -72,9 +74,9 @@ class Desk:
             readings = [self._read(submission, member) for submission in submissions]
             await self._refuse_beyond(room, member, submissions, readings)
             outcomes = await self._place(member, readings)
-            await self._keep_bodies(member, submissions, outcomes)
+            taken = await self._keep_bodies(member, submissions, outcomes)
         await self._wait_until_final(outcomes, min(request.wait_s, self.settings.max_wait_s, 0.9 * remaining_s))
-        return await self._reply(member, outcomes)
+        return await self._reply(member, readings, outcomes, taken)
 
     async def _place(self, member: str, readings: Sequence[Statement | Refused]) -> list[Outcome]:
         good = [reading for reading in readings if isinstance(reading, Statement)]
@@ -96,7 +98,8 @@ class Desk:
             if submission.body and isinstance(reading, Statement) and reading.digest in refused:
                 most = self.settings.max_stored_bytes
                 detail = (
-                    f"the bodies of {member!r} would have more than {most} bytes here; delete some, or ask for more"
+                    f"the bodies of {member!r} would have more than {most} bytes here; erase some (artesian ledger "
+                    "erase), or ask for more"
                 )
                 readings[number] = Refused("quota", self.state.size, detail)
 
@@ -136,38 +139,26 @@ class Desk:
 
         Raises:
             NotAllowed: the caller is none of them.
-            NoSuchEntry: there is none, or it was deleted.
+            NoBody: it was erased, or is missing.
+            NoSuchEntry: no such statement.
         """
         member = require_member(caller, "reading a body")
         digest = _digest(request.digest)
-        raw = await self.ask(member, lambda log: log.body(digest))
-        if raw is None:
-            raise NoSuchEntry("there is no body here for this statement: none was handed in, or it was deleted")
+        raw = await self.ask(member, lambda log: keeping.hand_out(log, digest))
         if member not in Envelope.from_bytes(raw).sealed:
             raise NotAllowed(f"{member!r} is no party to this body; ask its issuer")
         return pb.BodyReply(body=raw)
 
     async def delete_body(self, request: pb.DeleteBodyRequest, caller: str | None) -> pb.DeleteBodyReply:
-        """Delete a body for good; the entry, its commitment and its receipts stay. Again: nothing more happens.
+        """Erase a body for good; see `ledger.service.keeping.erase`.
 
         Raises:
-            NotAllowed: only the issuer and the coordinator may.
-            NoSuchEntry: no such statement.
+            NotAllowed, NoSuchEntry, BadRequest: nothing was erased.
         """
-        member = require_member(caller, "deleting a body")
+        member = require_member(caller, "erasing a body")
         digest = _digest(request.digest)
-
-        def delete(log: Log) -> None:
-            index = log.index_of(digest)
-            if index is None:
-                raise NoSuchEntry("no statement with this digest is on the ledger")
-            issuer = decode_statement(log.entries(index, index + 1)[0]).issuer
-            if member not in (issuer, COORDINATOR):
-                raise NotAllowed(f"only {issuer!r}, who issued the statement, and the coordinator may delete its body")
-            log.delete_body(digest)
-
-        await self.ask(member, delete)
-        return pb.DeleteBodyReply()
+        before = await self.ask(member, lambda log: keeping.erase(log, digest, member))
+        return pb.DeleteBodyReply(before=keeping.ON_THE_WIRE[before])
 
     def members(self, caller: str | None) -> pb.MembersReply:
         """Everyone who is or was a member, with the keys of now.
@@ -211,37 +202,23 @@ class Desk:
         try:
             statement = decode_statement(submission.statement)
             if submission.body:
-                self._require_acceptable(submission.body, statement, caller)
+                keeping.require_acceptable(submission.body, statement, caller, self.settings.max_body_bytes)
         except StatementError as error:
             return Refused("statement", size, str(error))
         except BadBody as error:
             return Refused("body", size, str(error))
         return statement
 
-    def _require_acceptable(self, body: bytes, statement: Statement, caller: str) -> None:
-        if level_of(statement.payload) != PARTIES or "body_sha256" not in statement.payload:
-            raise BadBody("only a record with acl 'parties' and a body_sha256 has a body")
-        if statement.issuer != caller:
-            raise BadBody(f"the body of a statement by {statement.issuer!r} is taken from nobody else")
-        if len(body) > self.settings.max_body_bytes:
-            raise BadBody(f"the body has {len(body)} bytes, the limit is {self.settings.max_body_bytes}")
-        Envelope.from_bytes(body)
-
     async def _keep_bodies(
         self, member: str, submissions: Sequence[pb.Submission], outcomes: Sequence[Outcome]
-    ) -> None:
+    ) -> set[bytes]:
+        """Keep what came with the statements that have a place; the digests of those whose bodies are new."""
         bodies = [
             (outcome.digest, submission.body)
             for submission, outcome in zip(submissions, outcomes, strict=True)
             if submission.body and isinstance(outcome, Accepted)
         ]
-
-        def keep(log: Log) -> None:
-            for digest, body in bodies:
-                log.put_body(digest, body, member)
-
-        if bodies:
-            await self.ask(member, keep)
+        return await self.ask(member, lambda log: keeping.keep(log, member, bodies)) if bodies else set()
 
     async def _wait_until_final(self, outcomes: Sequence[Outcome], wait_s: float) -> None:
         needed = max((outcome.index + 1 for outcome in outcomes if isinstance(outcome, Accepted)), default=0)
@@ -251,25 +228,29 @@ class Desk:
         while view.final_size < needed and not self.board.closed and (left_s := deadline_s - clock()) > 0:
             view = await self.board.change(view, left_s)
 
-    async def _reply(self, member: str, outcomes: Sequence[Outcome]) -> pb.SubmitReply:
+    async def _reply(
+        self, member: str, readings: Sequence[Statement | Refused], outcomes: Sequence[Outcome], taken: set[bytes]
+    ) -> pb.SubmitReply:
         final_size = self.board.view.final_size
         indices = {o.index for o in outcomes if isinstance(o, Accepted) and o.index < final_size}
+        naming = [one.digest for one in readings if isinstance(one, Statement) and names_body(one)]
 
-        def look(log: Log) -> dict[int, bytes]:
-            return {index: log.receipt(index) for index in indices}
+        def look(log: Log) -> tuple[dict[int, bytes], dict[bytes, BodyState]]:
+            return {index: log.receipt(index) for index in indices}, keeping.states(log, naming, taken)
 
-        receipts = await self.ask(member, look) if indices else {}
-        return pb.SubmitReply(results=[self._answer(outcome, receipts) for outcome in outcomes])
+        receipts, bodies = await self.ask(member, look) if indices or naming else ({}, {})
+        return pb.SubmitReply(results=[self._answer(outcome, receipts, bodies) for outcome in outcomes])
 
-    def _answer(self, outcome: Outcome, receipts: dict[int, bytes]) -> pb.Result:
+    def _answer(self, outcome: Outcome, receipts: Mapping[int, bytes], bodies: Mapping[bytes, BodyState]) -> pb.Result:
         if isinstance(outcome, Refused):
             return pb.Result(refusal=pb.Refusal(rule=outcome.rule, entry=outcome.index, detail=outcome.detail))
         index, receipt = outcome.index, receipts.get(outcome.index)
+        body = keeping.ON_THE_WIRE[bodies[outcome.digest]] if outcome.digest in bodies else pb.BODY_NONE
         if receipt is not None:
-            return pb.Result(placed=pb.Placed(index=index, receipt=receipt))
+            return pb.Result(placed=pb.Placed(index=index, receipt=receipt, body=body))
         deadline_s = outcome.accepted_s + self.settings.inclusion_s
         promise = Promise(self._sequencer.origin, outcome.digest, index, outcome.accepted_s, deadline_s)
-        return pb.Result(placed=pb.Placed(index=index, promise=promise.sign(self._sequencer.key)))
+        return pb.Result(placed=pb.Placed(index=index, promise=promise.sign(self._sequencer.key), body=body))
 
 
 def _digest(raw: bytes) -> bytes:

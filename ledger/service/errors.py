@@ -15,6 +15,12 @@ class BadRequest(LedgerError):
     exit_code = 2
 
 
+class NoBody(NoSuchEntry):
+    """The body of a statement is not at the service: it was erased, or is missing."""
+
+    exit_code = 1
+
+
 class Unreachable(LedgerError):
     """The service cannot be reached, or cannot answer now; what was submitted may be submitted again."""
 

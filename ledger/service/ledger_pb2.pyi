@@ -1,10 +1,24 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class BodyState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BODY_NONE: _ClassVar[BodyState]
+    BODY_TAKEN: _ClassVar[BodyState]
+    BODY_KEPT: _ClassVar[BodyState]
+    BODY_ERASED: _ClassVar[BodyState]
+    BODY_MISSING: _ClassVar[BodyState]
+BODY_NONE: BodyState
+BODY_TAKEN: BodyState
+BODY_KEPT: BodyState
+BODY_ERASED: BodyState
+BODY_MISSING: BodyState
 
 class Submission(_message.Message):
     __slots__ = ("statement", "body")
@@ -37,14 +51,16 @@ class Result(_message.Message):
     def __init__(self, placed: _Optional[_Union[Placed, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ...) -> None: ...
 
 class Placed(_message.Message):
-    __slots__ = ("index", "receipt", "promise")
+    __slots__ = ("index", "receipt", "promise", "body")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     PROMISE_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
     index: int
     receipt: bytes
     promise: bytes
-    def __init__(self, index: _Optional[int] = ..., receipt: _Optional[bytes] = ..., promise: _Optional[bytes] = ...) -> None: ...
+    body: BodyState
+    def __init__(self, index: _Optional[int] = ..., receipt: _Optional[bytes] = ..., promise: _Optional[bytes] = ..., body: _Optional[_Union[BodyState, str]] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("rule", "entry", "detail")
@@ -193,8 +209,10 @@ class DeleteBodyRequest(_message.Message):
     def __init__(self, digest: _Optional[bytes] = ...) -> None: ...
 
 class DeleteBodyReply(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("before",)
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    before: BodyState
+    def __init__(self, before: _Optional[_Union[BodyState, str]] = ...) -> None: ...
 
 class MembersRequest(_message.Message):
     __slots__ = ()

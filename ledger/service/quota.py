@@ -29,15 +29,16 @@ def too_many(log: Log, member: str, bodies: Sequence[tuple[bytes, int]], room: i
     """The digests of those statements whose bodies do not fit any more.
 
     Args:
-        bodies: digest and size of each; what is stored already takes no room again.
+        bodies: digest and size of each; what is stored already takes no room again, what was erased none.
         room: how many bytes `member` may have stored, if all of them are to fit.
     """
     stored, total = log.body_bytes(member), sum(size for _, size in bodies)
     if stored <= room:
         return []
     left, refused = room + total - stored, list[bytes]()
+    kept = log.kept([digest for digest, _ in bodies])
     for digest, size in bodies:
-        if log.body(digest) is None:
+        if digest not in kept:
             if size > left:
                 refused.append(digest)
             else:

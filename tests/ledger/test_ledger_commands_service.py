@@ -165,7 +165,7 @@ def test_a_sealed_body_is_for_its_parties_only(homes: Homes, lading: Path, tmp_p
     refused(*attest(homes, lading))
     lading.with_name("lading.txt.salt").unlink()
     assert run("trace", "batch-7", "--home", homes["firm-2"], "--file", lading)[0] == 1
-    assert not lading.with_name("lading.txt.sealed").exists()
+    assert lading.with_name("lading.txt.sealed").stat().st_mode & 0o777 == 0o600
 
 
 def test_what_the_service_says_of_a_place_is_checked(

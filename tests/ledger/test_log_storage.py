@@ -7,6 +7,7 @@ from consortium_simulator import Consortium, key_of
 
 from ledger.checkpoint import CheckpointError, SignedCheckpoint
 from ledger.errors import Conflict, Damaged, NoSuchEntry, StoreError, StoreFull
+from ledger.kept_bodies import BodyState, Kept
 from ledger.log import Log
 from ledger.receipt import verify_receipt
 from ledger.rules import LOG, Refused, commitment
@@ -170,13 +171,21 @@ def test_bodies_come_and_go_and_the_log_stays(location: Path | str) -> None:
     made.log.put_body(made.hash(), b"others", "firm-1")
     assert (made.log.body_bytes("firm-0"), made.log.body_bytes("firm-1")) == (6, 6)
     assert made.log.body(digest) == b"sealed"
-    made.log.delete_body(digest)
+    made.log.delete_body(digest, "coordinator")
+    made.log.delete_body(digest, "firm-0")
     assert made.log.body(digest) is None
     assert (made.log.body_bytes("firm-0"), made.log.body_bytes("firm-1")) == (0, 6)
+    assert not made.log.put_body(digest, b"sealed", "firm-0")
+    never, others = made.hash(), [made.hash() for _ in range(500)]
+    made.log.delete_body(never, "firm-0")  # none was there: none is taken
+    assert not made.log.put_body(never, b"sealed", "firm-0")
     made.cosign()
     made.log.close()
     with Log.open(location, KEY, made.clock) as log:
         assert log.body(digest) is None
+        known = {digest: Kept(0, "firm-0"), never: Kept(0, "firm-0")}
+        assert log.kept([*others, digest, never]) == known
+        assert {one.state for one in known.values()} == {BodyState.ERASED}
         verify_receipt(log.receipt(log.size - 1), raw, log.policy)
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ledger.errors import Conflict, Damaged, NoSuchEntry, StoreError
+from ledger.kept_bodies import Kept
 from ledger.schema import SCHEMA_VERSION, row_crc32
 from ledger.tiles import TILE_HEIGHT, Tile
 
@@ -79,8 +80,8 @@ class MemoryTransaction:
     def put_body(self, digest: bytes, envelope: bytes, owner: str = "") -> bool:
         return self._tables.bodies.setdefault(digest, envelope) is envelope
 
-    def delete_body(self, digest: bytes) -> None:
-        self._tables.bodies.pop(digest, None)
+    def delete_body(self, digest: bytes, by: str = "") -> None:
+        self._tables.bodies[digest] = b""
 
     def size(self) -> int:
         return len(self._tables.rows)
@@ -203,11 +204,18 @@ class MemoryStore:
             return transaction.put_body(digest, envelope, owner)
 
     def body(self, digest: bytes) -> bytes | None:
-        return self._tables.bodies.get(digest)
+        return self._tables.bodies.get(digest) or None
+
+    def kept(self, digests: Sequence[bytes]) -> dict[bytes, Kept]:
+        bodies = self._tables.bodies
+        return {digest: Kept(len(bodies[digest]), "") for digest in digests if digest in bodies}
+
+    def bodies(self) -> Iterator[tuple[bytes, bytes, str]]:
+        yield from ((digest, envelope, "") for digest, envelope in self._tables.bodies.items())
 
     def body_bytes(self, owner: str | None = None) -> int:
         return sum(map(len, self._tables.bodies.values()))
 
-    def delete_body(self, digest: bytes) -> None:
+    def delete_body(self, digest: bytes, by: str = "") -> None:
         with self.write() as transaction:
-            transaction.delete_body(digest)
+            transaction.delete_body(digest, by)

@@ -15,6 +15,7 @@ from service_world import Service, placed, served
 
 from ledger.checkpoint import CheckpointError, NotFinal, SignedCheckpoint, cosign, witness_name
 from ledger.errors import NoSuchEntry, StoreError, StoreFull
+from ledger.kept_bodies import BodyState
 from ledger.merkle import Frontier, leaf_hash, verify_consistency, verify_inclusion
 from ledger.note import Vkey
 from ledger.receipt import verify_receipt
@@ -24,7 +25,7 @@ from ledger.service.access import SERVICE, NotAllowed, method_name
 from ledger.service.bodies import About, commit_to_body, open_body, seal_body
 from ledger.service.client import LedgerClient, Placed, Unreachable
 from ledger.service.encryption_key import EncryptionKey
-from ledger.service.errors import BadRequest, status_of
+from ledger.service.errors import BadRequest, NoBody, status_of
 from ledger.service.promise import Promise, open_promise
 from ledger.service.server import serving
 from ledger.service.tokens import Identity
@@ -282,10 +283,13 @@ def test_a_body_is_for_its_parties_and_can_be_deleted(service: Service) -> None:
             stranger.delete_body(digest)
     with pytest.raises(NoSuchEntry):
         issuer.delete_body(bytes(32))
-    service.client("coordinator").delete_body(digest)
-    issuer.delete_body(digest)
-    with pytest.raises(NoSuchEntry, match="deleted"):
+    assert service.client("coordinator").delete_body(digest) is BodyState.KEPT
+    assert issuer.delete_body(digest) is BodyState.ERASED
+    with pytest.raises(NoBody, match=r"erased here by 'coordinator'.* ask 'firm-0'"):
         party.body(digest)
+    [again] = placed(issuer.submit([raw], bodies={0: envelope}))
+    assert (again.index, again.body) == (place.index, BodyState.ERASED)
+    assert made.log.body(digest) is None
     _, receipt = party.receipt(digest=digest)
     assert verify_receipt(receipt, raw, made.log.policy).index == place.index
 
