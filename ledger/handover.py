@@ -142,14 +142,13 @@ def bring_up(witness: Follower, sources: Sequence[Source]) -> str:
     return own or witness.follow(witness.mirror)
 
 
-def successor(state: State, log: Vkey, source: Copy, founded: Vkey, clock: Clock = time.time) -> LogKey | None:
+def successor(state: State, source: Copy, founded: Vkey, clock: Clock = time.time) -> LogKey | None:
     """The key under which the log goes on elsewhere, if `source` shows that this is final; else None.
 
     A sequencer that comes back asks this of the members' copies before it serves: a log with a successor must stop.
 
     Args:
         state: the returning log's own state.
-        log: its key.
         founded: the key that the log was founded with.
 
     Raises:
@@ -157,10 +156,18 @@ def successor(state: State, log: Vkey, source: Copy, founded: Vkey, clock: Clock
     """
     with Mirror(None, founded, state.cid, clock) as mirror:
         mirror.rebuild(source)
-        found = mirror.state.log
-        if found is None or found.key == log.key or mirror.final_size <= found.since:
-            return None
-        return found
+        return successor_in(state, mirror.state, mirror.final_size)
+
+
+def successor_in(state: State, other: State, final_size: int) -> LogKey | None:
+    """The same by what is known of a copy: its state `other`, and how many of its entries are final.
+
+    A copy that is behind names an earlier key of the log, which the log's own state knows.
+    """
+    found = other.log
+    if found is None or found.key.kid in state.keys or final_size <= found.since:
+        return None
+    return found
 
 
 def latest_promise(facts: Mapping[str, str]) -> Promise | None:

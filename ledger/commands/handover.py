@@ -14,9 +14,10 @@ import typer
 from ledger.commands.answering import AsJson, UsageError, answer, answering, read, tell, write
 from ledger.commands.copying import copy_of
 from ledger.commands.keys import made_key
-from ledger.commands.places import OwnHome, database, reading, standing
+from ledger.commands.places import OwnHome, reading
 from ledger.commands.policies import keep_policies
 from ledger.commands.proposing import File, Out, ask, report
+from ledger.commands.replaced import replaced_words, successor_of
 from ledger.commands.restoring import census_of, lost_words
 from ledger.commands.speaking import speaker
 
@@ -37,10 +38,8 @@ def status(
 
     A sequencer that comes back asks this with the members' copies before it serves: exit 1 if it was replaced.
     """
-    from ledger.homes import MIRROR
-
     with answering(as_json):
-        facts = _of_member(home) if (home / MIRROR).is_file() else _of_sequencer(home, copies or [])
+        facts = _of_member(home) if _is_members(home, copies or []) else _of_sequencer(home, copies or [])
         answer(facts, facts["words"], as_json)
     if not facts["ok"]:
         raise typer.Exit(1)
@@ -200,6 +199,17 @@ def _meta(home: Path) -> dict[str, str]:
         return store.meta()
 
 
+def _is_members(home: Path, copies: list[str]) -> bool:
+    """Whether a home is asked as a member's: one may keep a mirror and a ledger that it sequences, or sequenced."""
+    from ledger.homes import MIRROR, database_of, member_of
+    from ledger.rules import COORDINATOR
+
+    if not (home / MIRROR).is_file():
+        return False
+    only_mirror = Path(database_of(home)).name == MIRROR
+    return only_mirror or not (copies or member_of(home) == COORDINATOR)
+
+
 def _of_member(home: Path) -> dict[str, Any]:
     with own_witness(home) as witness:
         mirror, promise = witness.mirror, witness.promise
@@ -221,26 +231,16 @@ def _of_member(home: Path) -> dict[str, Any]:
 
 
 def _of_sequencer(home: Path, copies: list[str]) -> dict[str, Any]:
-    from ledger.finality import log_vkey
-    from ledger.handover import successor
-    from ledger.note import Vkey
-
-    at, after = standing(home), None
-    with reading(database(home, None)) as store:
-        founded = Vkey.parse(store.meta()["vkey"])
-    for copy in copies:
-        with copy_of(copy) as source:
-            after = after or successor(at.state, log_vkey(at.origin, at.state), source, founded)
+    at, after = successor_of(home, copies)
     words = [f"{home} has {at.state.size} entries of {at.origin}."]
     if after is not None:
-        words.append(f"The log goes on elsewhere under the key {after.key.fingerprint}: this sequencer must not serve.")
+        words += replaced_words(home, after)
     elif copies:
         words.append("No copy shows a successor.")
-    replaced_by = None if after is None else after.key.fingerprint
     return {
         "ok": after is None,
         "origin": at.origin,
         "size": at.state.size,
-        "replaced_by": replaced_by,
+        "replaced_by": None if after is None else after.key.fingerprint,
         "words": words,
     }

@@ -180,6 +180,23 @@ def standing(home: Path | None, db: str | None = None) -> Standing:
         Damaged: it is not what was written.
         CheckpointError: its founding is not complete.
     """
+    return _standing_of(database(home, db), home if db is None else None)
+
+
+def mirror_standing(home: Path) -> Standing | None:
+    """Where the home's own mirror stands, also beside a ledger that the home sequences; None if it keeps none.
+
+    Raises:
+        Damaged: it is not what was written.
+    """
+    from ledger.homes import MIRROR
+
+    path = home / MIRROR
+    return _standing_of(str(path), home) if path.is_file() else None
+
+
+def _standing_of(location: str, home: Path | None) -> Standing:
+    """Where the database at `location` stands; without the `home` whose own it is, nothing in it is believed."""
     from ledger.checkpoint_book import CheckpointBook
     from ledger.merkle import root_at
     from ledger.note import Vkey
@@ -187,7 +204,6 @@ def standing(home: Path | None, db: str | None = None) -> Standing:
     from ledger.startup import resume
     from ledger.tiles import TileReader
 
-    location = database(home, db)
     with reading(location) as store, progress("replaying") as at:
         meta, size = store.meta(), store.size()
         book, log = CheckpointBook(store, meta["origin"]), Vkey.parse(meta["vkey"])
@@ -204,7 +220,7 @@ def standing(home: Path | None, db: str | None = None) -> Standing:
             fetch = TileReader(store.tile).fetch(edge)
             book.restore(snapshot.notes, lambda known: root_at(known, fetch))
 
-        if home is None or db is not None:
+        if home is None:
             end = replay(store, meta["cid"], log, verify_all=True, at_checkpoint=at_checkpoint, at_entry=at_entry)
         else:
             seal, told = _seal(home, location), {"at_entry": at_entry, "at_checkpoint": at_checkpoint}

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ledger.commands.answering import AsJson, answer, answering, tell
-from ledger.commands.places import OwnHome, database, reading
+from ledger.commands.places import OwnHome, ledger_of, reading
 from ledger.commands.policies import keep_policies
+from ledger.commands.replaced import require_not_replaced
 from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -32,9 +33,16 @@ def serve(
     at_least: Annotated[
         int, typer.Option(min=0, help="Refuse to start with fewer entries: what some witness has cosigned.")
     ] = 0,
+    copy: Annotated[
+        list[str] | None,
+        typer.Option(help="A member's exported folder or home, asked whether the log was handed over; repeatable."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sequence the ledger and serve it until SIGTERM or SIGINT. One process does, at one place."""
+    """Sequence the ledger and serve it until SIGTERM or SIGINT. One process does, at one place.
+
+    It refuses, with exit code 1, a ledger that the members have handed over by what a copy shows, or the home's mirror.
+    """
     from ledger.homes import NEXT_LOG_KEY, log_key_of
     from ledger.keys import SigningKey
     from ledger.service.limits import Settings
@@ -50,7 +58,8 @@ def serve(
         host, port = host_and_port(address)
         key, certificate = key or home / "tls.key", certificate or home / "tls.crt"
         secured = key.is_file() or certificate.is_file() or client_ca is not None
-        coming, location = home / NEXT_LOG_KEY, database(home, None)
+        coming, location = home / NEXT_LOG_KEY, ledger_of(home)
+        require_not_replaced(home, copy or [])
         serve_log(
             location,
             SigningKey.load(log_key_of(home)),

@@ -178,3 +178,13 @@ def test_a_killed_sequencer_is_replaced_and_cannot_come_back(consortium: Consort
     status = facts("handover", "status", copy, "--home", consortium.coordinator, code=1)
     assert status["replaced_by"] is not None
     assert facts("audit", "--home", home)["ok"]
+
+    # With a copy it does not serve at all; its home becomes a mirror, which shows the same and follows the new log.
+    serving = [sys.executable, "-m", "artesian", "ledger", "serve", "--home", consortium.coordinator]
+    for more in (["--copy", copy], []):
+        refusal = subprocess.run([*serving, *more], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        assert (refusal.returncode, refusal.stdout, refusal.stderr.count("\n")) == (1, "", 1)
+        assert "goes on elsewhere since entry 6" in refusal.stderr
+        done("mirror", copy, "--home", consortium.coordinator)
+    (consortium.coordinator / "ledger.db").rename(consortium.coordinator / "replaced.db")
+    assert facts("mirror", new_address, "--home", consortium.coordinator)["size"] == 8

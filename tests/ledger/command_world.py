@@ -84,10 +84,30 @@ class Homes:
             homes.witness()
         return homes
 
+    @classmethod
+    def handed_over(cls, folder: Path) -> Self:
+        """Hand the log over to the home `sequencer`; all have cosigned that. What was said is in `start.txt`."""
+        homes = cls.witnessed(folder)
+        sequencer, proposal = folder / "sequencer", folder / "handover.proposal"
+        done("handover", "propose", "--home", homes["firm-1"], "--to", sequencer, "--out", proposal)
+        for name in MEMBERS[:3]:
+            done("handover", "approve", proposal, "--home", homes[name], "--yes")
+        started = done("handover", "start", proposal, "--home", homes["firm-1"], "--to", sequencer)
+        (folder / "start.txt").write_text(started)
+        after = cls(folder, "sequencer")
+        after.make_final()
+        return after
+
     def copied(self, folder: Path) -> Self:
         """The same in another folder."""
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
-        return type(self)(folder)
+        return type(self)(folder, self.coordinator.name)
+
+    def make_final(self) -> None:
+        """Serve, let everybody cosign and learn that it is final, and stop."""
+        with self.served(MEMBERS):
+            self.witness()
+        done("policy", "--home", self.coordinator, "--write")
 
     def __getitem__(self, name: str) -> Path:
         return self.folder / name

@@ -379,14 +379,14 @@ def test_the_old_sequencer_learns_that_it_was_deposed(world: World) -> None:
     world.bring_up()
     log, vkey = world.made.log, world.made.log.vkey
     copy = world.made.witness("firm-2").mirror
-    assert successor(log.state, vkey, copy, vkey, world.made.clock) is None
+    assert successor(log.state, copy, vkey, world.made.clock) is None
     with world.start(world.approved(world.proposal())) as new:
         for witness in world.witnesses[:3]:
             witness.follow(new)
-        assert successor(log.state, vkey, copy, vkey, world.made.clock) is None  # three have cosigned: not final yet
+        assert successor(log.state, copy, vkey, world.made.clock) is None  # three have cosigned: not final yet
         assert world.finalise(new, world.made.members)
         copy.follow(new)
-        found = successor(log.state, vkey, copy, vkey, world.made.clock)
+        found = successor(log.state, copy, vkey, world.made.clock)
         assert found is not None
         assert (found.key, found.next) == (NEW.public, commitment(LATER.public))
 

@@ -54,7 +54,7 @@ def test_a_returning_sequencer_learns_of_its_successor_also_after_many_changes(t
     with continue_log(tmp_path / "new.db", copy, NEW, raw, founded=founded, cid=CID, clock=made.clock) as new:
         assert new.add_cosignatures([witness.follow(new) for witness in witnesses])
         copy.follow(new)
-        found = successor(made.log.state, founded, copy, founded, made.clock)
+        found = successor(made.log.state, copy, founded, made.clock)
     assert found is not None
     assert found.key == NEW.public
 

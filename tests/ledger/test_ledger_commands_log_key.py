@@ -10,29 +10,13 @@ QUORUM = MEMBERS[:3]
 
 @pytest.fixture(scope="module")
 def handed_over(tmp_path_factory: pytest.TempPathFactory) -> Homes:
-    """The log goes on in the home `sequencer`, and all have cosigned that; the coordinator's home is what it was."""
-    homes = Homes.witnessed(tmp_path_factory.mktemp("homes"))
-    sequencer, proposal = homes["sequencer"], homes["handover.proposal"]
-    done("handover", "propose", "--home", homes["firm-1"], "--to", sequencer, "--out", proposal)
-    for name in QUORUM:
-        done("handover", "approve", proposal, "--home", homes[name], "--yes")
-    started = done("handover", "start", proposal, "--home", homes["firm-1"], "--to", sequencer)
-    (homes.folder / "said.txt").write_text(started)
-    cosigned(Homes(homes.folder, "sequencer"))
-    return homes
+    """The log goes on in the home `sequencer`; the coordinator's home is what it was."""
+    return Homes.handed_over(tmp_path_factory.mktemp("homes"))
 
 
 @pytest.fixture
 def homes(handed_over: Homes, tmp_path: Path) -> Homes:
-    handed_over.copied(tmp_path)
-    return Homes(tmp_path, "sequencer")
-
-
-def cosigned(homes: Homes) -> None:
-    """Serve, let everybody witness twice, and stop: what is there is final everywhere."""
-    with homes.served(MEMBERS):
-        homes.witness()
-    done("policy", "--home", homes.coordinator, "--write")
+    return handed_over.copied(tmp_path)
 
 
 def log_of(homes: Homes) -> dict[str, object]:
@@ -48,7 +32,7 @@ def to_the_safe(homes: Homes) -> Path:
 
 
 def test_the_handover_says_what_comes_next(handed_over: Homes) -> None:
-    said, home = (handed_over.folder / "said.txt").read_text(), handed_over["sequencer"]
+    said, home = (handed_over.folder / "start.txt").read_text(), handed_over.coordinator
     steps = [
         f"artesian ledger serve --home {home} --address HOST:PORT",
         "artesian ledger witness --home HOME --address HOST:PORT",
@@ -70,14 +54,14 @@ def test_after_a_handover_the_coordinator_takes_the_next_key_into_use(homes: Hom
     assert "firm-2 is not the coordinator" in wrong
     assert f"members propose log-key --home {homes.coordinator}" in wrong
     changed = facts(*rotate, "--key", key, "--signer", homes["coordinator"])
-    cosigned(homes)
+    homes.make_final()
     after = log_of(homes)
     assert after["fingerprint"] == changed["fingerprint"] != before["fingerprint"]
     assert not key.exists()
     key = (homes.coordinator / "next-log.pem").rename(key)  # the key after it has been committed to: again
     again = facts(*rotate, "--key", key, "--signer", homes["coordinator"])
     assert again["fingerprint"] == changed["next"]
-    cosigned(homes)
+    homes.make_final()
     assert facts("audit", "--home", homes.coordinator)["ok"]
 
 
@@ -96,7 +80,7 @@ def test_after_a_handover_a_quorum_takes_the_next_key_into_use(homes: Homes, tmp
         assert "rotate-log --home" in refused("members", "submit", proposal, "--home", homes["firm-1"])
     assert "any member's home as --signer" in refused(*rotate, "--proposal", proposal)
     changed = facts(*rotate, "--proposal", proposal, "--signer", homes["firm-1"])
-    cosigned(homes)
+    homes.make_final()
     assert log_of(homes)["fingerprint"] == changed["fingerprint"] != before["fingerprint"]
     assert log_of(homes)["next"] is not None
     assert facts("audit", "--home", homes.coordinator)["ok"]
@@ -126,7 +110,7 @@ def test_a_change_of_key_that_broke_off_is_done_again(homes: Homes) -> None:
     """Of the files that change last, each state that a crash can leave is taken up."""
     rotate = ["members", "rotate-log", "--home", homes.coordinator, "--signer", homes["coordinator"]]
     changed = facts(*rotate)
-    cosigned(homes)
+    homes.make_final()
     next_key, own = homes.coordinator / "next-log.pem", homes.coordinator / "log.pem"
     following = homes.coordinator / "following-log.pem"
     next_key.rename(following)  # before the key after it was the next one
