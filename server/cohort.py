@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from clients.errors import ClientError
 from clients.masking.epoch import read_announcement
 from clients.masking.session import RosterEntry
 from clients.messages import HELLO, PAIR, REPLIES, pack, unpack
+from server.asking import answers
 from server.errors import ServerError
 
 log = logging.getLogger("artesian.coordinator")
@@ -163,12 +164,15 @@ class Cohort:
 
     def ask(
         self, kind: str, requests: Mapping[str, Mapping[str, Any]], number: int
-    ) -> list[tuple[str, dict[str, Any]]]:
-        """Send each member its message; returns the answers that came and were no refusals, by member id."""
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Send each member its message; yields the answers that are no refusals with their members, as they come.
+
+        To be taken to its end: only then is it noted who has not answered.
+        """
         members = {self._present[member].node: member for member in requests}
         nodes = {self._present[member].node: request for member, request in requests.items()}
-        answered = self._ask_nodes(kind, nodes, number)
-        return sorted(((members[node], reply) for node, reply in answered), key=lambda pair: pair[0])
+        for node, reply in self._ask_nodes(kind, nodes, number):
+            yield members[node], reply
 
     def note(self, number: int, who: str, why: str) -> None:
         """Remember why a firm is not in a round."""
@@ -182,14 +186,10 @@ class Cohort:
 
     def _ask_nodes(
         self, kind: str, requests: Mapping[int, Mapping[str, Any]], number: int
-    ) -> list[tuple[int, dict[str, Any]]]:
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
         names = {firm.node: member for member, firm in self._present.items()}
         silent = {node: names.get(node, f"node {node}") for node in requests}
-        packed = {id(request): request for request in requests.values()}  # most firms are sent the same
-        contents = {key: pack(request) for key, request in packed.items()}
-        messages = [Message(contents[id(one)], node, kind, group_id=str(number)) for node, one in requests.items()]
-        out = []
-        for reply in self._grid.send_and_receive(messages, timeout=float(self._timeout_s)):
+        for reply in answers(self._grid, _messages(kind, requests, number), float(self._timeout_s)):
             node = reply.metadata.src_node_id
             who = silent.pop(node, None)
             if who is None:
@@ -198,9 +198,20 @@ class Cohort:
                 self.note(number, who, f"its client failed (Flower error {reply.error.code})")
                 continue
             try:
-                out.append((node, unpack(reply.content, REPLIES[kind], f"{kind} reply of {who}")))
+                fields = unpack(reply.content, REPLIES[kind], f"{kind} reply of {who}")
             except ClientError as error:
                 self.note(number, who, str(error))
+                continue
+            yield node, fields
         for who in silent.values():
             self.note(number, who, f"no answer within {self._timeout_s} s")
-        return out
+
+
+def _messages(kind: str, requests: Mapping[int, Mapping[str, Any]], number: int) -> Iterator[Message]:
+    """One message a node, made when it is its turn; most nodes are sent the same, which is packed once."""
+    last: Mapping[str, Any] | None = None
+    content = RecordDict()
+    for node, request in requests.items():
+        if request is not last:
+            last, content = request, pack(request)
+        yield Message(content, node, kind, group_id=str(number))

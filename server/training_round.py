@@ -81,14 +81,14 @@ class TrainingRound:
         session = session_of(self._setting.statements.cid, offer, self._cohort.roster, self._setting.dimension)
         aggregator = Aggregator(session) if session.protection == "masked" else PlainAggregator(session)
         try:
-            kept = self._collect(offer, statement, aggregator)
+            self._collect(offer, statement, aggregator)
             opened = self._open_sum(offer, aggregator)
         except AggregationError as error:
             self._setting.abort(offer.round_id, str(error))
             said = self._cohort.why(self._plan.number)
             raise RoundAborted(f"{error}; {said}") from error
         after = self._before.step(session.quantiser.dequantise(opened.total), self._plan)
-        self._close(offer, session, kept, opened, after)
+        self._close(offer, session, opened, after)
         return after, offer.round_id
 
     def _open(self) -> tuple[Offer, bytes]:
@@ -109,10 +109,8 @@ class TrainingRound:
         self._record.require_final()
         return Offer(payload, decode_statement(raw).digest, self._plan), raw
 
-    def _collect(
-        self, offer: Offer, statement: bytes, aggregator: Aggregator | PlainAggregator
-    ) -> dict[str, Contribution]:
-        """First trip: the protected updates; those that fit are recorded and added up."""
+    def _collect(self, offer: Offer, statement: bytes, aggregator: Aggregator | PlainAggregator) -> None:
+        """First trip: the protected updates; those that fit are stored, recorded, added up and let go, one by one."""
         files = self._before.files()
         request = {
             "statement": statement,
@@ -127,7 +125,6 @@ class TrainingRound:
         for member in asked:
             sealed = self._cohort.sealed_for(member)
             requests[member] = {**request, "sealed": sealed} if sealed else request
-        kept: dict[str, Contribution] = {}
         for member, reply in self._cohort.ask(TRAIN, requests, self._plan.number):
             try:
                 contribution = Contribution.from_bytes(reply["contribution"])
@@ -135,9 +132,7 @@ class TrainingRound:
             except (AggregationError, ClientError, LedgerError) as error:
                 self._cohort.note(self._plan.number, member, str(error))
                 continue
-            kept[member] = contribution
             self._cohort.has_answered(member)
-        return kept
 
     def _take(
         self,
@@ -147,13 +142,15 @@ class TrainingRound:
         statement: bytes,
         aggregator: Aggregator | PlainAggregator,
     ) -> None:
-        """Put a firm's contribution on the ledger and into the sum, or into neither.
+        """Put a firm's contribution into the store, on the ledger and into the sum, or into none of the last two.
 
         One that stood on the ledger alone could never be matched by a sum, and would void the round for all.
         """
         aggregator.check(member, contribution, contribution.commit)
         if self._record is not None:
             self._require_own_statement(offer, member, contribution, statement)
+            # Before it is on the ledger: what is recorded there can always be recomputed.
+            self._setting.artifacts.put_all([contribution.header, contribution.masked, contribution.pair_hashes])
             self._record.append([statement])
         aggregator.add(member, contribution, contribution.commit)
 
@@ -202,17 +199,15 @@ class TrainingRound:
         self,
         offer: Offer,
         session: Session,
-        kept: Mapping[str, Contribution],
         opened: OpenedSum,
         after: Descent,
     ) -> None:
-        """Store every artifact of the round, then record the aggregate that binds them."""
-        parts = [part for one in kept.values() for part in (one.header, one.masked, one.pair_hashes)]
+        """Store what is left of the round's artifacts, then record the aggregate that binds them."""
         artifacts = self._setting.artifacts
-        unmask = artifacts.put_all([session.raw, opened.unmasking, *parts])[1]
         model = store_model(artifacts, after)
         if self._record is None:
             return
+        unmask = artifacts.put_all([session.raw, opened.unmasking])[1]
         current = self._record.ledger.state.rounds.get(offer.round_id)
         assert current is not None
         statement = self._setting.statements.make(

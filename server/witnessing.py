@@ -41,4 +41,4 @@ def bring_up_to_date(cohort: Cohort, record: Record, number: int) -> None:
             record.has_mirrored(member, reply["mirrored"])
     silent = set(record.unconfirmed(cohort.witnesses))
     members = [member for member in cohort.witnesses if member not in silent]
-    record.take(cohort.ask(WITNESS, record.news_for(members), number))
+    record.take(list(cohort.ask(WITNESS, record.news_for(members), number)))

@@ -120,16 +120,19 @@ def test_silence_is_noted_with_its_name_and_time(tmp_path: Path) -> None:
         def get_node_ids(self) -> Any:
             return self.grid.get_node_ids()
 
-        def send_and_receive(self, messages: Any, *, timeout: float) -> Any:
-            return [] if self.silent else self.grid.send_and_receive(messages, timeout=timeout)
+        def push_messages(self, messages: Any) -> Any:
+            return self.grid.push_messages(messages)
+
+        def pull_messages(self, message_ids: Any) -> Any:
+            return [] if self.silent else self.grid.pull_messages(message_ids)
 
     def use(grid: Grid) -> None:
         wrapped = Silent(grid)
-        cohort = Cohort(wrapped, "simulation", TASK, 60)  # type: ignore[arg-type]
+        cohort = Cohort(wrapped, "simulation", TASK, 0)  # type: ignore[arg-type]
         cohort.meet(1)
         wrapped.silent = True
-        assert cohort.ask(WITNESS, {"firm-1": {}}, 7) == []
-        assert cohort.refusals == [(7, "firm-1", "no answer within 60 s")]
+        assert list(cohort.ask(WITNESS, {"firm-1": {}}, 7)) == []
+        assert cohort.refusals == [(7, "firm-1", "no answer within 0 s")]
 
     built = federation(tmp_path / "f", 3)
     with opened(built):
