@@ -13,12 +13,18 @@ _SILENT_S, _LINE_S = 2.0, 10.0
 
 
 @contextmanager
-def progress(what: str, monotonic: Callable[[], float] = time.monotonic) -> Iterator[Callable[[int, int], None]]:
+def progress(
+    what: str, monotonic: Callable[[], float] = time.monotonic, *, silent: bool = False
+) -> Iterator[Callable[[int, int], None]]:
     """A function to call with how much of how much is done; short work stays silent.
 
     Args:
         what: what is being done, such as `auditing`.
+        silent: long work stays silent, too: a program is waiting, and not a person.
     """
+    if silent:
+        yield lambda done, total: None
+        return
     began_s = monotonic()
     if not sys.stderr.isatty():
         said_s = began_s

@@ -46,7 +46,7 @@ def audit(home: Home = None, db: Database = None, policy: PolicyFile = None, as_
 
     with answering(as_json):
         trusted = load_policy(policy_file(home, policy))
-        with progress("auditing") as at:
+        with progress("auditing", silent=as_json) as at:
             report = run_audit(database(home, db), trusted, at)
         words = [
             f"{report.origin}: {report.entries} entries, {report.checkpoints} checkpoints and "

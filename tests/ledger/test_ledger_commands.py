@@ -174,6 +174,13 @@ def test_progress_in_a_pipe_is_a_line_now_and_then(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == "auditing: 200 of 1000 entries\nauditing: 400 of 1000 entries\n"
 
 
+def test_an_audit_says_how_far_it_is_to_people_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledger.commands.progress._LINE_S", 0.0)
+    assert "auditing: " in run("audit", "--home", home)[2]
+    code, out, err = run("audit", "--home", home, "--json")
+    assert (code, json.loads(out)["ok"], err) == (0, True, "")
+
+
 def test_no_command_is_lost() -> None:
     wanted = {"init", "serve", "show", "trace", "attest", "verify", "audit", "export", "mirror", "evidence", "handover"}
     assert wanted | {"members", "witness", "submit", "backup", "restore"} <= {path[0] for path in COMMANDS if path}
