@@ -106,17 +106,23 @@ class Database:
 
         Raises:
             Locked: another process is.
+            StoreError: the file beside it that is locked cannot be written.
         """
         if self._on_server:
             with self._errors():
                 self._session = postgresql.Session(self._engine, self.name)
         elif self.path is not None:
-            lock_file = self.path.with_name(self.path.name + ".lock").open("a")
+            try:
+                lock_file = self.path.with_name(self.path.name + ".lock").open("a")
+            except OSError as error:
+                reason = os.strerror(error.errno or 0)
+                raise StoreError(f"{self.name}: cannot be opened: {reason}; check the path and its rights") from None
             try:
                 fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 lock_file.close()
-                raise Locked(f"{self.name}: another sequencer is running on this ledger; stop it first") from None
+                place = self.path.absolute()
+                raise Locked(f"{place}: another sequencer is running on this ledger; stop it first") from None
             self._lock_file = lock_file
 
     def unlock(self) -> None:

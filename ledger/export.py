@@ -25,7 +25,7 @@ import cbor2
 
 from ledger.checkpoint import SignedCheckpoint
 from ledger.errors import Damaged, LedgerError
-from ledger.founding import founding_of
+from ledger.founding import read_founding
 from ledger.merkle import HASH_BYTES, consistency_proof, root_at
 from ledger.note import SignatureLine
 from ledger.startup import edge_at
@@ -41,6 +41,12 @@ class ExportError(LedgerError):
     """The directory is no copy of a ledger, or of another one, or a file in it is not what was written."""
 
     exit_code = 1
+
+
+class CannotExport(ExportError):
+    """A copy cannot be written to this place; what was there before is as it was."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ def export(store: Store, directory: str | os.PathLike[str]) -> Written:
     """Bring the copy in `directory` up to the newest checkpoint of a log's or a mirror's database.
 
     Raises:
-        ExportError: the directory holds something else, or a copy of another history; nothing was changed.
+        CannotExport: the directory cannot be written, or holds something else.
+        ExportError: it holds a copy of another history; nothing was changed.
         Damaged: the database is not what was written.
         StoreError: it cannot be read, or has no checkpoint yet.
     """
@@ -73,11 +80,11 @@ def export(store: Store, directory: str | os.PathLike[str]) -> Written:
     if SignedCheckpoint.parse(store.checkpoint_at(size) or "").checkpoint.root != edge.root():
         raise Damaged(f"{store.name}: its entries do not have the root of checkpoint {size}; restore it from a mirror")
     copy = _Copy(Path(directory))
-    known = copy.known(edge, store)
     try:
+        known = copy.known(edge, store)
         _write_all(copy, store, meta, edge, known)
     except OSError as error:
-        raise ExportError(f"{directory}: cannot write the copy: {error.strerror}") from None
+        raise CannotExport(f"{directory}: the copy cannot be written there: {os.strerror(error.errno or 0)}") from None
     return Written(size, size - known, copy.files)
 
 
@@ -216,7 +223,7 @@ class _Copy:
         """How many entries the directory has of the same history; 0 when it is empty."""
         if not (self._path / _CHECKPOINT).exists():
             if self._path.exists() and any(file.name not in _NAMES for file in self._path.iterdir()):
-                raise ExportError(f"{self._path}: holds other files; choose an empty directory for the copy")
+                raise CannotExport(f"{self._path}: holds other files; choose an empty directory for the copy")
             return 0
         point = _parsed(Exported(self._path).checkpoint(), self._path).checkpoint
         known = point.size <= edge.size
@@ -269,7 +276,7 @@ def _write_all(copy: _Copy, store: Store, meta: dict[str, str], edge: RightEdge,
             copy.put(f"{_TILES}/{level}/{tile_path(index)}", hashes)
         if partial:
             copy.put(_partial(f"{_TILES}/{level}", full, len(partial) // HASH_BYTES), partial)
-    founding = founding_of(meta["origin"], store.entries(0, min(size, TILE_HASHES * TILE_HASHES)))
+    founding = read_founding(meta["origin"], store.entries, size)
     facts = {"v": EXPORT_VERSION, "origin": meta["origin"], "cid": meta["cid"], "vkey": meta["vkey"]}
     copy.put(_FACTS, json.dumps({**facts, "founding": founding.fingerprint}, indent=2).encode() + b"\n")
     note = ""

@@ -113,6 +113,9 @@ def found(
     settings = Settings(COORDINATOR, cid, origin, database or LEDGER, fingerprint)
     try:
         unfinished.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise FoundingError(f"{home}: cannot be made: {os.strerror(error.errno or 0)}") from None
+    try:
         for name, made in ((SIGNING_KEY, key), (LOG_KEY, log_key), (NEXT_LOG_KEY, next_key)):
             made.save(unfinished / name)
         _write(unfinished / SETTINGS, settings.toml())
@@ -183,6 +186,17 @@ def founding_of(origin: str, entries: Sequence[bytes]) -> Founding:
     fingerprint = "-".join(digits[place : place + 4] for place in range(0, len(digits), 4))
     log = policy.get("log") or key[:PUBLIC_KEY_BYTES]
     return Founding(cid, Vkey.of_log(origin, PublicKey(log)), size, fingerprint)
+
+
+def read_founding(origin: str, read: Callable[[int, int], Sequence[bytes]], size: int) -> Founding:
+    """`founding_of` a log of `size` entries, of which `read` gives those from one place up to another.
+
+    Raises:
+        WrongFounding, StatementError: as `founding_of`.
+    """
+    first = read(0, min(1, size))
+    founders = decode_statement(first[0]).payload.get("founders") if first else None
+    return founding_of(origin, read(0, min(1 + founders, size)) if isinstance(founders, int) else first)
 
 
 def _check(home: Path, cid: str, founders: Sequence[Founder]) -> None:

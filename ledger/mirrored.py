@@ -13,7 +13,7 @@ from typing import Self
 from ledger.checkpoint import Policy, SignedCheckpoint
 from ledger.checkpoint_book import CheckpointBook
 from ledger.electorate import Electorate, Membership
-from ledger.errors import LedgerError, NoSuchEntry
+from ledger.errors import LedgerError, Locked, NoSuchEntry
 from ledger.intake import Intake
 from ledger.keys import SigningKey
 from ledger.log import Clock
@@ -98,7 +98,7 @@ class Mirrored:
             StoreError: another process is using it.
             Damaged: it is not what was written.
         """
-        self._store.lock()
+        self._lock()
         found = self._store.standing()
         if found[:2] != (self.size, self._note):
             self._read()
@@ -237,7 +237,7 @@ class Mirrored:
         return self._store.evidence_files()
 
     def _open(self) -> None:
-        self._store.lock()
+        self._lock()
         if self._store.is_empty():
             self._store.create({**self._identity, **({"founding": self._founding} if self._founding else {})})
             return
@@ -252,6 +252,14 @@ class Mirrored:
                 f"{self._store.name}: the log was founded with the fingerprint {noted}, not {self._founding}"
             )
         self._founding = noted or self._founding
+
+    def _lock(self) -> None:
+        try:
+            self._store.lock()
+        except Locked:
+            raise Locked(
+                f"{self._store.name}: another process is using this mirror; try again when it is done"
+            ) from None
 
     def _blank(self) -> None:
         self._at = Replayed.nothing(self._cid)

@@ -132,6 +132,8 @@ def _build(
     fresh = not out.exists()
     target = out.with_name(f".{out.name}.{os.urandom(6).hex()}") if fresh else out
     try:
+        if fresh:
+            _touch(target, out)
         sizes = _fill(target, found, copy, trusted, own)
         if fresh:
             os.replace(target, out)
@@ -140,6 +142,14 @@ def _build(
             for left in out.parent.glob(f"{target.name}*"):
                 left.unlink()
     return sizes
+
+
+def _touch(target: Path, out: Path) -> None:
+    """Raise `UsageError` when nothing can be written where `out` is to be, by the name that the user gave."""
+    try:
+        target.touch(mode=0o600)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written: {os.strerror(error.errno or 0)}") from None
 
 
 def _fill(
@@ -178,13 +188,10 @@ class _Told:
 def founding_in(copy: Source) -> Founding:
     """The founding of the log that a copy is of; nothing else of the copy is checked."""
     from ledger.checkpoint import SignedCheckpoint
-    from ledger.founding import founding_of
-    from ledger.statement import decode_statement
+    from ledger.founding import read_founding
 
     point = SignedCheckpoint.parse(copy.checkpoint()).checkpoint
-    founders = decode_statement(copy.entries(0, 1)[0]).payload.get("founders")
-    end = 1 + founders if isinstance(founders, int) else 1
-    return founding_of(point.origin, copy.entries(0, min(end, point.size)))
+    return read_founding(point.origin, copy.entries, point.size)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ def _facts(at: Standing) -> dict[str, Any]:
     return {
         "origin": at.origin,
         "cid": state.cid,
+        "founding": at.founding,
         "size": state.size,
         "final_size": at.final_size,
         "signatures": state.terms.signatures,
@@ -60,6 +61,7 @@ def _words(at: Standing) -> list[str]:
         f"{at.origin} after {at.state.size} entries, {at.final_size} final: {at.state.voters} voting members, "
         f"quorum {facts['quorum']}, "
         f"signatures {facts['signatures']}, next log key {'committed' if log['next'] else 'not committed'}",
+        f"  {'founding':<16} {'':<5} {facts['founding']}",
         f"  {'coordinator':<16} {'':<5} {facts['coordinator']}",
         f"  {'log':<16} {'':<5} {log['fingerprint']}  since entry {log['since']}",
     ]

@@ -163,12 +163,14 @@ class Standing:
         state: what the rules make of its entries.
         final_size: how many of them are final, by the memberships that the entries make.
         settled: who belongs by what is final: of others no policy may be handed out.
+        founding: the founding fingerprint.
     """
 
     origin: str
     state: State
     final_size: int
     settled: Membership
+    founding: str
 
 
 def standing(home: Path | None, db: str | None = None) -> Standing:
@@ -178,7 +180,7 @@ def standing(home: Path | None, db: str | None = None) -> Standing:
 
     Raises:
         Damaged: it is not what was written.
-        CheckpointError: its founding is not complete.
+        WrongFounding, CheckpointError: its founding is not complete.
     """
     return _standing_of(database(home, db), home if db is None else None)
 
@@ -198,6 +200,7 @@ def mirror_standing(home: Path) -> Standing | None:
 def _standing_of(location: str, home: Path | None) -> Standing:
     """Where the database at `location` stands; without the `home` whose own it is, nothing in it is believed."""
     from ledger.checkpoint_book import CheckpointBook
+    from ledger.founding import read_founding
     from ledger.merkle import root_at
     from ledger.note import Vkey
     from ledger.replay import replay
@@ -226,7 +229,8 @@ def _standing_of(location: str, home: Path | None) -> Standing:
             seal, told = _seal(home, location), {"at_entry": at_entry, "at_checkpoint": at_checkpoint}
             end = resume(store, meta["cid"], log, seal, at_snapshot=at_snapshot, **told)
         book.settle()
-        return Standing(meta["origin"], end.state, book.final_size, book.settled)
+        found = read_founding(meta["origin"], store.entries, size)
+        return Standing(meta["origin"], end.state, book.final_size, book.settled, found.fingerprint)
 
 
 def _seal(home: Path, location: str) -> PublicKey | None:

@@ -99,7 +99,7 @@ def approve(
     with answering(as_json):
         asked, state = Proposal.from_bytes(read(proposal)), standing(home).state
         if asked.payload["t"] == "handover":  # approving one binds the witness: another command does that first
-            raise UsageError("a handover is approved with: artesian ledger handover approve")
+            raise UsageError(f"a handover is approved with: artesian ledger handover approve {proposal} --home {home}")
         asked.require_current(state)
         name, key = speaker(home, member, state)
         if not state.is_enrolled(name):
@@ -188,7 +188,7 @@ def report(
         "members": state.voters,
     }
     by = f" ({', '.join(good)})" if good else ""
-    approving = f"artesian ledger {group} approve {path}"
+    approving = f"artesian ledger {group} approve {path} --home HOME, each member with its own"
     words = [
         *([] if shown else proposal.words()),
         f"{len(good)} of {state.voters} members approved{by}, {needed} are needed.",
@@ -202,8 +202,8 @@ def _enough(proposal: Proposal, path: Path) -> str:
     from ledger.rules import LOG
 
     if proposal.payload["t"] == "handover":
-        return f"artesian ledger handover start {path}"
+        return f"artesian ledger handover start {path} --home HOME --to NEW-HOME"
     if proposal.payload.get("member") == LOG:
         rotating = f"artesian ledger members rotate-log --home SEQUENCER --proposal {path} --signer HOME"
         return f"{rotating}, while `serve` is stopped; HOME is any member's"
-    return f"artesian ledger members submit {path}"
+    return f"artesian ledger members submit {path} --home HOME"

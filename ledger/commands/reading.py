@@ -93,7 +93,8 @@ def show(
                 }
             )
         facts = {"origin": meta["origin"], "cid": meta["cid"], "size": size, "entries": entries}
-        answer(facts, [_entry_line(entry) for entry in entries], as_json)
+        nothing = [f"There is no entry {first}: {meta['origin']} has {size} entries here."]
+        answer(facts, [_entry_line(entry) for entry in entries] or nothing, as_json)
 
 
 def policy(

@@ -222,6 +222,8 @@ def _facts(
 
 
 def _words(subject: str, entries: Sequence[dict[str, Any]], places: dict[bytes, int], file: Path | None) -> list[str]:
+    if not entries:
+        return [f"No entry is about {subject}{'' if file is None else f', and none attests {file}'}."]
     words = [f"{subject}: {len(entries)} {'entry' if len(entries) == 1 else 'entries'}"]
     for entry in entries:
         when = _when(entry["ts"])

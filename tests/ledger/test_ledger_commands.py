@@ -116,6 +116,40 @@ def test_show(home: Path) -> None:
         assert [entry["index"] for entry in json.loads(out)["entries"]] == indices
 
 
+def test_show_says_when_there_is_nothing_to_show(home: Path) -> None:
+    code, out, _ = run("show", "--home", home, "--from", 9)
+    assert (code, out) == (0, "There is no entry 9: artesian.example/c-1 has 6 entries here.\n")
+
+
+def test_trace_says_when_there_is_nothing_to_trace(home: Path) -> None:
+    code, out, _ = run("trace", "flour-1", "--home", home)
+    assert (code, out) == (0, "No entry is about flour-1.\n")
+    code, out, _ = run("trace", "flour-1", "--home", home, "--file", home / "statement")
+    assert (code, out) == (1, f"No entry is about flour-1, and none attests {home}/statement.\n")
+    code, out, _ = run("trace", "flour-1", "--home", home, "--json")
+    assert (code, json.loads(out)["entries"]) == (0, [])
+
+
+def test_an_export_to_where_nothing_can_be_written_is_wrong_input(home: Path) -> None:
+    (home / "file").write_text("")
+    for place in ("/proc/x", home / "file", home / "file" / "x", home):
+        code, out, err = run("export", place, "--home", home)
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert err.startswith(f"{place}: "), err
+
+
+def test_no_error_names_a_file_of_the_programs_own(home: Path) -> None:
+    """Temporary and lock files mean nothing to whoever reads the line."""
+    for arguments in (
+        ["mirror", home, "--out", home / "none" / "m.db", "--policy", home / "policy.txt"],
+        ["mirror", home, "--out", "/proc/m.db", "--policy", home / "policy.txt"],
+    ):
+        code, _, err = run(*arguments)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert ".lock" not in err, err
+        assert "/." not in err, err
+
+
 def test_show_holds_entries_against_their_digests(home: Path) -> None:
     with sqlite3.connect(home / "ledger.db") as database:
         database.execute("UPDATE entries SET digest = zeroblob(32) WHERE idx = 3")

@@ -50,6 +50,7 @@ def test_init_that_cannot_be(tmp_path: Path) -> None:
     for more in (["--cid", "C 1"], ["--cid", "c-1", "--signatures", "rsa"], ["--cid", "c-1", "--db", "x.db"]):
         refused("init", "--home", tmp_path / "new", *members, *more)
     refused("init", "--home", tmp_path / "new", "--cid", "c-1", "--members", tmp_path / "none.toml")
+    assert refused("init", "--home", "/proc/x/y", "--cid", "c-1", *members).startswith("/proc/x/y: cannot be made: ")
     hybrid = ["--signatures", "ed25519+ml-dsa-65"]
     refused("init", "--home", tmp_path / "new", "--cid", "c-1", *members, *hybrid, code=1)
     assert not (tmp_path / "new").exists()
@@ -68,6 +69,8 @@ def test_members_are_listed(homes: Homes) -> None:
     fingerprint = SigningKey.load(homes["bank-1"] / SIGNING_KEY).public.fingerprint
     assert f"bank-1           bank  {fingerprint}" in out
     assert "4 voting members, quorum 3" in out
+    assert f"  founding               {homes.founding}\n" in out  # to be read out to a new member
+    assert facts("members", "--home", homes["firm-1"])["founding"] == homes.founding
     assert facts("members", "--home", homes["firm-2"])["size"] == 5
     refused("members", "--home", homes["firm-9"])
 
@@ -85,7 +88,9 @@ def test_a_new_member_joins(homes: Homes, tmp_path: Path) -> None:
     proposal = tmp_path / "enrol.proposal"
     block = homes["firm-9"] / "member.toml"
     done("members", "propose", "enrol", "--home", homes["firm-1"], "--from", block, "--out", proposal)
-    status = facts("members", "proposal", proposal, "--home", homes["firm-2"])
+    asked = ["members", "proposal", proposal, "--home", homes["firm-2"]]
+    assert f"Next: artesian ledger members approve {proposal} --home HOME, each member with its own" in done(*asked)
+    status = facts(*asked)
     assert (status["approved"], status["needed"], status["members"]) == ([], 3, 4)
     refused("members", "submit", proposal, "--home", homes.coordinator, code=1)
     carry(homes, proposal)

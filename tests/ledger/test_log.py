@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from consortium_simulator import CID, ORIGIN, Consortium, key_of
 
 from ledger.checkpoint import CheckpointError, NotFinal, cosign, witness_name
-from ledger.errors import Damaged, LedgerError, StoreError
+from ledger.errors import Damaged, LedgerError, Locked, StoreError
 from ledger.log import Log, NoSuchEntry
 from ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
 from ledger.rules import Refused
@@ -170,6 +170,15 @@ def test_one_sequencer_at_a_time(location: Path | str) -> None:
         Log.create(location, ORIGIN, made.keys["coordinator"])
     made.log.close()
     Log.open(location, made.keys["coordinator"]).close()
+
+
+def test_a_second_sequencer_is_told_which_database_is_taken(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it was started: a name relative to its own folder says little to who reads it in a journal."""
+    made = Consortium(location=path)
+    monkeypatch.chdir(path.parent)
+    with pytest.raises(Locked) as refused:
+        Log.open(path.name, made.keys["coordinator"])
+    assert str(refused.value).startswith(f"{path}: ")
 
 
 def test_a_lost_lock_still_cannot_fork_the_file(path: Path) -> None:

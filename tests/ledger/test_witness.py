@@ -217,7 +217,7 @@ def test_it_goes_on_where_it_stopped(made: Consortium, tmp_path: Path) -> None:
     path = tmp_path / "mirror.db"
     witness = made.witness("firm-0", path)
     witness.follow(made.log)
-    with pytest.raises(StoreError, match="another"):
+    with pytest.raises(StoreError, match="another process is using this mirror"):
         Witness(path, made.keys["firm-0"], "firm-0", made.log.vkey, CID, made.clock)
     witness.close()
     old = made.log.checkpoint()
