@@ -26,7 +26,7 @@ Wait = Annotated[float, typer.Option("--wait", min=0, max=60, help="Wait so many
 _ABOUT_BODIES = ("body", "quota")
 """The rules by which the service refuses a body, and not its statement."""
 _BODIES = {
-    BodyState.ERASED: "Its body was erased at the service, and is not taken again.",
+    BodyState.ERASED: "Its body was erased, and is not taken again.",
     BodyState.MISSING: "Its body is not at the service: hand it in with --sealed, or by the same attest again.",
 }
 
@@ -199,7 +199,7 @@ def _report(
     else:
         words.append("Run the same again for the receipt, when the members' witnesses have cosigned.")
     if back:
-        words.append("Its body was missing at the service, and is there again.")
+        words.append("Its body was not at the service, and is now.")
     elif place.body in _BODIES:
         words.append(_BODIES[place.body])
     answer(facts, words, as_json)

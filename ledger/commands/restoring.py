@@ -17,6 +17,7 @@ from ledger.commands.progress import progress
 if TYPE_CHECKING:
     from ledger.body_census import BodyCensus
     from ledger.continuation import Body
+    from ledger.store import Store
 
 _AGAIN = "artesian ledger restore COPY --home HOME --bodies BACKUP"
 
@@ -93,4 +94,16 @@ def _bodies_in(where: str, cid: str) -> Iterator[Iterator[Body]]:
     with reading(database(path, None) if path.is_dir() else where) as store:
         if store.meta()["cid"] != cid:
             raise UsageError(f"{where}: has the bodies of another consortium, {store.meta()['cid']}")
-        yield store.bodies()
+        yield _envelopes(store, where)
+
+
+def _envelopes(store: Store, where: str) -> Iterator[Body]:
+    from ledger.service.bodies import BadBody, Envelope
+
+    for digest, envelope, owner in store.bodies():
+        try:
+            if envelope:
+                Envelope.from_bytes(envelope)
+        except BadBody:
+            raise BadBody(f"{where}: the body of statement {digest.hex()} is none; use another backup") from None
+        yield digest, envelope, owner

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from ledger.statement import Statement
 
 _ERASED = {
-    BodyState.KEPT: "The body of {} is erased at the service. The entry, its commitment and its receipts stay valid; "
-    "what a party has opened, it has.",
+    BodyState.KEPT: "The body of {} is erased. The entry, its commitment and its receipts stay valid; what a party has "
+    "opened, it has.",
     BodyState.ERASED: "The body of {} was erased before.",
-    BodyState.MISSING: "No body of {} was at the service. From now on none is taken.",
+    BodyState.MISSING: "No body of {} was kept. From now on none is taken.",
 }
 
 
@@ -90,14 +90,17 @@ class Sealing:
         """What an earlier run sealed to the same parties, if it is there.
 
         Raises:
-            UsageError: it is for others.
+            UsageError: it is for others, or no envelope.
         """
-        from ledger.service.bodies import Envelope
+        from ledger.service.bodies import BadBody, Envelope
 
         if not self.parties or not self.envelope.exists():
             return None
         sealed = read(self.envelope)
-        others = Envelope.from_bytes(sealed).parties
+        try:
+            others = Envelope.from_bytes(sealed).parties
+        except BadBody:
+            raise UsageError(f"{self.envelope}: is no sealed body; move it away, and the file is sealed anew") from None
         if set(others) != set(self.parties):
             raise UsageError(
                 f"{self.envelope}: is sealed to {', '.join(others)}; name the same --parties, or move it and the "

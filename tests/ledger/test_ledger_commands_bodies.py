@@ -85,19 +85,27 @@ def test_a_restored_ledger_says_which_bodies_are_lost_and_their_issuer_brings_th
         told = refused(*opening(homes, index, tmp_path / "opened"), code=1)
         assert f"entry {index}: its body is not here: it was never handed in, or lost" in told
         assert "ask 'firm-1', who issued it, to run the same artesian ledger attest again" in told
-        assert "missing at the service, and is there again" in done(*attest(homes, prices))
+        assert "was not at the service, and is now" in done(*attest(homes, prices))
         again = facts(*attest(homes, prices))
         assert (again["index"], again["body"], again["final"]) == (index, "kept", True)
         done(*opening(homes, index, tmp_path / "opened"))
     assert (tmp_path / "opened").read_bytes() == prices.read_bytes()
     kept = [envelope for _, envelope, _ in Store(database_of(homes.coordinator)).bodies()]
     assert kept == [beside(prices, "sealed").read_bytes()]
-    assert facts("audit", "--home", homes.coordinator)["bodies"] == {
-        "named": 1,
-        "kept": 1,
-        "erased": 0,
-        "missing": {},
-    }
+    census = {"named": 1, "kept": 1, "erased": 0, "missing": {}}
+    assert facts("audit", "--home", homes.coordinator)["bodies"] == census
+    assert facts("audit", "--home", homes["firm-2"])["bodies"] is None  # a mirror never has any
+
+
+def test_a_handover_leaves_bodies_behind_and_says_so(homes: Homes, prices: Path, tmp_path: Path) -> None:
+    sealed(homes, prices)
+    new, proposal = tmp_path / "sequencer", tmp_path / "handover.proposal"
+    done("handover", "propose", "--home", homes["firm-2"], "--to", new, "--out", proposal)
+    for name in MEMBERS[:3]:
+        done("handover", "approve", proposal, "--home", homes[name], "--yes")
+    out = done("handover", "start", proposal, "--home", homes["firm-2"], "--to", new)
+    assert "Sealed bodies: 0 kept, 0 erased, 1 missing (firm-1 1)." in out
+    assert "the same artesian ledger attest again" in out
 
 
 def test_what_names_no_body_is_not_counted(homes: Homes, prices: Path) -> None:
@@ -153,6 +161,18 @@ def test_a_backup_of_another_consortium_has_no_bodies_for_this_one(homes: Homes,
     assert not (homes.coordinator / "ledger.db").exists()
 
 
+def test_a_backup_with_something_else_for_a_body_restores_nothing(homes: Homes, prices: Path, tmp_path: Path) -> None:
+    sealed(homes, prices)
+    store = Store(database_of(homes.coordinator))
+    with store.write() as transaction:
+        transaction.put_body(bytes(32), b"no envelope", "firm-1")
+    store.close()
+    done("backup", tmp_path / "backup.db", "--home", homes.coordinator)
+    told = refused(*restored(homes, "--bodies", tmp_path / "backup.db"), code=1)
+    assert f"the body of statement {bytes(32).hex()} is none" in told
+    assert not (homes.coordinator / "ledger.db").exists()
+
+
 def test_submit_hands_a_body_in(homes: Homes, prices: Path, tmp_path: Path) -> None:
     index, statement = sealed(homes, prices), beside(prices, "statement")
     submit = ["submit", statement, "--wait", 0, "--home"]
@@ -176,7 +196,7 @@ def test_an_erased_body_is_gone_and_everything_else_holds(homes: Homes, prices: 
     with homes.served():
         done(*attest(homes, prices))
         out = done(*erasing(homes, index))
-        assert f"The body of entry {index} is erased at the service." in out
+        assert f"The body of entry {index} is erased. The entry" in out
         assert ".sealed and .salt" in out
         again = facts(*erasing(homes, index))
         assert (again["before"], again["issuer"], again["index"]) == ("erased", "firm-1", index)
@@ -222,7 +242,7 @@ def test_who_may_erase_a_body(homes: Homes, prices: Path, tmp_path: Path) -> Non
 def test_the_coordinator_erases_while_nobody_serves(homes: Homes, prices: Path) -> None:
     index = sealed(homes, prices)
     out = done("erase", index, "--home", homes.coordinator)
-    assert ("is erased at the service" in out, ".salt" in out) == (True, False)
+    assert (f"entry {index} is erased" in out, ".salt" in out) == (True, False)
     assert facts("erase", index, "--home", homes.coordinator)["before"] == "erased"
 
 
@@ -269,6 +289,22 @@ def test_an_envelope_for_another_statement_does_not_open(homes: Homes, prices: P
     with homes.served():
         assert facts(*attest(homes, prices))["body"] == "taken"
         assert "another key or record" in refused(*opening(homes, index, tmp_path / "opened"), code=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"no envelope", b"\xa3", bytes(100)])
+def test_a_file_that_is_no_sealed_body(homes: Homes, prices: Path, tmp_path: Path, content: bytes) -> None:
+    sealed(homes, prices)
+    beside(prices, "sealed").write_bytes(content)
+    done(*restored(homes))
+    with homes.served():
+        assert "is no sealed body" in refused(*attest(homes, prices))
+        submit = ["submit", beside(prices, "statement"), "--home", homes["firm-1"]]
+        if content:
+            assert "the rule 'body'" in refused(*submit, code=1)
+        else:  # as if nothing was handed in
+            assert "Its body is not at the service" in done(*submit)
+        beside(prices, "sealed").unlink()
+        assert facts(*attest(homes, prices))["body"] == "taken"
 
 
 def test_a_changed_file_or_other_parties_are_another_statement(homes: Homes, prices: Path) -> None:
