@@ -69,6 +69,14 @@ class ArtifactStore:
             raise ArtifactDamaged(f"{what}: the stored artifact {name.hex()} has been changed; restore it from a copy")
         return content
 
+    def delete(self, names: Iterable[bytes]) -> None:
+        """Delete artifacts for good; those that are not there are passed over."""
+        for name in names:
+            if self._folder is None:
+                self._memory.pop(name, None)
+            else:
+                self.path(name).unlink(missing_ok=True)
+
     def path(self, name: bytes) -> Path:
         """Where an artifact lies on disk."""
         assert self._folder is not None

@@ -27,6 +27,7 @@ from server.errors import ServerError
 from server.model_store import store_model
 from server.recording import Record
 from server.statements import Statements
+from server.void_rounds import forget_contributions
 from server.witnessing import bring_up_to_date
 
 
@@ -54,10 +55,13 @@ class Setting:
     artifacts: ArtifactStore
 
     def abort(self, round_id: bytes, reason: str) -> None:
-        """Give a round up on the ledger."""
+        """Give a round up on the ledger, and delete what firms sent for it."""
         if self.record is not None:
             text = " ".join(reason.split())[:500]
+            left = self.record.ledger.state.rounds.get(round_id)
+            commits = [one.commit for one in left.contributions.values()] if left is not None else []
             self.record.append([self.statements.make("abort", round_id.hex(), round=round_id, reason=text)])
+            forget_contributions(self.artifacts, commits)
 
 
 class TrainingRound:

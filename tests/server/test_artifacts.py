@@ -41,6 +41,17 @@ def test_a_changed_artifact_is_never_handed_out_and_can_be_mended(tmp_path: Path
     assert store.get(name) == b"content"
 
 
+@pytest.mark.parametrize("folder", [None, "a"])
+def test_what_is_deleted_is_gone(tmp_path: Path, folder: str | None) -> None:
+    store = ArtifactStore(None if folder is None else tmp_path / folder)
+    gone, stays = store.put_all([b"gone", b"stays"])
+    store.delete([gone, bytes(32)])
+    store.delete([gone])
+    with pytest.raises(ArtifactMissing):
+        store.get(gone)
+    assert store.get(stays) == b"stays"
+
+
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: object) -> None:
         raise OSError("disk full")

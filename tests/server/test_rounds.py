@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,16 @@ from federation_world import (
 )
 
 from clients.firm import close_firms
-from clients.masking.contribution import protect
+from clients.masking.contribution import Header, protect
 from clients.messages import HELLO, OPEN, PAIR, TRAIN, WITNESS, Refusal, pack_refusal
 from clients.plan import Plan
 from clients.privacy import NOTHING, add, epsilon
+from ledger.rules import Round
 from ledger.statement import decode_statement
+from server.artifacts import ArtifactMissing
 from server.audit import audit_all
 from server.cohort import RunFailed
+from server.coordinator import Coordinator
 from server.model_store import load_model
 from server.releases import current_release
 
@@ -39,6 +43,18 @@ def cost(plan_rounds: int, coordinator: Any) -> tuple[int, ...]:
     opened_at = rounds(coordinator)[0].index
     plan = Plan.from_map(decode_statement(coordinator.log.entries(opened_at, opened_at + 1)[0]).payload["plan"])
     return add([plan.round_rdp()] * plan_rounds)
+
+
+def stored(coordinator: Coordinator, one: Round) -> list[str]:
+    """The firms of a round whose masked values are in the store; their headers always are."""
+    found = []
+    for firm, contribution in one.contributions.items():
+        header = Header.from_bytes(coordinator.artifacts.get(contribution.commit))
+        with suppress(ArtifactMissing):
+            coordinator.artifacts.get(header.masked)
+            coordinator.artifacts.get(header.pair_seeds)
+            found.append(firm)
+    return found
 
 
 def test_a_masked_run_on_the_ledger_leaves_everything_in_its_place(tmp_path: Path) -> None:
@@ -118,6 +134,7 @@ def test_too_few_firms_abort_the_round_open_no_update_and_say_who_said_what(tmp_
         with pytest.raises(RunFailed) as failed:
             train(built, coordinator, app=meddler)
         assert phases(coordinator) == ["aborted"] * 3
+        assert not any(stored(coordinator, one) for one in rounds(coordinator))
         assert coordinator.log.state.releases.get(b"") is None
         for firm in ("firm-1", "firm-3"):
             # They trained three times: what left is paid, though nobody could open it.
@@ -160,6 +177,7 @@ def test_one_lost_before_and_one_between_the_trips_void_the_round_and_the_next_g
         train(built, coordinator, app=Meddler(before), lines=lines)
         assert phases(coordinator) == ["aborted", "aggregated", "published"]
         assert [len(one.contributions) for one in rounds(coordinator)] == [4, 5, 5]
+        assert [len(stored(coordinator, one)) for one in rounds(coordinator)] == [0, 5, 5]
         assert spent(built, "firm-1") == cost(2, coordinator)
         assert spent(built, "firm-2") == cost(3, coordinator)
     assert "round 1 aborted" in lines[0]
