@@ -76,7 +76,7 @@ class Database:
             if not sa.inspect(connection).has_table("meta"):
                 raise StoreError(f"{self.name}: this is not a ledger; give the path of its database")
             named = sa.select(META.c.key, META.c.value).where(META.c.key.in_(("schema", "release")))
-            by = dict(connection.execute(named).tuples().all())
+            by = dict(connection.execute(named).all())
             if by.get("schema") != SCHEMA_VERSION:
                 raise other_schema(self.name, by.get("schema"), SCHEMA_VERSION, by.get("release"))
             rows = connection.execute(sa.select(META)).all()

@@ -74,7 +74,7 @@ class Store(Database):
             for start in range(0, len(digests), _MAX_VARIABLES):
                 batch = digests[start : start + _MAX_VARIABLES]
                 query = sa.select(ENTRIES.c.digest, ENTRIES.c.idx).where(ENTRIES.c.digest.in_(batch))
-                found.update(connection.execute(query).tuples().all())
+                found.update(connection.execute(query).all())
         return found
 
     def accepted(self, indices: Sequence[int]) -> dict[int, int]:
@@ -113,7 +113,7 @@ class Store(Database):
                 TILES.c.level == level, TILES.c.idx >= first, TILES.c.idx < last
             )
             with self.read() as connection:
-                found = dict(connection.execute(query).tuples().all())
+                found = dict(connection.execute(query).all())
             for index in range(first, last):
                 hashes = found.get(index)
                 if not isinstance(hashes, bytes) or len(hashes) != TILE_BYTES:

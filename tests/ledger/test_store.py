@@ -3,14 +3,17 @@
 import os
 import sqlite3
 import stat
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from consortium_simulator import Consortium
+from sqlalchemy.exc import SADeprecationWarning
 
 from ledger.audit import audit
 from ledger.errors import StoreError
+from ledger.statement import decode_statement
 from ledger.store import Store
 
 
@@ -20,6 +23,15 @@ def made(tmp_path: Path) -> Iterator[Consortium]:
     assert made.cosign()
     yield made
     made.log.close()
+
+
+def test_nothing_is_used_that_sqlalchemy_is_about_to_drop(made: Consortium) -> None:
+    made.log.append([made.statement("attest", "firm-0", subject="s", artifact=made.hash()) for _ in range(256)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SADeprecationWarning)
+        made.cosign()
+        assert made.log.index_of(decode_statement(made.log.entries(3, 4)[0]).digest) == 3
+        assert made.log.inclusion(3, made.log.size)
 
 
 def test_reading_leaves_no_files_behind(made: Consortium, tmp_path: Path) -> None:
