@@ -15,6 +15,7 @@ from ledger.entry_audit import EntryAudit
 from ledger.errors import Conflict, Damaged, LedgerError, StoreError, StoreFull
 from ledger.errors import NoSuchEntry as NoSuchEntry
 from ledger.finality import log_vkey
+from ledger.health import Health, health_of
 from ledger.history import History
 from ledger.keys import SigningKey
 from ledger.log_key import can_be_the_key
@@ -143,6 +144,10 @@ class Log(History):
     def audited(self) -> int:
         """Entries 0 to `audited - 1` were found sound since this start or the last, or written since."""
         return self._audit.audited if self._audit.unfinished else self.size
+
+    def health(self) -> Health:
+        """How the log is doing now; quick however long it is."""
+        return health_of(self._store, self.origin, self.state, self.final_size, self._clock(), self.audited)
 
     def audit_some(self, budget_s: float) -> bool:
         """Go on with the start-up audit for `budget_s` seconds; say whether there is more to do.

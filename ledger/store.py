@@ -26,6 +26,7 @@ from ledger.transaction import count_entries
 
 _MAX_VARIABLES = 400
 _TILES_AT_ONCE = 256
+_NEWEST_LINES = 2_000
 
 _STANDING = sa.select(
     sa.select(sa.func.max(ENTRIES.c.idx)).scalar_subquery(),
@@ -138,6 +139,15 @@ class Store(Database):
         sizes = sa.select(COSIGNATURES.c.size).where(COSIGNATURES.c.size >= start).distinct()
         with self.read() as connection:
             return list(connection.scalars(sizes.order_by(COSIGNATURES.c.size).limit(most)))
+
+    def newest_cosigners(self) -> dict[str, int]:
+        """By key name, the size of the newest checkpoint with a line of it, as far as the last lines go back."""
+        lines = sa.select(COSIGNATURES.c.name, COSIGNATURES.c.size).order_by(COSIGNATURES.c.size.desc())
+        found: dict[str, int] = {}
+        with self.read() as connection:
+            for name, size in connection.execute(lines.limit(_NEWEST_LINES)):
+                found.setdefault(name, size)
+        return found
 
     def checkpoint_at(self, size: int) -> str | None:
         """The log's own signed note over `size` entries, or None."""

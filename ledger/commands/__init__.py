@@ -20,6 +20,7 @@ from ledger.commands import (
     sealing,
     serving,
     tracing,
+    watching,
     witnessing,
 )
 
@@ -44,6 +45,7 @@ _add(app, founding.init, "init", "init --home coordinator --cid supply-1 --membe
 _add(app, serving.serve, "serve", "serve --home coordinator --address 0.0.0.0:8445", _RUN)
 _witness = "witness --home firm-1 --address ledger.example:8445 --founding 7b0f-b02e-..."
 _add(app, witnessing.witness, "witness", _witness, _RUN)
+_add(app, watching.status, "status", "status --address ledger.example:8445 --ca ca.crt", _RUN)
 _attest = "attest --home firm-1 --subject batch-7 --file lading.pdf --kind bill-of-lading"
 _add(app, attesting.attest, "attest", _attest, _WRITE)
 _add(app, attesting.submit, "submit", "submit lading.pdf.statement --home firm-1", _WRITE)

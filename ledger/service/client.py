@@ -16,6 +16,7 @@ import grpc
 
 from ledger.checkpoint import CheckpointError
 from ledger.errors import LedgerError, NoSuchEntry
+from ledger.health import Health
 from ledger.kept_bodies import BodyState
 from ledger.log import Clock
 from ledger.merkle import leaf_hash
@@ -237,6 +238,13 @@ class LedgerClient:
         """Everyone who is or was a member, as the service says; a mirror knows it from the entries."""
         reply = self._call("Members", pb.MembersRequest())
         return [MemberFacts(m.member, m.kind, m.name, m.key, m.active, m.encryption_key or None) for m in reply.members]
+
+    def status(self) -> tuple[Health, float]:
+        """How the ledger is doing, as the service says, and within how many seconds it promises a place in the tree."""
+        reply = self._call("Status", pb.StatusRequest())
+        cosigned = {one.member: one.cosigned for one in reply.witnesses}
+        sizes = reply.size, reply.checkpoint_size, reply.final_size
+        return Health(reply.origin, *sizes, reply.waiting_s, cosigned, reply.audited), reply.promise_s
 
     def news(self, start: int, final_size: int = 0) -> Iterator[pb.News]:
         """One Follow stream from entry `start` on, until the service ends it; `following.follow` comes back.

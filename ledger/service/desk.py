@@ -182,6 +182,20 @@ class Desk:
         ]
         return pb.MembersReply(size=state.size, members=members)
 
+    async def status(self, caller: str | None) -> pb.StatusReply:
+        """How the log is doing; for anyone: cosignatures and policy files tell the same."""
+        health = await self.ask(caller, lambda log: log.health())
+        return pb.StatusReply(
+            origin=health.origin,
+            size=health.size,
+            checkpoint_size=health.checkpoint_size,
+            final_size=health.final_size,
+            audited=health.audited,
+            waiting_s=health.waiting_s,
+            promise_s=self.settings.inclusion_s,
+            witnesses=[pb.WitnessStatus(member=name, cosigned=size) for name, size in health.cosigned.items()],
+        )
+
     async def _result(self, caller: str | None, enter: Callable[[], "Future[T]"]) -> T:
         with ExitStack() as place:
             place.enter_context(self._places.seat(caller))

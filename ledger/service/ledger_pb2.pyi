@@ -241,3 +241,35 @@ class MembersReply(_message.Message):
     size: int
     members: _containers.RepeatedCompositeFieldContainer[Member]
     def __init__(self, size: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
+
+class StatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StatusReply(_message.Message):
+    __slots__ = ("origin", "size", "checkpoint_size", "final_size", "audited", "waiting_s", "promise_s", "witnesses")
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_SIZE_FIELD_NUMBER: _ClassVar[int]
+    FINAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    AUDITED_FIELD_NUMBER: _ClassVar[int]
+    WAITING_S_FIELD_NUMBER: _ClassVar[int]
+    PROMISE_S_FIELD_NUMBER: _ClassVar[int]
+    WITNESSES_FIELD_NUMBER: _ClassVar[int]
+    origin: str
+    size: int
+    checkpoint_size: int
+    final_size: int
+    audited: int
+    waiting_s: float
+    promise_s: float
+    witnesses: _containers.RepeatedCompositeFieldContainer[WitnessStatus]
+    def __init__(self, origin: _Optional[str] = ..., size: _Optional[int] = ..., checkpoint_size: _Optional[int] = ..., final_size: _Optional[int] = ..., audited: _Optional[int] = ..., waiting_s: _Optional[float] = ..., promise_s: _Optional[float] = ..., witnesses: _Optional[_Iterable[_Union[WitnessStatus, _Mapping]]] = ...) -> None: ...
+
+class WitnessStatus(_message.Message):
+    __slots__ = ("member", "cosigned")
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    COSIGNED_FIELD_NUMBER: _ClassVar[int]
+    member: str
+    cosigned: int
+    def __init__(self, member: _Optional[str] = ..., cosigned: _Optional[int] = ...) -> None: ...

@@ -94,6 +94,11 @@ class LedgerStub:
                 request_serializer=ledger_dot_service_dot_ledger__pb2.MembersRequest.SerializeToString,
                 response_deserializer=ledger_dot_service_dot_ledger__pb2.MembersReply.FromString,
                 _registered_method=True)
+        self.Status = channel.unary_unary(
+                '/artesian.ledger.v1.Ledger/Status',
+                request_serializer=ledger_dot_service_dot_ledger__pb2.StatusRequest.SerializeToString,
+                response_deserializer=ledger_dot_service_dot_ledger__pb2.StatusReply.FromString,
+                _registered_method=True)
 
 
 class LedgerServicer:
@@ -175,6 +180,13 @@ class LedgerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Status(self, request, context):
+        """How the ledger is doing, for whoever watches over it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LedgerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -237,6 +249,11 @@ def add_LedgerServicer_to_server(servicer, server):
                     servicer.Members,
                     request_deserializer=ledger_dot_service_dot_ledger__pb2.MembersRequest.FromString,
                     response_serializer=ledger_dot_service_dot_ledger__pb2.MembersReply.SerializeToString,
+            ),
+            'Status': grpc.unary_unary_rpc_method_handler(
+                    servicer.Status,
+                    request_deserializer=ledger_dot_service_dot_ledger__pb2.StatusRequest.FromString,
+                    response_serializer=ledger_dot_service_dot_ledger__pb2.StatusReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -563,6 +580,33 @@ class Ledger:
             '/artesian.ledger.v1.Ledger/Members',
             ledger_dot_service_dot_ledger__pb2.MembersRequest.SerializeToString,
             ledger_dot_service_dot_ledger__pb2.MembersReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Status(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/artesian.ledger.v1.Ledger/Status',
+            ledger_dot_service_dot_ledger__pb2.StatusRequest.SerializeToString,
+            ledger_dot_service_dot_ledger__pb2.StatusReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -107,6 +107,10 @@ class LedgerService(LedgerServicer):
 
         return await self._answer(context, look)
 
+    async def Status(self, request: pb.StatusRequest, context: Any) -> pb.StatusReply:  # noqa: N802
+        """How the ledger is doing."""
+        return await self._answer(context, self._desk.status)
+
     async def _answer(self, context: Any, answer: Callable[[str | None], Awaitable[T]]) -> T:
         """What `answer` gives to the caller of this rpc; an error of ours becomes the status of the call."""
         try:
