@@ -6,13 +6,13 @@ before anyone sees it. A crash loses nothing that was acknowledged; what is sent
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Self, TypeAlias
 
 from ledger.checkpoint import Checkpoint, CheckpointError, sign_checkpoint
 from ledger.entry_audit import EntryAudit
-from ledger.errors import Conflict, Damaged, LedgerError, StoreError, StoreFull
+from ledger.errors import Damaged, LedgerError, StoreError
 from ledger.errors import NoSuchEntry as NoSuchEntry
 from ledger.finality import log_vkey
 from ledger.health import Health, health_of
@@ -28,6 +28,7 @@ from ledger.startup import AUDITED_WHOLE, resume
 from ledger.statement import decode_statement
 from ledger.store import Store
 from ledger.tiles import RightEdge, Tile
+from ledger.write_guard import WriteGuard
 
 Clock: TypeAlias = Callable[[], float]
 """Seconds since the epoch."""
@@ -47,8 +48,7 @@ class Log(History):
         self._audit = EntryAudit(store, 0, 0, time.monotonic)
         self._snapshot_size = 0
         self._body_bytes: dict[str, int] = {}
-        self._refusal: LedgerError | None = None
-        self._in_doubt = False
+        self._guard = WriteGuard(store)
 
     @classmethod
     def create(
@@ -124,7 +124,7 @@ class Log(History):
 
     def close(self) -> None:
         """Give the database back. The log must not be used afterwards."""
-        if self._refusal is None and not self._in_doubt:
+        if self._guard.in_step:
             with suppress(LedgerError):  # without it the next start takes longer
                 self._put_snapshot()
         self._store.close()
@@ -158,7 +158,7 @@ class Log(History):
         try:
             more = self._audit.run(self._at.frontier, budget_s)
         except Damaged as error:
-            self._refusal = error
+            self._guard.refuse(error)
             raise
         self._audit.keep_progress()
         return more
@@ -176,11 +176,11 @@ class Log(History):
             StoreError: nothing was written.
         """
         decoded = [decode_statement(raw) for raw in statements]
-        self._require_usable()
+        self._guard.require_in_step(self.size)
         places = self._store.indices([statement.digest for statement in decoded])
         # Beyond what this log knows: by another process, or by itself in a write of which it never learnt the outcome.
         if any(place >= self.size for place in places.values()):
-            raise self._overtaken()
+            raise self._guard.overtaken()
         at, rows, tiles, states = self._at, list[tuple[int, bytes, bytes]](), list[Tile](), list[State]()
         for statement in decoded:
             if statement.digest in places:
@@ -193,7 +193,7 @@ class Log(History):
         if rows:
             if self.state.log is None:
                 self._require_key(self._key, at.state)
-            with self._writing(), self._store.write() as transaction:
+            with self._guard.writing(), self._store.write() as transaction:
                 transaction.put_entries(rows, tiles, self._accepted_s())
             self._at = at
             self._pass(states)
@@ -219,7 +219,7 @@ class Log(History):
         Raises:
             CheckpointError: the log is empty, has no members yet, or has another key now: `use_key`.
         """
-        self._require_usable()
+        self._guard.require_in_step(self.size)
         size = self.size
         if size == 0 or self.state.voters == 0:
             raise CheckpointError("the ledger has no members yet; append the genesis statements first")
@@ -228,7 +228,7 @@ class Log(History):
         log_vkey(self.origin, self.state)
         self._require_key(self._key)
         note = sign_checkpoint(Checkpoint(self.origin, size, self.root), self._key)
-        with self._writing(), self._store.write() as transaction:
+        with self._guard.writing(), self._store.write() as transaction:
             transaction.put_checkpoint(size, note)
         self._book.pass_checkpoint(size)
         return note
@@ -241,8 +241,8 @@ class Log(History):
             NoSuchEntry: there is no such checkpoint.
             CheckpointError: not of a member at that size, wrong, or from the future; nothing is kept.
         """
-        self._require_usable()
-        with self._writing():
+        self._guard.require_in_step(self.size)
+        with self._guard.writing():
             return self._book.add_cosignatures(lines, self._book.latest if size is None else size, self._clock())
 
     def put_body(self, digest: bytes, envelope: bytes, owner: str = "") -> bool:
@@ -254,7 +254,7 @@ class Log(History):
         Returns:
             Whether it is new.
         """
-        self._require_usable()
+        self._guard.require_in_step(self.size)
         known = self._body_bytes.pop(owner, None)  # of a write of unknown outcome nothing is known
         new = self._store.put_body(digest, envelope, owner)
         if known is not None:
@@ -307,7 +307,7 @@ class Log(History):
             for state in states:
                 self._book.pass_entry(state)
         except LedgerError as error:  # it would not know who belongs to the quorum: only a start can tell
-            self._refusal = error
+            self._guard.refuse(error)
             raise
 
     def _put_snapshot(self) -> None:
@@ -315,32 +315,6 @@ class Log(History):
             snapshot = Snapshot(self.origin, self.root, self.state, self._book.to_value())
             put_snapshot(self._store, snapshot, self._key)
             self._snapshot_size = self.size
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Stay out once another process has written here, and look again after a write of unknown outcome."""
-        try:
-            yield
-        except Conflict as error:
-            self._refusal = error
-            raise
-        except StoreFull:
-            raise
-        except StoreError:
-            self._in_doubt = True
-            raise
-
-    def _require_usable(self) -> None:
-        if self._refusal is not None:
-            raise self._refusal
-        if self._in_doubt:
-            if self._store.size() != self.size:
-                raise self._overtaken()
-            self._in_doubt = False
-
-    def _overtaken(self) -> Conflict:
-        self._refusal = Conflict(f"{self._store.name}: it holds more than this log has written; open it again")
-        return self._refusal
 
     def _require_key(self, key: SigningKey, state: State | None = None) -> None:
         log = (state or self.state).log
