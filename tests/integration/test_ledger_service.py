@@ -14,6 +14,7 @@ import pytest
 from certificates import make_certificates
 
 from ledger.audit import audit
+from ledger.errors import LedgerError
 from ledger.founding import founding_of
 from ledger.genesis import Founder, genesis_statements, record
 from ledger.keys import SigningKey
@@ -23,6 +24,7 @@ from ledger.service.client import LedgerClient, Placed, Unreachable
 from ledger.service.tls import ClientTls
 from ledger.service.tokens import Identity
 from ledger.statement import sign_statement
+from ledger.store import Store
 
 pytestmark = pytest.mark.integration
 
@@ -146,6 +148,77 @@ def test_a_killed_server_loses_nothing_and_goes_on(tmp_path: Path, processes: Pr
     assert [process.wait(PATIENCE_S) for process in (*witnesses, server)] == [0] * 5
     report = audit(world.home / "ledger.db", world.policy)
     assert (report.problems, report.entries, report.final_size) == ((), 65, 65)
+
+
+def test_told_to_stop_under_load_nothing_acknowledged_is_lost(tmp_path: Path, processes: Processes) -> None:
+    """SIGTERM, as a service manager sends it: the service and a witness end with exit code 0, and are started again."""
+    world = World(tmp_path)
+    serve = ["serve", "--home", world.home, "--checkpoint-s", "0.5", "--address"]
+    server = processes.start(*serve, "127.0.0.1:0")
+    address = processes.wait_for(server, "serving").split()[-1]
+    who = ["witness", "--home", tmp_path / "bank-1", "--address", address]
+    witness = processes.start(*who, "--member", "bank-1", "--founding", world.founding)
+    processes.wait_for(witness, "cosigned 5 entries")
+
+    load = Load(world, address)
+    load.wait_for(100)
+    witness.send_signal(signal.SIGTERM)
+    assert witness.wait(PATIENCE_S) == 0
+    load.wait_for(200)
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(PATIENCE_S) == 0
+    load.end()
+
+    key = SigningKey.load(world.home / "log.pem")
+    with Log.open(world.home / "ledger.db", key) as log:
+        entries = log.entries(0, log.size)
+    assert all(entries[place] == statement for place, statement in load.acknowledged.items())
+    store = Store(world.home / "ledger.db", read_only=True)
+    assert store.latest_checkpoint() == store.size() == len(entries)
+    store.close()
+
+    server = processes.start(*serve, address)
+    processes.wait_for(server, "serving")
+    witness = processes.start(*who)
+    processes.wait_for(witness, f"cosigned {len(entries)} entries")
+
+
+class Load:
+    """Threads that submit one statement after the other, until the service is gone."""
+
+    def __init__(self, world: World, address: str, threads: int = 4) -> None:
+        self.acknowledged: dict[int, bytes] = {}
+        self._world, self._address = world, address
+        self._errors: list[Exception] = []
+        self._threads = [threading.Thread(target=self._submit, daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def wait_for(self, count: int) -> None:
+        """Until so many statements have been acknowledged."""
+        end_s = time.monotonic() + PATIENCE_S
+        while len(self.acknowledged) < count:
+            assert time.monotonic() < end_s, self._errors
+            assert not self._errors
+            time.sleep(0.005)
+
+    def end(self) -> None:
+        """The service is gone; each caller knows that what it asked last may be asked again."""
+        for thread in self._threads:
+            thread.join(PATIENCE_S)
+        assert [type(error) for error in self._errors] == [Unreachable] * len(self._threads)
+
+    def _submit(self) -> None:
+        with self._world.client(self._address) as client:
+            while True:
+                statement = self._world.statement(0)
+                try:
+                    [placed] = client.submit([statement])
+                except LedgerError as error:
+                    self._errors.append(error)
+                    return
+                assert isinstance(placed, Placed)
+                self.acknowledged[placed.index] = statement
 
 
 def submit_until_killed(
