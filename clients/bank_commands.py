@@ -17,7 +17,13 @@ app = typer.Typer(
 )
 
 Home = Annotated[Path, typer.Option(envvar="ARTESIAN_HOME", help="The bank's home directory.")]
-Policy = Annotated[Path | None, typer.Option(help="The consortium's policy file. Default: policy.txt in the home.")]
+Policy = Annotated[
+    Path | None,
+    typer.Option(
+        help="The consortium's policy file, or a folder of those that it has had. Default: policy.txt and policies/ in "
+        "the home."
+    ),
+]
 FEATURES_HELP = "JSON file: column names of the task spec (without the label) and their values, null for missing."
 SUBJECT_HELP = (
     "Who is asked about. Only a salted hash leaves. The salt is shown, and must be kept with the file of --out: "

@@ -17,9 +17,11 @@ from clients.scoring.answer import Answer, BadAnswer, open_answer, read_answer
 from clients.scoring.query import BadQuery, Query
 from ledger.encoding import EncodingError, decode_item
 from ledger.errors import LedgerError
+from ledger.homes import POLICIES
 from ledger.keys import PublicKey
+from ledger.policies import Policies, policy_files
 from ledger.policy import Policy
-from ledger.receipt import VerifiedReceipt, verify_receipt
+from ledger.receipt import VerifiedReceipt
 
 POLICY_FILE = "policy.txt"
 SCORER_KEY_FILE = "scorer.pub"
@@ -164,16 +166,17 @@ class VerifiedAnswer:
 
 
 class AnswerVerifier:
-    """Checks answers under one policy; a release that many answers share is checked once."""
+    """Checks answers under a policy, or each under that of its time; a release that many share is checked once."""
 
-    def __init__(self, policy: Policy, scorer_key: PublicKey) -> None:
-        self._policy = policy
+    def __init__(self, policy: Policy | Policies, scorer_key: PublicKey) -> None:
+        self._policies = policy if isinstance(policy, Policies) else Policies({POLICY_FILE: policy})
         self._scorer_key = scorer_key
         self._releases: dict[tuple[bytes, bytes], VerifiedReceipt] = {}
 
     @classmethod
     def from_home(cls, home: Path, policy: Path | None = None) -> Self:
-        """Trust what `home` holds: policy.txt (or `policy`), and scorer.pub (64 hex digits) if it is there.
+        """Trust what `home` holds: policy.txt with those before it in `policies/` (or `policy`, a file, a folder of
+        policies or a home), and scorer.pub (64 hex digits) if it is there.
 
         Without scorer.pub the scorer's key is that of the policy's log: the coordinator signs both.
 
@@ -181,18 +184,21 @@ class AnswerVerifier:
             AnswerFileError: a file is missing or holds no key.
             LedgerError: the policy cannot be used.
         """
-        path = policy or home / POLICY_FILE
+        path = policy or (home if (home / POLICIES).is_dir() else home / POLICY_FILE)
         key_path = home / SCORER_KEY_FILE
         try:
-            trusted = Policy.parse(path.read_text("utf-8"))
+            known = {str(file): Policy.parse(file.read_text("utf-8")) for file in policy_files(path)}
             key = bytes.fromhex(key_path.read_text("ascii")) if key_path.exists() else None
         except OSError as error:
             raise AnswerFileError(f"{error.filename}: {error.strerror}; answers cannot be checked") from error
         except ValueError as error:
             raise AnswerFileError(f"{path} or {key_path}: not text of the form expected ({error})") from error
-        if key is None and len(trusted.logs) != 1:
-            raise AnswerFileError(f"{path} names {len(trusted.logs)} logs; put the scorer's key into {key_path}")
-        return cls(trusted, PublicKey(key) if key is not None else trusted.logs[0].key)
+        if not known:
+            raise AnswerFileError(f"{path}: holds no policy; give its file, or a folder of policies (*.txt)")
+        logs = {log.key.raw for trusted in known.values() for log in trusted.logs}
+        if key is None and len(logs) != 1:
+            raise AnswerFileError(f"{path} names {len(logs)} keys of logs; put the scorer's key into {key_path}")
+        return cls(Policies(known), PublicKey(key if key is not None else logs.pop()))
 
     def verify(self, scored: ScoredAnswer) -> VerifiedAnswer:
         """Check everything. It needs no network, no service and no clock.
@@ -221,7 +227,7 @@ class AnswerVerifier:
             raise UnprovenAnswer("the release proof beside the answer is not the one that the answer names")
         if hashes not in self._releases:
             try:
-                self._releases[hashes] = verify_receipt(scored.receipt, scored.publish_statement, self._policy)
+                self._releases[hashes] = self._policies.verify(scored.receipt, scored.publish_statement)[1]
             except LedgerError as error:
                 raise UnprovenAnswer(f"the release proof does not hold: {error}") from error
         verified = self._releases[hashes]

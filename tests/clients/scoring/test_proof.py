@@ -12,11 +12,15 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "server" / "scoring"))
 
-from score_world import CID, MODEL, World, proof_of, publish, query
+from score_world import CID, MODEL, ORIGIN, World, proof_of, publish, query
 
 from clients.bank import AnswerFileError, AnswerVerifier, BankClient, ScoredAnswer, UnprovenAnswer, check_can_keep
 from clients.scoring.answer import Release, answer_query, sign_answer
+from clients.scoring.proof import POLICY_FILE
+from ledger.checkpoint import witness_name
 from ledger.keys import SigningKey
+from ledger.note import Vkey
+from ledger.policy import Policy
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +44,30 @@ def test_an_answer_kept_in_a_file_verifies_later(world: World, scored: ScoredAns
     with pytest.raises(AnswerFileError, match="No such file") as error:
         ScoredAnswer.load(tmp_path / "nowhere.cbor")
     assert error.value.exit_code == 2
+
+
+def test_an_answer_outlives_the_members_who_vouched_for_its_model(
+    world: World, scored: ScoredAnswer, tmp_path: Path
+) -> None:
+    """The home's policy is that of today; the one of the release's time, over 2 entries, is kept beside it."""
+    home, kept = tmp_path / "bank-1", tmp_path / "bank-1" / "policies"
+    kept.mkdir(parents=True)
+    log, left = world.policy.logs[0], dict(list(world.policy.witnesses.items())[1:])
+    today = Policy.of(
+        log, left | {"firm-9": Vkey.of_witness(witness_name(ORIGIN, "firm-9"), SigningKey.generate().public)}
+    )
+    for file, policy in ((home / POLICY_FILE, today), (kept / "3.txt", today), (kept / "1.txt", world.policy)):
+        file.write_text(policy.text())
+    assert AnswerVerifier.from_home(home).verify(scored) == world.verifier.verify(scored)
+    assert AnswerVerifier.from_home(tmp_path, kept).verify(scored).receipt.size == 2
+    with pytest.raises(UnprovenAnswer, match="artesian ledger policy --at 2"):
+        AnswerVerifier.from_home(home, home / POLICY_FILE).verify(scored)
+    (kept / "1.txt").unlink()
+    with pytest.raises(UnprovenAnswer, match="artesian ledger policy --at 2"):
+        AnswerVerifier.from_home(home).verify(scored)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(AnswerFileError, match="holds no policy"):
+        AnswerVerifier.from_home(home, tmp_path / "none")
 
 
 def test_a_kept_answer_is_never_overwritten_and_no_scraps_stay(scored: ScoredAnswer, tmp_path: Path) -> None:
