@@ -354,10 +354,11 @@ def test_a_full_quota_refuses_a_body_and_loses_nothing(homes: Homes, prices: Pat
         assert not beside(more, "statement").exists()
     with homes.served(limits=Limits(max_stored_bytes=2_000)):
         assert facts(*attest(homes, prices))["body"] == "taken"
+        assert facts(*attest(homes, prices))["body"] == "kept"  # what is there takes no room again
         refused(*attest(homes, more), code=1)
         done(*erasing(homes, index))
-        assert facts(*attest(homes, prices))["body"] == "erased"
         assert facts(*attest(homes, more))["body"] == "taken"  # what was erased has made room
+        assert facts(*attest(homes, prices))["body"] == "erased"
 
 
 def rotate(homes: Homes) -> None:
