@@ -11,7 +11,7 @@ from ledger.checkpoint import Policy, SignedCheckpoint, is_final, verify_cosigna
 from ledger.checkpoint_book import CheckpointBook
 from ledger.entry_audit import EntryAudit
 from ledger.errors import Damaged, LedgerError, StoreError
-from ledger.finality import log_vkey
+from ledger.finality import consortium_policy, log_vkey
 from ledger.note import SignatureLine
 from ledger.replay import Replayed, replay
 from ledger.schema import BODIES
@@ -32,6 +32,7 @@ class AuditReport:
         problems: what is wrong, a line each; empty when all is well.
         policy_is_present: whether the policy names the log's key and the members of now, by what is final here; true
             where that cannot be told.
+        change_pending: whether newer members or keys are in the entries, and not final yet.
         bodies: which of the bodies that entries name are there; None for a mirror, which has none.
     """
 
@@ -43,6 +44,7 @@ class AuditReport:
     root: str
     problems: tuple[str, ...]
     policy_is_present: bool
+    change_pending: bool
     bodies: BodyCensus | None = None
 
     @property
@@ -84,14 +86,14 @@ class _Audit:
         self._problems: list[str] = []
         self._cosignatures = 0
         self._final_size = 0
-        self._policy_is_present = True
+        self._policy_is_present, self._change_pending = True, False
         self._bodies: BodyCensus | None = None
 
     def report(self) -> AuditReport:
         try:
             meta = self._store.meta()
         except Damaged as error:
-            return AuditReport("unknown", 0, 0, 0, 0, "", (str(error),), True)
+            return AuditReport("unknown", 0, 0, 0, 0, "", (str(error),), True, False)
         origin = meta.get("origin", "unknown")
         if self._trusted.logs_named(origin):
             self._check(origin, meta)
@@ -107,6 +109,7 @@ class _Audit:
             root="" if last is None else last.frontier.root().hex(),
             problems=tuple(self._problems),
             policy_is_present=self._policy_is_present,
+            change_pending=self._change_pending,
             bodies=self._bodies,
         )
 
@@ -146,15 +149,16 @@ class _Audit:
         self._reached.append(end)
         with suppress(LedgerError):  # what is wrong with the checkpoints is said elsewhere
             book.settle()
-            self._compare(book.settled.policy(origin))
+            self._compare(book.settled.policy(origin), consortium_policy(end.state, origin))
         EntryAudit(self._store, 0, end.state.size, time.monotonic).run(end.frontier, None)
         self._store.check_rows(BODIES)
         self._bodies = None if mirror else count_bodies(self._store)
 
-    def _compare(self, present: Policy) -> None:
+    def _compare(self, present: Policy, coming: Policy) -> None:
         """The auditor's policy may be an older one: it is no problem of the ledger's, but to be told."""
         trusted, named = self._trusted.witnesses.values(), present.witnesses.values()
         self._policy_is_present = set(trusted) == set(named) and present.logs[0] in self._trusted.logs
+        self._change_pending = coming != present
 
     def _check_log_key(self, origin: str) -> None:
         """The entries name the log's keys; the auditor's policy must know the one of the newest checkpoint."""

@@ -141,7 +141,7 @@ def _after(to: Path) -> list[str]:
     return [
         f"1. artesian ledger serve --home {to} --address HOST:PORT",
         "2. Each member: artesian ledger witness --home HOME --address HOST:PORT",
-        "3. When a quorum has cosigned the handover, it is final; then, for verifiers:",
+        "3. When a quorum has cosigned the handover, it is final; `serve` renews policy.txt, for verifiers; by hand:",
         f"   artesian ledger policy --home {to} --write",
         f"4. Take {to / NEXT_LOG_KEY} to a safe place: the handover has committed to it as the log's next key.",
         "The log goes over to that key, when it should, while `serve` is stopped:",

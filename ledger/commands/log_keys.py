@@ -151,7 +151,7 @@ def _what_now(home: Path, coming: SigningKey, kept: Path | None) -> list[str]:
         f"The log signs with {coming.public.fingerprint} now.",
         f"Its next key is {home / NEXT_LOG_KEY}: take it to a safe place.",
         *([] if kept is None else [f"The key before is kept as {kept}: destroy it when the members have cosigned."]),
-        "When the members have cosigned it, renew the policy for verifiers (old receipts need the old key in it):",
+        "When the members have cosigned it, `serve` renews policy.txt, for verifiers; by hand:",
         f"artesian ledger policy --home {home} --write",
     ]
 

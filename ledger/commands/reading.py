@@ -55,9 +55,11 @@ def audit(home: Home = None, db: Database = None, policy: PolicyFile = None, as_
             *(f"Problem: {problem}" for problem in report.problems),
             "Nothing is wrong." if report.ok else "The ledger does not hold.",
         ]
-        mend = None if report.policy_is_present else _renewal(home, db, policy)
-        if mend is not None:
+        mend = _renewal(home, db, policy) if report.change_pending or not report.policy_is_present else None
+        if not report.policy_is_present:
             words.append(f"The policy is not that of the members and the log's key of now. Next: {mend}")
+        elif report.change_pending:
+            words.append(f"Members or keys have changed. Let the members' witnesses cosign that; then: {mend}")
         answer({"ok": report.ok, **asdict(report), "next": mend}, words, as_json)
     if not report.ok:
         raise typer.Exit(1)

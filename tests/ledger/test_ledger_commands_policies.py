@@ -205,6 +205,20 @@ def test_an_audit_with_a_policy_of_before_names_the_command_that_renews_it(homes
     assert copied["next"] == f"artesian ledger policy --db {home}/ledger.db --out FILE"
 
 
+def test_an_audit_of_a_change_that_is_not_final_says_what_it_waits_for(homes: World) -> None:
+    home = homes.coordinator
+    done("members", "rotate-log", "--home", home)
+    done("policy", "--home", home, "--write")
+    code, out, _ = run("audit", "--home", home)
+    assert (code, NOT_OF_NOW in out) == (1, False)
+    waiting = f"Let the members' witnesses cosign that; then: artesian ledger policy --home {home} --write"
+    assert out.splitlines()[-1].endswith(waiting)
+    with homes.served(STAYING):
+        homes.witness(STAYING)
+    done("policy", "--home", home, "--write")
+    assert facts("audit", "--home", home)["next"] is None
+
+
 def test_an_audit_that_finds_nothing_wrong_tells_of_members_who_came_since(homes: World) -> None:
     done("policy", "--home", homes.coordinator, "--write")
     present = (homes.coordinator / "policy.txt").read_text()
