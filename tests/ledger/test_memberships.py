@@ -36,8 +36,9 @@ def test_every_change_is_found_among_other_entries(hybrid: bool) -> None:
     made = Consortium(firms=3, hybrid=hybrid)
     voices = made.members[:3]
     made.task()
-    made.train()
-    made.append("attest", "firm-0", subject="ateenrol", artifact=made.hash())  # the bytes of a type, in a text
+    _, model = made.train()
+    plan = {"ateenrol": 1}  # the bytes that say that a record enrols somebody, in one that does not
+    made.append("round", task="credit", plan=plan, cohort=made.firms, parent_model=model)
     change(made, voices, "enrol", member="firm-9", kind="firm", name="Nine", key=key_of("9", hybrid=hybrid).public.raw)
     change(
         made,
