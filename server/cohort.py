@@ -14,7 +14,7 @@ from clients.errors import ClientError
 from clients.masking.epoch import read_announcement
 from clients.masking.session import RosterEntry
 from clients.messages import HELLO, PAIR, REPLIES, pack, unpack
-from server.asking import answers
+from server.engines.asking import answers
 from server.errors import ServerError
 
 log = logging.getLogger("artesian.coordinator")

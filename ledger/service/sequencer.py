@@ -206,19 +206,20 @@ class Sequencer:
     def _turn(self, jobs: Sequence[_Submit | _Cosign | _Ask]) -> None:
         idle = not jobs
         at_hand = self._with_cosignatures_due([job for job in jobs if job.done.set_running_or_notify_cancel()])
+        answers: list[Callable[[], None]] = []
         try:
-            answers = self._append([job for job in at_hand if isinstance(job, _Submit)])
+            answers += self._append([job for job in at_hand if isinstance(job, _Submit)])
             answers += self._cosign([job for job in at_hand if isinstance(job, _Cosign)])
             self._checkpoint()
             self._look()
-            for answer in answers:  # only now: whoever hears that something is final must find it told
-                answer()
+            _call(answers)  # only now: whoever hears that something is final must find it told
             for job in at_hand:
                 if isinstance(job, _Ask):
                     self._answer(job)
             if idle:
                 self._auditing = self._auditing and self._log.audit_some(self._settings.audit_s)
         except Exception:
+            _call(answers)  # what is durable stays so
             stopped = Stopped("the ledger's sequencer has stopped; it is not known whether this was done: ask again")
             for job in at_hand:
                 if not job.done.done():
@@ -312,3 +313,9 @@ class Sequencer:
                 return
             if job is not None and job.done.set_running_or_notify_cancel():
                 job.done.set_exception(stopped)
+
+
+def _call(answers: list[Callable[[], None]]) -> None:
+    """Give each answer once."""
+    while answers:
+        answers.pop(0)()

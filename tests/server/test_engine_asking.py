@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from server.asking import AT_ONCE, answers
+from server.engines.asking import AT_ONCE, answers
 
 
 class Content:

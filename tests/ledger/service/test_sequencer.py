@@ -275,3 +275,19 @@ def test_what_is_answered_has_been_told() -> None:
     answered(lambda: running.sequencer.submit([running.attest()]))
     running.sequencer.stop()
     assert told == [(size, size), (size + 1, size)]
+
+
+def test_what_is_durable_is_answered_although_the_checkpoint_after_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = Running(Consortium())
+
+    def failing() -> str:
+        raise Conflict("another sequencer")
+
+    release = running.block()
+    monkeypatch.setattr(running.made.log, "checkpoint", failing)
+    attested = running.sequencer.submit([running.attest()])
+    release.set()
+    (outcome,) = attested.result(WAIT_S)
+    assert isinstance(outcome, Accepted)
+    assert running.ended.wait(WAIT_S)
+    assert isinstance(running.sequencer.failure, Conflict)
