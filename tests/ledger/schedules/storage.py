@@ -1,5 +1,6 @@
 """Where a schedule's databases stand: in memory, or in SQLite files through the ledger's own store."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -16,6 +17,8 @@ from .cast import CID, ORIGIN, founding, key_of
 from .clock import Clock, Time
 from .disk import Disk, EntryRow, Tables
 from .memory_store import MemoryStore
+
+_COPIES = itertools.count()  # counting the folder's files would give a name twice: SQLite's come and go
 
 
 class Storage(Protocol):
@@ -91,8 +94,7 @@ class FileDisk(Disk):
         """Nothing to do: the file is written by its store."""
 
     def copy(self) -> Disk:
-        number = sum(1 for _ in self._path.parent.iterdir())
-        copy = FileDisk(self._path.with_name(f"copy-{number}-{self._path.name}"))
+        copy = FileDisk(self._path.with_name(f"copy-{next(_COPIES)}-{self._path.name}"))
         if not self.is_blank:
             store = Store(self._path)
             store.backup(copy.path)
