@@ -59,6 +59,17 @@ def address_of(service: "subprocess.Popen[str]") -> str:
     return line.split()[-1]
 
 
+def test_a_service_keeps_the_policy_of_its_members(homes: Homes, serve: Serve) -> None:
+    """Wherever the ledger is; it has read it there beside the sequencer."""
+    (homes.coordinator / "policy.txt").unlink()
+    address_of(serve())
+    end_s = time.monotonic() + AT_ONCE_S
+    while not (homes.coordinator / "policy.txt").exists() and time.monotonic() < end_s:
+        time.sleep(0.01)
+    kept = (homes.coordinator / "policies" / "5.txt").read_text()
+    assert kept == (homes.coordinator / "policy.txt").read_text() == done("policy", "--home", homes.coordinator)
+
+
 def test_the_second_service_ends_with_one_line_and_code_2(serve: Serve) -> None:
     first = serve()
     address_of(first)
