@@ -48,7 +48,7 @@ $(FOREIGN_NODE): tests/foreign/package.json tests/foreign/package-lock.json test
 	else echo "tests that ask npm libraries are skipped: install Node.js 20" >&2; fi
 
 test: install-dev postgresql foreign
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The decoders on many more hostile inputs than the tests take; EXAMPLES a property.
 EXAMPLES ?= 20000

@@ -9,6 +9,7 @@ Hypothesis runs without its deadline, which a busy machine misses; its profile `
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,6 +20,7 @@ settings.load_profile("tests")
 
 pytest_plugins = ["postgres_world"]
 
+LONG = ("integration/", "ledger/test_schedules_")  # files that take a minute and more
 REQUIRED = [name for name in os.environ.get("ARTESIAN_REQUIRE", "").split(",") if name]
 
 
@@ -31,3 +33,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} must not be skipped, ARTESIAN_REQUIRE names {demanded[0]!r}: {reason}"
     return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: two workers that begin with them end together."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: not item.path.relative_to(here).as_posix().startswith(LONG))
