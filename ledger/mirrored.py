@@ -88,7 +88,9 @@ class Mirrored:
 
     def rest(self) -> None:
         """Let another process use the mirror until `wake`; in memory nothing changes."""
-        self._rested = self._store.standing()
+        self._rested = None  # as long as it is not known, `wake` says that something was done
+        with suppress(LedgerError):
+            self._rested = self._store.standing()
         self._store.unlock()
 
     def wake(self) -> bool:
@@ -99,9 +101,13 @@ class Mirrored:
             Damaged: it is not what was written.
         """
         self._lock()
-        found = self._store.standing()
-        if found[:2] != (self.size, self._note):
-            self._read()
+        try:
+            found = self._store.standing()
+            if found[:2] != (self.size, self._note):
+                self._read()
+        except BaseException:
+            self._store.unlock()  # so that it can be tried again
+            raise
         return found != self._rested
 
     def __enter__(self) -> Self:

@@ -6,6 +6,7 @@ this one without the coordinator, needs a quorum.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -64,9 +65,10 @@ def rotate_log(
         path = key or home / NEXT_LOG_KEY
         if not path.exists():
             raise UsageError(f"{path}: the next key is not here; give --key with its file; {_if_lost(home)}")
-        coming, following = SigningKey.load(path), made_key(home / FOLLOWING_LOG_KEY)
-        state = standing(home).state
-        if state.log is None or state.log.key != coming.public.ed25519:
+        coming, state = SigningKey.load(path), standing(home).state
+        is_named = state.log is not None and state.log.key == coming.public.ed25519
+        following = _committed_to(home, state) if is_named else made_key(home / FOLLOWING_LOG_KEY)
+        if not is_named:
             old = SigningKey.load(log_key_of(home))
             make = _committed if proposal is None else _approved(proposal, path)
             statement = make(home, signer, state, coming, following)
@@ -74,7 +76,7 @@ def rotate_log(
                 log.append([statement])
                 log.use_key(coming)
                 log.checkpoint()
-        kept = _take_over(home, path, coming)
+        kept = _take_over(home, path, coming, following)
         facts = {"ok": True, "fingerprint": coming.public.fingerprint, "next": following.public.fingerprint}
         answer(facts, _what_now(home, coming, kept), as_json)
 
@@ -156,10 +158,33 @@ def _what_now(home: Path, coming: SigningKey, kept: Path | None) -> list[str]:
     ]
 
 
-def _take_over(home: Path, path: Path, coming: SigningKey) -> Path | None:
-    """Make `coming` the home's log.pem, and the key after it the next one; what was log.pem is kept: where, or None.
+def _committed_to(home: Path, state: State) -> SigningKey:
+    """The key after the log's present one, wherever a change of key that was broken off has left it.
+
+    Another must never take its place: the one that the ledger has committed to cannot be made again.
+    """
+    from ledger.homes import FOLLOWING_LOG_KEY, NEXT_LOG_KEY
+    from ledger.keys import SigningKey
+    from ledger.rules import commitment
+
+    for file in (home / FOLLOWING_LOG_KEY, home / NEXT_LOG_KEY):
+        if file.exists() and state.log is not None:
+            known = SigningKey.load(file)
+            if commitment(known.public) == state.log.next:
+                return known
+    raise UsageError(
+        f"{home}: the log has this key already, and the one after it is not here; to finish what was broken off, bring "
+        f"that one here as {NEXT_LOG_KEY}; to change the key once more, give that one's --key"
+    )
+
+
+def _take_over(home: Path, path: Path, coming: SigningKey, following: SigningKey) -> Path | None:
+    """Make `coming` the home's log.pem, and `following` the next one; what was log.pem is kept: where, or None.
 
     After a crash in between it is done again: `path` is the last to go.
+
+    Raises:
+        UsageError: all is done, but `path` could not be deleted.
     """
     from ledger.homes import FOLLOWING_LOG_KEY, LOG_KEY, NEXT_LOG_KEY
     from ledger.keys import SigningKey
@@ -169,7 +194,13 @@ def _take_over(home: Path, path: Path, coming: SigningKey) -> Path | None:
         kept = own.rename(home / f"log.old-{SigningKey.load(own).public.kid.hex()[:8]}.pem")
     if not own.exists():
         coming.save(own)
-    (home / FOLLOWING_LOG_KEY).replace(home / NEXT_LOG_KEY)
+    after = home / FOLLOWING_LOG_KEY
+    if after.exists() and SigningKey.load(after).public == following.public:
+        after.replace(home / NEXT_LOG_KEY)
     if path.resolve() not in (own.resolve(), (home / NEXT_LOG_KEY).resolve()):
-        path.unlink()
+        try:
+            path.unlink()
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise UsageError(f"{path}: is {own} now; delete it there yourself, it cannot be: {reason}") from None
     return kept

@@ -81,7 +81,8 @@ def hand_out(log: Log, digest: bytes) -> bytes:
 def erase(log: Log, digest: bytes, member: str) -> BodyState:
     """Erase the body of a statement for good, and say where it was before. Entry, commitment and receipts stay.
 
-    A missing one is not taken any more. Again: nothing more happens.
+    A missing one is not taken any more. Again: what somebody who was reading kept in the files is
+    overwritten now.
 
     Raises:
         NotAllowed: only the issuer and the coordinator may.
@@ -95,8 +96,8 @@ def erase(log: Log, digest: bytes, member: str) -> BodyState:
     if not names_body(statement):
         raise BadRequest("this statement names no body; there is nothing to erase")
     state = BodyState.MISSING if kept is None else kept.state
-    if state is not BodyState.ERASED:
-        log.delete_body(digest, member)
+    # Also when it was erased before: whoever was reading then has kept it from being overwritten in the files.
+    log.delete_body(digest, kept.owner if kept is not None and state is BodyState.ERASED else member)
     return state
 
 

@@ -3,7 +3,7 @@
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from consortium_simulator import CID, START_S, Consortium, key_of
@@ -174,6 +174,38 @@ def test_a_promise_of_another_process_is_known_after_waking(world: World, tmp_pa
     both[1].wake()
     with pytest.raises(WitnessRefusal, match="approved a handover"):
         both[1].follow(made.log)
+
+
+def test_a_mirror_that_cannot_be_read_when_it_rests_or_wakes_is_let_go_of(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is forgotten: what another process promises in between is known at the next waking."""
+    made, path, both = world.made, tmp_path / "own.db", list[Witness]()
+    made.cosign()
+    lines = [made.witness(name).follow(made.log) for name in made.members[1:]]
+    for _ in range(2):
+        witness = Witness(path, made.keys["firm-0"], "firm-0", made.log.vkey, CID, made.clock)
+        witness.follow(made.log)
+        witness.mirror.add_cosignatures(lines)
+        both.append(witness)
+        if len(both) == 1:
+            witness.rest()
+
+    def unreadable(_: object) -> NoReturn:
+        raise StoreError("no")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "standing", unreadable)
+        both[1].rest()
+        with pytest.raises(StoreError, match=r"^no$"):
+            both[0].wake()
+        with pytest.raises(StoreError, match=r"^no$"):
+            both[0].wake()
+    both[0].wake()
+    both[0].approve(propose(both[0].mirror, NEW.public, ts=START_S, entropy=made.entropy))
+    both[0].rest()
+    both[1].wake()
+    assert both[1].promise == both[0].promise is not None
 
 
 def test_a_crash_between_promise_and_approval_leaves_the_promise(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

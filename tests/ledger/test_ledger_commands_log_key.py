@@ -120,6 +120,21 @@ def test_a_change_of_key_that_broke_off_is_done_again(homes: Homes) -> None:
     assert facts("show", "--home", homes.coordinator)["size"] == 7
 
 
+def test_a_change_of_key_that_is_done_again_keeps_the_key_after_it(homes: Homes) -> None:
+    """All was done but for the key in the safe: the ledger has committed to what is `next-log.pem` by then."""
+    key = to_the_safe(homes)
+    rotate = ["members", "rotate-log", "--home", homes.coordinator, "--key", key, "--signer", homes["coordinator"]]
+    coming = key.read_bytes()
+    changed = facts(*rotate)
+    committed = (homes.coordinator / "next-log.pem").read_bytes()
+    key.write_bytes(coming)
+    key.chmod(0o600)
+    assert facts(*rotate) == changed
+    assert (homes.coordinator / "next-log.pem").read_bytes() == committed
+    assert not key.exists()
+    assert sorted(path.name for path in homes.coordinator.glob("following*")) == []
+
+
 def test_only_the_sequencers_home_has_the_logs_keys(homes: Homes, tmp_path: Path) -> None:
     for command in (["propose", "log-key", "--out", tmp_path / "p"], ["rotate-log"]):
         assert "holds a mirror" in refused("members", *command, "--home", homes["firm-1"])

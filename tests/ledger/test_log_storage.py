@@ -1,5 +1,6 @@
 """A log and its database over time: full disks, a second writer, copies, times, bodies, new keys of the log."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from ledger.errors import Conflict, Damaged, NoSuchEntry, StoreError, StoreFull
 from ledger.kept_bodies import BodyState, Kept
 from ledger.log import Log
 from ledger.receipt import verify_receipt
-from ledger.rules import LOG, Refused, commitment
+from ledger.rules import COORDINATOR, LOG, Refused, commitment
+from ledger.service.keeping import erase
 from ledger.statement import decode_statement
 
 KEY = key_of("coordinator")
@@ -201,6 +203,28 @@ def test_a_deleted_body_is_gone_from_the_files(path: Path) -> None:
     assert kept()
     made.log.delete_body(digest)
     assert not kept()
+    made.log.close()
+
+
+def test_a_body_that_a_reader_kept_in_the_files_is_gone_when_it_is_erased_again(path: Path) -> None:
+    made = Consortium(location=path)
+    envelope, content = made.entropy(20_000), {"acl": "parties", "body_sha256": made.hash()}
+    [index] = made.log.append([made.statement("attest", "firm-0", subject="s", artifact=made.hash(), **content)])
+    digest = decode_statement(made.log.entries(index, index + 1)[0]).digest
+    made.log.put_body(digest, envelope, "firm-0")
+    with sqlite3.connect(path) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM entries").fetchall()
+        assert erase(made.log, digest, COORDINATOR) is BodyState.KEPT
+    reader.close()
+
+    def kept() -> bool:
+        return any(envelope[10_000:10_100] in file.read_bytes() for file in path.parent.iterdir())
+
+    assert kept()
+    assert erase(made.log, digest, "firm-0") is BodyState.ERASED
+    assert not kept()
+    assert made.log.kept([digest]) == {digest: Kept(0, COORDINATOR)}
     made.log.close()
 
 
