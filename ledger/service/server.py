@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -73,7 +74,7 @@ class LedgerServer:
             tls: without it only addresses of this machine itself are served.
             next_key: the key that the log changes to when its rotation is appended.
             on_settled: called in a thread of its own with the membership that is final, at the start and when another
-                one is.
+                one is; one after the other.
 
         Raises:
             CannotServe: the address is taken or not ours, or certificate and key do not fit.
@@ -84,6 +85,7 @@ class LedgerServer:
         self._board = Board(self._sequencer.view)
         self._on_settled = on_settled
         self._settled: Membership | None = None
+        self._settling = ThreadPoolExecutor(1, "settled")  # of two, the later one must not be overtaken
         self._stopped = asyncio.Event()
         guard = TokenGuard(self._sequencer.origin, clock)
         gate = Gate(guard, lambda: self._sequencer.state, self._settings)
@@ -145,6 +147,7 @@ class LedgerServer:
         self._board.close()  # ends the streams and the waits
         await self._server.stop(self._settings.grace_s)
         await asyncio.to_thread(self._sequencer.stop)
+        await asyncio.to_thread(self._settling.shutdown)
 
     def _bind(self, host: str, port: int, tls: ServerTls | None) -> str:
         shown = f"[{host}]" if ":" in host else host
@@ -162,7 +165,7 @@ class LedgerServer:
         self._board.post(view)
         if view.settled is not None and view.settled != self._settled:
             self._settled = view.settled
-            asyncio.get_running_loop().run_in_executor(None, self._on_settled, view.settled)
+            asyncio.get_running_loop().run_in_executor(self._settling, self._on_settled, view.settled)
 
     def _end(self) -> None:
         self._board.close()
