@@ -69,6 +69,10 @@ class ArtifactStore:
             raise ArtifactDamaged(f"{what}: the stored artifact {name.hex()} has been changed; restore it from a copy")
         return content
 
+    def has(self, name: bytes) -> bool:
+        """Whether there is an artifact of this SHA-256; its bytes are not looked at."""
+        return name in self._memory if self._folder is None else self.path(name).is_file()
+
     def delete(self, names: Iterable[bytes]) -> None:
         """Delete artifacts for good; those that are not there are passed over."""
         for name in names:

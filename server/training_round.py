@@ -10,7 +10,7 @@ from typing import Any
 import cbor2
 
 from clients.errors import ClientError
-from clients.masking.contribution import Contribution
+from clients.masking.contribution import Contribution, Header
 from clients.masking.session import Session
 from clients.messages import OPEN, TRAIN
 from clients.offer import Offer, session_of
@@ -150,13 +150,19 @@ class TrainingRound:
 
         One that stood on the ledger alone could never be matched by a sum, and would void the round for all.
         """
-        aggregator.check(member, contribution, contribution.commit)
+        header = aggregator.check(member, contribution, contribution.commit)
         if self._record is not None:
             self._require_own_statement(offer, member, contribution, statement)
+            self._require_new(member, header)
             # Before it is on the ledger: what is recorded there can always be recomputed.
             self._setting.artifacts.put_all([contribution.header, contribution.masked, contribution.pair_hashes])
             self._record.append([statement])
         aggregator.add(member, contribution, contribution.commit)
+
+    def _require_new(self, member: str, header: Header) -> None:
+        """Masks serve one round: what is stored is another's, and would be deleted if this one is void."""
+        if header.self_seed and any(self._setting.artifacts.has(one) for one in (header.masked, header.pair_seeds)):
+            raise ContributionRefused(f"contribution of {member}: its masked values or pair hashes were sent before")
 
     def _require_own_statement(self, offer: Offer, member: str, contribution: Contribution, statement: bytes) -> None:
         read = decode_statement(statement)

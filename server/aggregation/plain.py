@@ -5,7 +5,7 @@ There is no second trip: nobody is waited for after closing, and whoever runs th
 
 from __future__ import annotations
 
-from clients.masking.contribution import Contribution
+from clients.masking.contribution import Contribution, Header
 from clients.masking.session import Session
 from clients.masking.unmasking import closed_set_hash
 from server.aggregation.evidence import (
@@ -49,8 +49,8 @@ class PlainAggregator:
         ring.add(self._total, ring.unpack(contribution.masked, self.session.dimension))
         self._headers[member], self._commits[member] = contribution.header, commit
 
-    def check(self, member: str, contribution: Contribution, commit: bytes) -> None:
-        """What `add` would say of a contribution, without adding it.
+    def check(self, member: str, contribution: Contribution, commit: bytes) -> Header:
+        """What `add` would say of a contribution, without adding it; returns its header.
 
         Raises:
             ContributionRefused: as `add`.
@@ -60,7 +60,7 @@ class PlainAggregator:
         if member in self._headers:
             raise ContributionRefused(f"contribution of {member}: it has already contributed")
         header, values, hashes = contribution.header, contribution.masked, contribution.pair_hashes
-        check_contribution(self.session, member, header, values, hashes, commit, ContributionRefused)
+        return check_contribution(self.session, member, header, values, hashes, commit, ContributionRefused)
 
     def close(self) -> dict[str, bytes]:
         """Closes the set; returns {included member: encoded header} in roster order.

@@ -45,7 +45,9 @@ def test_a_changed_artifact_is_never_handed_out_and_can_be_mended(tmp_path: Path
 def test_what_is_deleted_is_gone(tmp_path: Path, folder: str | None) -> None:
     store = ArtifactStore(None if folder is None else tmp_path / folder)
     gone, stays = store.put_all([b"gone", b"stays"])
+    assert (store.has(gone), store.has(bytes(32))) == (True, False)
     store.delete([gone, bytes(32)])
+    assert not store.has(gone)
     store.delete([gone])
     with pytest.raises(ArtifactMissing):
         store.get(gone)

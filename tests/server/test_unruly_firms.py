@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from federation_world import Lost, Meddler, federation, opened, phases, rounds, train, training, with_fields
 
 from clients import participation
-from clients.masking.contribution import Contribution
+from clients.masking.contribution import Contribution, Header, protect
 from clients.messages import OPEN, TRAIN, WITNESS
 from ledger.genesis import record
 from server.audit import audit_all
@@ -72,6 +73,36 @@ def test_masked_values_that_are_not_those_of_the_statement_never_reach_the_ledge
         train(built, coordinator, app=Meddler(after=after))
         assert phases(coordinator) == ["published"]
         assert "firm-2" not in rounds(coordinator)[0].contributions
+
+
+def test_masked_values_of_an_earlier_round_are_refused_and_stay_when_the_round_is_void(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a firm could have what a finished round is recomputed from deleted with a round that it makes void."""
+    sent, lost = list[Contribution](), [(TRAIN, "firm-1"), (OPEN, "firm-4")]
+
+    def again(session: Any, me: str, *args: Any, **more: Any) -> Any:
+        made, kept = protect(session, me, *args, **more)
+        sent.extend([made] if me == "firm-5" else [])
+        if me != "firm-5" or len(sent) != 2:
+            return made, kept
+        one, two = (Header.from_bytes(each.header) for each in sent)
+        header = replace(two, masked=one.masked, pair_seeds=one.pair_seeds).to_bytes()
+        return replace(made, header=header, masked=sent[0].masked, pair_hashes=sent[0].pair_hashes), kept
+
+    def before(kind: str, member: str, message: Any) -> Any:
+        if len(sent) and phases(coordinator)[0] == "aggregated" and (kind, member) in lost:
+            lost.remove((kind, member))
+            raise Lost
+        return None
+
+    monkeypatch.setattr(participation, "protect", again)
+    built = federation(tmp_path / "f", 5, training(2))
+    with opened(built) as coordinator:
+        train(built, coordinator, app=Meddler(before))
+        assert phases(coordinator) == ["aggregated", "aborted", "published"]
+        assert "firm-5" not in rounds(coordinator)[1].contributions
+    assert audit_all(built.coordinator).ok
 
 
 def test_a_firm_that_declares_less_than_the_plan_costs_is_left_out(tmp_path: Path, monkeypatch: Any) -> None:
