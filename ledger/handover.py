@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ledger.checkpoint import SignedCheckpoint
+from ledger.electorate import Membership
 from ledger.genesis import record
 from ledger.intake import approved_digest
 from ledger.keys import PublicKey
@@ -156,18 +157,20 @@ def successor(state: State, source: Copy, founded: Vkey, clock: Clock = time.tim
     """
     with Mirror(None, founded, state.cid, clock) as mirror:
         mirror.rebuild(source)
-        return successor_in(state, mirror.state, mirror.final_size)
+        return None if mirror.state.founding else successor_in(state, mirror.state, mirror.settled)
 
 
-def successor_in(state: State, other: State, final_size: int) -> LogKey | None:
-    """The same by what is known of a copy: its state `other`, and how many of its entries are final.
+def successor_in(state: State, other: State, settled: Membership) -> LogKey | None:
+    """The same by what is known of a copy: its state `other`, and who belongs by what is final there.
 
     A copy that is behind names an earlier key of the log, which the log's own state knows.
     """
-    found = other.log
-    if found is None or found.key.kid in state.keys or final_size <= found.since:
+    final = PublicKey(settled.log)
+    if final.kid in state.keys:
         return None
-    return found
+    if other.log is not None and other.log.key == final:
+        return other.log
+    return LogKey(final, None, settled.since - 1)  # the one after it is not final yet
 
 
 def latest_promise(facts: Mapping[str, str]) -> Promise | None:

@@ -33,7 +33,7 @@ def successor_of(home: Path, copies: Sequence[str]) -> tuple[Standing, LogKey | 
     from ledger.note import Vkey
 
     at, own = standing(home), mirror_standing(home)
-    after = None if own is None else successor_in(at.state, own.state, own.final_size)
+    after = None if own is None else successor_in(at.state, own.state, own.settled)
     with reading(database(home, None)) as store:
         founded = Vkey.parse(store.meta()["vkey"])
     for copy in copies:

@@ -20,7 +20,7 @@ from ledger.log import Log
 from ledger.mirror import Mirror
 from ledger.proposal import Proposal, ProposalError, TooFewApprovals
 from ledger.receipt import verify_receipt
-from ledger.rules import COORDINATOR, Refused, commitment
+from ledger.rules import COORDINATOR, LOG, Refused, commitment
 from ledger.source import Misbehaviour, WitnessRefusal
 from ledger.store import Store
 from ledger.witness import Witness
@@ -421,6 +421,16 @@ def test_the_old_sequencer_learns_that_it_was_deposed(world: World) -> None:
         found = successor(log.state, copy, vkey, world.made.clock)
         assert found is not None
         assert (found.key, found.next) == (NEW.public, commitment(LATER.public))
+        # It changes its key again, which is not final yet: deposed the old one is all the same.
+        parent, following = new.state.membership_digest, {"key": LATER.public.raw, "next_log": None}
+        rotation = world.made.payload("rotate", member=LOG, **following, approvals=[], parent=parent)
+        new.append([world.made.sign(rotation)])
+        new.use_key(LATER)
+        new.checkpoint()
+        copy.follow(new)
+        found = successor(log.state, copy, vkey, world.made.clock)
+        assert found is not None
+        assert found.key == NEW.public
 
 
 def test_a_sequencer_may_come_back_from_a_members_copy(world: World, tmp_path: Path) -> None:
