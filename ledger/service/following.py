@@ -4,12 +4,12 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Self
 
 from ledger.checkpoint import SignedCheckpoint
-from ledger.errors import StoreError
+from ledger.errors import LedgerError, StoreError
 from ledger.service.client import LedgerClient, Unreachable, statement_of
 from ledger.witness import Witness
 
@@ -117,7 +117,8 @@ def keep_witnessing(
         witness: it rests between the news, and when this returns.
         client: of the witness's member.
         for_s: end after so many seconds.
-        on_news: called after each piece of news has been dealt with.
+        on_news: called after each piece of news has been dealt with, and when what it made final has been learned
+            later; never twice at a time.
         on_trouble: called when the service cannot be reached, before another try.
 
     Raises:
@@ -126,8 +127,7 @@ def keep_witnessing(
         StoreError: another process keeps the mirror to itself.
     """
     end_s, back_off = time.monotonic() + for_s, BackOff(stop)
-    with Held(witness, stop) as held:
-        learner = _Learner(held)
+    with Held(witness, stop) as held, _Learner(held, lambda: on_news(News(witness.size))) as learner:
         while not stop.is_set() and time.monotonic() < end_s:
             try:
                 # What was missed may be long: the witness reads it in portions. What comes after is short.
@@ -138,8 +138,9 @@ def keep_witnessing(
                 back_off.reset()
                 for news in _complete(client, size, 0):
                     _deal_with(news, held, client)
-                    learner.hear(news.final)
-                    on_news(news)
+                    with learner.one_at_a_time:
+                        learner.hear(news.final)
+                        on_news(news)
                     if stop.is_set() or time.monotonic() >= end_s:
                         return
             except Unreachable as error:
@@ -221,21 +222,48 @@ class Held:
 class _Learner:
     """Tells the mirror what is final: at once when little comes, once in `LEARN_S` when much does.
 
-    The largest final checkpoint makes final what is before it, so that those in between can be left out.
+    The largest final checkpoint makes final what is before it, so that those in between can be left out. The last one
+    before a silence is learned by a thread, for no news comes that would bring it.
     """
 
-    def __init__(self, held: Held) -> None:
+    def __init__(self, held: Held, on_learned: Callable[[], None]) -> None:
+        """Wake the mirror by `held`; call `on_learned` after what was learned in the silence."""
+        self.one_at_a_time = threading.RLock()
         self._held = held
+        self._on_learned = on_learned
         self._heard = ""
         self._learned_s = float("-inf")
+        self._ended = threading.Event()
+        self._late = threading.Thread(target=self._learn_late, name="learner", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._late.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._late.join()
 
     def hear(self, final: str) -> None:
         """Keep `final` (unless it is empty), and learn what is kept when it is time."""
-        self._heard = final or self._heard
-        if self._heard and time.monotonic() >= self._learned_s + LEARN_S:
-            with self._held.awake() as witness:
-                witness.mirror.learn(self._heard)
-            self._heard, self._learned_s = "", time.monotonic()
+        with self.one_at_a_time:
+            self._heard = final or self._heard
+            self._learn()
+
+    def _learn(self) -> bool:
+        if not self._heard or time.monotonic() < self._learned_s + LEARN_S:
+            return False
+        with self._held.awake() as witness:
+            witness.mirror.learn(self._heard)
+        self._heard, self._learned_s = "", time.monotonic()
+        return True
+
+    def _learn_late(self) -> None:
+        while not self._ended.wait(LEARN_S / 2):
+            # What goes wrong here goes wrong again with the next news, in the thread that can say so.
+            with self.one_at_a_time, suppress(LedgerError):
+                if self._learn():
+                    self._on_learned()
 
 
 def _deal_with(news: News, held: Held, client: LedgerClient) -> None:

@@ -38,18 +38,23 @@ class Watch:
     def __init__(self, witness: Witness, client: Any) -> None:
         self.stop, self.error = threading.Event(), list[Exception]()
         self.news: list[News] = []
+        self.final_size = 0  # as the mirror knew it at the last news
         self.troubles: list[Unreachable] = []
         self._thread = threading.Thread(target=self._run, args=(witness, client))
         self._thread.start()
 
     def _run(self, witness: Witness, client: Any) -> None:
+        def on_news(news: News) -> None:
+            self.news.append(news)
+            self.final_size = witness.mirror.final_size
+
         try:
             keep_witnessing(
                 witness,
                 client,
                 stop=self.stop,
                 for_s=WAIT_S,
-                on_news=self.news.append,
+                on_news=on_news,
                 on_trouble=self.troubles.append,
             )
         except Exception as error:
@@ -70,6 +75,21 @@ def test_witnesses_make_it_final() -> None:
             watch.end()
             assert not watch.error
         assert all(service.made.witness(name).size == 7 for name in ("firm-0", "firm-1"))
+
+
+def test_what_is_final_soon_after_something_else_is_learned_without_more_news() -> None:
+    with served(heartbeat_s=10 * WAIT_S) as service:
+        clients = {name: service.client(name) for name in service.made.members}
+        watches = {name: Watch(service.made.witness(name), client) for name, client in clients.items()}
+        for _ in range(3):
+            placed(service.client().submit([service.attest()], wait_s=15))
+        size = service.made.log.size
+        until(lambda: all(watch.final_size == size for watch in watches.values()))
+        for name, watch in watches.items():
+            watch.stop.set()
+            clients[name].close()  # as a command does: no heartbeat ends the wait for news
+            watch.end()
+            assert not watch.error
 
 
 def changing() -> Consortium:
