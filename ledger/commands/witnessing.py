@@ -62,6 +62,7 @@ def _once(kept: Witness, client: LedgerClient, known: Settings, home: Path, as_j
 
     line = kept.follow(client)
     client.cosign([line], kept.size)
+    _remember(home, known)
     note = client.final()
     if note is not None and SignedCheckpoint.parse(note).checkpoint.size <= kept.size:
         kept.mirror.learn(note)
@@ -94,18 +95,21 @@ def _keep(kept: Witness, client: LedgerClient, known: Settings, home: Path) -> N
     if kept.mirror.final_size:
         _keep_policy(kept, home)
     kept.rest()
-    cosigned, final, away, current = kept.size, kept.mirror.final_size, False, True
+    cosigned, final, away, current, remembered = kept.size, kept.mirror.final_size, False, True, False
 
     def on_news(_: News) -> None:
-        nonlocal cosigned, final, away, current
+        nonlocal cosigned, final, away, current, remembered
         away = False
+        if not remembered:
+            _remember(home, known)
+            remembered = True
         if kept.size != cosigned:
             cosigned = kept.size
             tell(f"{_now()} {kept.member} cosigned {cosigned} entries")
         if kept.mirror.final_size > final:
+            current, before = _keep_policy(kept, home), current
             final = kept.mirror.final_size
             tell(f"{_now()} {final} entries are final")
-            current, before = _keep_policy(kept, home), current
             if before and not current:
                 tell(_BEHIND)
 
@@ -125,7 +129,9 @@ def _close_when(stop: threading.Event, client: LedgerClient) -> None:
 
 
 def _known(home: Path, name: str, key: SigningKey, address: str, founding: str, ca: Path | None) -> Settings:
-    """What the home remembers of the ledger. At the first start it is asked for, compared and written down."""
+    """What the home remembers of the ledger, with the address in use. At the first start it is asked for, compared
+    and written down.
+    """
     from dataclasses import replace
 
     from ledger.homes import SETTINGS, Settings
@@ -143,9 +149,16 @@ def _known(home: Path, name: str, key: SigningKey, address: str, founding: str, 
             found = _founding(client, origin)
         found.require(founding)
         changed = Settings(name, found.cid, origin, known.database, found.fingerprint, address)
-    if changed != known:
         write(home / SETTINGS, changed.toml().encode(), replace=True, mode=0o600)
     return changed
+
+
+def _remember(home: Path, known: Settings) -> None:
+    """Write down where the ledger has answered: an address that nobody answers at does not take the place of one."""
+    from ledger.homes import SETTINGS, Settings
+
+    if known != Settings.load(home):
+        write(home / SETTINGS, known.toml().encode(), replace=True, mode=0o600)
 
 
 def _origin(address: str, home: Path, ca: Path | None) -> str:

@@ -53,6 +53,8 @@ def test_a_witness_compares_the_founding_first(tmp_path: Path) -> None:
         assert not facts("witness", "--home", homes["firm-2"], "--founding", homes.founding, *start[3:])["final"]
         assert facts("witness", "--home", homes["bank-1"], "--founding", homes.founding, *start[3:])["final"]
     refused("witness", "--home", homes["firm-1"], "--once", code=3)
+    refused("witness", "--home", homes["firm-1"], "--address", "127.0.0.1:1", "--once", code=3)
+    assert Settings.load(homes["firm-1"]).address == address  # nobody answered at the other one
 
 
 def test_a_witness_keeps_the_policy_and_knows_what_is_final(homes: Homes) -> None:
