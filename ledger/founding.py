@@ -196,7 +196,8 @@ def read_founding(origin: str, read: Callable[[int, int], Sequence[bytes]], size
     """
     first = read(0, min(1, size))
     founders = decode_statement(first[0]).payload.get("founders") if first else None
-    return founding_of(origin, read(0, min(1 + founders, size)) if isinstance(founders, int) else first)
+    count = 1 + max(founders, 0) if isinstance(founders, int) else 1
+    return founding_of(origin, read(0, min(count, size)))
 
 
 def _check(home: Path, cid: str, founders: Sequence[Founder]) -> None:

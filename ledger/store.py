@@ -229,14 +229,20 @@ class Store(Database):
         return bytes(row.envelope) or None
 
     def kept(self, digests: Sequence[bytes]) -> dict[bytes, Kept]:
-        """What is kept of the bodies of the statements with these digests; of those that are missing, nothing."""
+        """What is kept of the bodies of the statements with these digests; of those that are missing, nothing.
+
+        Raises:
+            Damaged: a body is said to be erased by what is not what was written.
+        """
         found: dict[bytes, Kept] = {}
-        columns = BODIES.c.digest, sa.func.length(BODIES.c.envelope), BODIES.c.owner
+        size = sa.func.length(BODIES.c.envelope)
         with self.read() as connection:
             for start in range(0, len(digests), _MAX_VARIABLES):
                 wanted = BODIES.c.digest.in_(digests[start : start + _MAX_VARIABLES])
-                for digest, size, owner in connection.execute(sa.select(*columns).where(wanted)):
-                    found[digest] = Kept(size, owner)
+                for row in connection.execute(sa.select(BODIES.c.digest, size, BODIES.c.owner).where(wanted)):
+                    found[row[0]] = Kept(row[1], row[2])
+                for row in connection.execute(sa.select(BODIES).where(wanted, size == 0)):
+                    self._require_intact(BODIES, row, f"that the body of statement {row.digest.hex()} was erased")
         return found
 
     def bodies(self) -> Iterator[tuple[bytes, bytes, str]]:

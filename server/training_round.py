@@ -55,13 +55,16 @@ class Setting:
     artifacts: ArtifactStore
 
     def abort(self, round_id: bytes, reason: str) -> None:
-        """Give a round up on the ledger, and delete what firms sent for it."""
+        """Delete what firms sent for a round, and give it up on the ledger.
+
+        In this order: after a crash in between the round is still open, and is given up again.
+        """
         if self.record is not None:
             text = " ".join(reason.split())[:500]
             left = self.record.ledger.state.rounds.get(round_id)
             commits = [one.commit for one in left.contributions.values()] if left is not None else []
-            self.record.append([self.statements.make("abort", round_id.hex(), round=round_id, reason=text)])
             forget_contributions(self.artifacts, commits)
+            self.record.append([self.statements.make("abort", round_id.hex(), round=round_id, reason=text)])
 
 
 class TrainingRound:
@@ -146,7 +149,7 @@ class TrainingRound:
         statement: bytes,
         aggregator: Aggregator | PlainAggregator,
     ) -> None:
-        """Put a firm's contribution into the store, on the ledger and into the sum, or into none of the last two.
+        """Put a firm's contribution on the ledger, into the store and into the sum, or nowhere.
 
         One that stood on the ledger alone could never be matched by a sum, and would void the round for all.
         """
@@ -154,9 +157,9 @@ class TrainingRound:
         if self._record is not None:
             self._require_own_statement(offer, member, contribution, statement)
             self._require_new(member, header)
-            # Before it is on the ledger: what is recorded there can always be recomputed.
-            self._setting.artifacts.put_all([contribution.header, contribution.masked, contribution.pair_hashes])
             self._record.append([statement])
+            # After it is on the ledger: what is stored is named there, and goes with the round if that is given up.
+            self._setting.artifacts.put_all([contribution.header, contribution.masked, contribution.pair_hashes])
         aggregator.add(member, contribution, contribution.commit)
 
     def _require_new(self, member: str, header: Header) -> None:

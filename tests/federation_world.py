@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from flwr.serverapp import Grid, ServerApp
 from clients.app import app as client_app
 from clients.data import Table
 from clients.firm import close_firms
+from clients.masking.contribution import Header
 from clients.messages import REPLIES, Refusal, pack, unpack
 from clients.tasks.spec import TaskSpec, parse_spec
 from clients.tasks.task import task_for
@@ -24,6 +25,7 @@ from ledger.rounds import contributions_of
 from ledger.rules import Contribution, Round
 from ledger.rules.persistent import Map
 from ledger.statement import Statement, decode_statement
+from server.artifacts import ArtifactMissing
 from server.coordinator import Coordinator
 from server.engine import run_in_process
 from server.releases import Release
@@ -252,6 +254,18 @@ def _whole(one: Round, statements: list[Statement], contributions: Mapping[bytes
         given = given.set(firm, contribution)
     cohort = {firm: place for place, firm in enumerate(statements[one.index].payload["cohort"])}
     return replace(one, cohort=cohort, contributions=given)
+
+
+def stored(coordinator: Coordinator, one: Round) -> list[str]:
+    """The firms of a round whose masked values are in the store."""
+    found = []
+    for firm, contribution in one.contributions.items():
+        with suppress(ArtifactMissing):
+            header = Header.from_bytes(coordinator.artifacts.get(contribution.commit))
+            coordinator.artifacts.get(header.masked)
+            coordinator.artifacts.get(header.pair_seeds)
+            found.append(firm)
+    return found
 
 
 def phases(coordinator: Coordinator, task: str = TASK) -> list[str]:

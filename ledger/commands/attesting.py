@@ -114,7 +114,8 @@ def attest(
             if again is None:
                 if not known or refused.rule not in _ABOUT_BODIES:
                     kept.unlink()
-                    envelope.unlink(missing_ok=True)
+                    if parties:
+                        envelope.unlink(missing_ok=True)
                 raise
             raw = again
             write(kept, raw, replace=True)

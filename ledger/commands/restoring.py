@@ -26,7 +26,10 @@ def restore(
     copy: Annotated[str, typer.Argument(help="An exported folder, a member's home, a mirror's database or a backup.")],
     home: OwnHome,
     bodies: Annotated[
-        str, typer.Option("--bodies", help="An older backup, for its sealed bodies: no mirror and no export has any.")
+        str,
+        typer.Option(
+            "--bodies", help="Your own backup, for its sealed bodies; it may be COPY. Nobody can check another's."
+        ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -46,7 +49,7 @@ def restore(
         place = known.database if "://" in known.database else home / (known.database or LEDGER)
         key = SigningKey.load(log_key_of(home))
         with (
-            _bodies_in(bodies or copy, found.cid) as kept,
+            _bodies_in(bodies, found.cid) as kept,
             continue_log(place, source, key, founded=found.log, cid=found.cid, bodies=kept) as log,
         ):
             facts = {"ok": True, "origin": log.origin, "size": log.size, "final_size": log.final_size}
@@ -55,7 +58,7 @@ def restore(
             f"{home}: {facts['size']} entries of {facts['origin']} restored, {facts['final_size']} of them final.",
             "Compare the number with every member's: none may have cosigned more.",
             *lost_words(census),
-            *([f"An older backup has some, too: {_AGAIN}"] if census.missing else []),
+            *([f"A backup of your own has some, too: {_AGAIN}"] if census.missing else []),
             *(["A body that was erased after the backup is here again: erase it again."] if census.kept else []),
         ]
         answer({**facts, "bodies": vars(census)}, words, as_json)
@@ -82,15 +85,18 @@ def lost_words(census: BodyCensus) -> list[str]:
 
 @contextmanager
 def _bodies_in(where: str, cid: str) -> Iterator[Iterator[Body]]:
-    """The bodies in a home's database or a backup; an exported folder has none.
+    """The bodies in the operator's own backup or database; none where none is given.
+
+    Only what the operator vouches for: what they are sealed from is known to their parties alone, so a stranger's copy
+    could bring anything, or have a body count as erased.
 
     Raises:
         UsageError: it is of another consortium, or is not there.
     """
-    path = Path(where)
-    if (path / "checkpoint").is_file():
+    if not where:
         yield iter(())
         return
+    path = Path(where)
     with reading(database(path, None) if path.is_dir() else where) as store:
         if store.meta()["cid"] != cid:
             raise UsageError(f"{where}: has the bodies of another consortium, {store.meta()['cid']}")

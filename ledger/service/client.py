@@ -194,7 +194,8 @@ class LedgerClient:
             Unreachable: it is not known what has been taken; submit the same again.
         """
         results: list[Placed | Refused] = []
-        for submissions in _portions(statements, bodies or {}):
+        portions = list(_portions(statements, bodies or {}))  # what is too large is refused before anything is sent
+        for submissions in portions:
             request = pb.SubmitRequest(submissions=submissions, wait_s=wait_s)
             results += map(_outcome, self._call("Submit", request, wait_s).results)
         if len(results) != len(statements):

@@ -150,7 +150,20 @@ def test_a_backup_keeps_bodies(homes: Homes, prices: Path, tmp_path: Path) -> No
     with homes.served():
         done(*opening(homes, index, tmp_path / "again"))
     (homes.coordinator / "ledger.db").unlink()
-    assert facts("restore", backup, "--home", homes.coordinator)["bodies"]["kept"] == 1
+    assert facts("restore", backup, "--home", homes.coordinator, "--bodies", backup)["bodies"]["kept"] == 1
+
+
+def test_a_copy_of_somebody_else_brings_no_bodies_and_erases_none(homes: Homes, prices: Path, tmp_path: Path) -> None:
+    index = sealed(homes, prices)
+    digest = decode_statement(beside(prices, "statement").read_bytes()).digest
+    for name in ("firm-2", "firm-3"):  # `restored` takes one of them
+        store = Store(homes[name] / "mirror.db")
+        store.delete_body(digest, "firm-1")
+        store.close()
+    assert facts(*restored(homes))["bodies"] == {"named": 1, "kept": 0, "erased": 0, "missing": {"firm-1": 1}}
+    with homes.served():
+        assert facts(*attest(homes, prices))["body"] == "taken"
+        done(*opening(homes, index, tmp_path / "opened"))
 
 
 def test_a_backup_of_another_consortium_has_no_bodies_for_this_one(homes: Homes, tmp_path: Path) -> None:

@@ -228,6 +228,21 @@ def test_a_body_that_a_reader_kept_in_the_files_is_gone_when_it_is_erased_again(
     made.log.close()
 
 
+def test_damage_does_not_pass_for_an_erased_body(path: Path) -> None:
+    made = Consortium(location=path)
+    digest, other = made.hash(), made.hash()
+    made.log.put_body(digest, made.entropy(2_000), "firm-0")
+    made.log.put_body(other, made.entropy(2_000), "firm-0")
+    made.log.delete_body(other, "firm-0")
+    assert made.log.kept([digest, other]) == {digest: Kept(2_000, "firm-0"), other: Kept(0, "firm-0")}
+    with sqlite3.connect(path) as damaging:
+        damaging.execute("UPDATE bodies SET envelope = x'' WHERE digest = ?", (digest,))
+    damaging.close()
+    with pytest.raises(Damaged, match="was erased is not what was written"):
+        made.log.kept([digest])
+    made.log.close()
+
+
 def test_the_log_goes_over_to_its_next_key(path: Path) -> None:
     following = key_of("the log's next key")
     made = Consortium(location=path, next_log=commitment(following.public))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from federation_world import TASK, Lost, Meddler, federation, opened, phases, rounds, spent, train, training
+from federation_world import TASK, Lost, Meddler, federation, opened, phases, rounds, spent, stored, train, training
 
 from clients.firm import close_firms
 from clients.messages import OPEN, TRAIN, WITNESS
@@ -16,7 +16,7 @@ from ledger.rules import COORDINATOR
 from ledger.statement import decode_statement, sign_statement
 from server.audit import audit_all
 from server.coordinator import Coordinator
-from server.recording import NotWitnessed
+from server.recording import NotWitnessed, Record
 from server.releases import RECEIPT, ReleaseRefused, current_release
 from server.rounds import Run
 from server.statements import Statements
@@ -91,11 +91,41 @@ def test_killed_in_a_round_that_round_is_aborted_and_trained_again(
         assert sum(one == cost_of(coordinator, 2) for one in before.values()) == trained
         train(built, coordinator)
         assert phases(coordinator) == ["aggregated", "aborted", "aggregated", "published"]
+        assert [len(stored(coordinator, one)) for one in rounds(coordinator)] == [3, 0, 3, 3]
         assert plan_numbers(coordinator) == [1, 2, 2, 3]
         assert rounds(coordinator)[2].parent_model == half.parent_model == rounds(coordinator)[0].model
         for firm in built.firms:
             paid_twice = before[firm] == cost_of(coordinator, 2)
             assert spent(built, firm) == cost_of(coordinator, 4 if paid_twice else 3)
+    assert audit_all(built.coordinator).ok
+
+
+def test_killed_while_it_gives_a_round_up_nothing_of_that_round_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at the abort record, after the third firm was lost."""
+    append = Record.append
+
+    def dies(record: Record, statements: Any) -> Any:
+        if decode_statement(statements[0]).payload["t"] == "abort":
+            raise Killed
+        return append(record, statements)
+
+    def lost(kind: str, member: str, message: Any) -> Any:
+        if (kind, member) == (TRAIN, "firm-3"):
+            raise Lost
+        return None
+
+    built = federation(tmp_path / "f", 3, training(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(Record, "append", dies)
+        stop(built, Meddler(lost))
+    with opened(built) as coordinator:
+        assert phases(coordinator) == ["open"]
+        assert stored(coordinator, rounds(coordinator)[0]) == []
+        train(built, coordinator)
+        assert phases(coordinator) == ["aborted", "aggregated", "published"]
+        assert [len(stored(coordinator, one)) for one in rounds(coordinator)] == [0, 3, 3]
     assert audit_all(built.coordinator).ok
 
 

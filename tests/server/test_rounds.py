@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,19 @@ from federation_world import (
     phases,
     rounds,
     spent,
+    stored,
     train,
     training,
 )
 
 from clients.firm import close_firms
-from clients.masking.contribution import Header, protect
+from clients.masking.contribution import protect
 from clients.messages import HELLO, OPEN, PAIR, TRAIN, WITNESS, Refusal, pack_refusal
 from clients.plan import Plan
 from clients.privacy import NOTHING, add, epsilon
-from ledger.rules import Round
 from ledger.statement import decode_statement
-from server.artifacts import ArtifactMissing
 from server.audit import audit_all
 from server.cohort import RunFailed
-from server.coordinator import Coordinator
 from server.model_store import load_model
 from server.releases import current_release
 
@@ -43,18 +40,6 @@ def cost(plan_rounds: int, coordinator: Any) -> tuple[int, ...]:
     opened_at = rounds(coordinator)[0].index
     plan = Plan.from_map(decode_statement(coordinator.log.entries(opened_at, opened_at + 1)[0]).payload["plan"])
     return add([plan.round_rdp()] * plan_rounds)
-
-
-def stored(coordinator: Coordinator, one: Round) -> list[str]:
-    """The firms of a round whose masked values are in the store; their headers always are."""
-    found = []
-    for firm, contribution in one.contributions.items():
-        header = Header.from_bytes(coordinator.artifacts.get(contribution.commit))
-        with suppress(ArtifactMissing):
-            coordinator.artifacts.get(header.masked)
-            coordinator.artifacts.get(header.pair_seeds)
-            found.append(firm)
-    return found
 
 
 def test_a_masked_run_on_the_ledger_leaves_everything_in_its_place(tmp_path: Path) -> None:

@@ -370,6 +370,10 @@ def test_limits_are_told(service: Service) -> None:
         with pytest.raises(grpc.RpcError, match="larger than max"):
             submit(pb.SubmitRequest(submissions=[pb.Submission(statement=bytes(5 << 20))]), timeout=5)
     assert len(placed(client.submit([service.attest() for _ in range(300)]))) == 300
+    size = service.made.log.size
+    with pytest.raises(BadRequest, match="one call carries at most"):
+        client.submit([*(service.attest() for _ in range(300)), bytes(5 << 20)])
+    assert service.made.log.size == size  # what comes before the one that is too large is not sent either
     with pytest.raises(BadRequest, match="32"):
         client.body(b"short")
 
