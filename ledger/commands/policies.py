@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger.commands.answering import UsageError, make_folder, write
+from ledger.commands.answering import UsageError, make_folder, tell, write
 from ledger.commands.places import load_policy
+from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
     from ledger.electorate import Membership
@@ -50,6 +51,11 @@ def keep_policies(home: Path, settled: Membership, origin: str, cid: str, read: 
         _put(home / POLICY, present.read_bytes(), replace=True)
     else:
         write_policies(home, policies_until(settled, origin, cid, read))
+
+
+def say_not_kept(home: Path, error: LedgerError) -> None:
+    """Say that policies could not be kept: neither the log nor a witness stops for that."""
+    tell(f"the policies are not kept: {error}; then: artesian ledger policy --home {home} --write")
 
 
 def policies_until(settled: Membership, origin: str, cid: str, read: Read) -> Mapping[int, Policy]:

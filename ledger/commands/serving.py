@@ -10,7 +10,7 @@ import typer
 
 from ledger.commands.answering import AsJson, answer, answering, tell
 from ledger.commands.places import OwnHome, ledger_of, reading
-from ledger.commands.policies import keep_policies
+from ledger.commands.policies import keep_policies, say_not_kept
 from ledger.commands.replaced import require_not_replaced
 from ledger.errors import LedgerError
 
@@ -81,4 +81,4 @@ def _keep_policies(home: Path, location: str, settled: Membership) -> None:
             meta = store.meta()
             keep_policies(home, settled, meta["origin"], meta["cid"], store.entries)
     except LedgerError as error:
-        tell(f"the policies are not kept: {error}; then: artesian ledger policy --home {home} --write")
+        say_not_kept(home, error)

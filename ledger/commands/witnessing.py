@@ -13,8 +13,9 @@ import typer
 from ledger.commands.answering import AsJson, UsageError, answer, answering, tell, write
 from ledger.commands.connecting import Address, Authority, address_of, connected
 from ledger.commands.places import OwnHome, reading
-from ledger.commands.policies import is_behind, keep_policies
+from ledger.commands.policies import is_behind, keep_policies, say_not_kept
 from ledger.commands.speaking import speaker
+from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
     from ledger.founding import Founding
@@ -79,7 +80,10 @@ def _once(kept: Witness, client: LedgerClient, known: Settings, home: Path, as_j
 def _keep_policy(kept: Witness, home: Path) -> bool:
     """Write down the policy of the members that are final; False if newer ones are mirrored, and not final yet."""
     mirror = kept.mirror
-    keep_policies(home, mirror.settled, mirror.origin, mirror.state.cid, mirror.entries)
+    try:
+        keep_policies(home, mirror.settled, mirror.origin, mirror.state.cid, mirror.entries)
+    except LedgerError as error:
+        say_not_kept(home, error)
     return not is_behind(mirror.settled_policy, kept.state, mirror.origin)
 
 

@@ -146,6 +146,16 @@ def test_a_kept_policy_is_never_overwritten(homes: World) -> None:
     assert (homes["firm-1"] / "policy.txt").read_text() == homes.kept("bank-1")["8.txt"]
 
 
+def test_a_witness_goes_on_where_a_policy_cannot_be_kept(homes: World) -> None:
+    folder = homes["firm-1"] / "policies"
+    (folder / "8.txt").unlink()
+    (folder / "7.txt").write_text("of another release\n")
+    with homes.served() as address:
+        out = done("witness", "--home", homes["firm-1"], "--address", address, "--once")
+    assert "firm-1 cosigned 9 entries" in out
+    assert (folder / "7.txt").read_text() == "of another release\n"
+
+
 def test_the_policy_of_its_time_stays_beside_a_receipt(homes: World) -> None:
     kept = homes.kept("bank-1")
     for name, since in (("old", "5.txt"), ("new", "8.txt")):
