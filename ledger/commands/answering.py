@@ -76,14 +76,16 @@ def read(path: Path) -> bytes:
         raise UsageError(f"{path}: cannot be read: {os.strerror(error.errno or 0)}") from None
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, mode: int = 0o777) -> None:
     """Make a folder, and those above it, if they are not there.
 
     Raises:
         UsageError: it cannot be made.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"{path}: is not a folder, or not in one; choose another") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be made: {os.strerror(error.errno or 0)}") from None
 

@@ -96,6 +96,7 @@ def attest(
         fields |= {"kind": kind} if kind else {}
         fields |= _links(inputs or [], follows, home)
         fields |= {"acl": "public"} if public else {}
+        _require_attestable(fields, home)
         kept, envelope = (file.with_name(f"{file.name}.{what}") for what in ("statement", "sealed"))
         sealing = Sealing(body or file, tuple(parties.split(",")) if parties else (), envelope, home)
         fields |= _for_parties(sealing, whole=body is None) if parties else {}
@@ -129,6 +130,15 @@ def attest(
             "sealed": str(envelope) if envelope.exists() else None,
         }
         _report(decode_statement(raw), place, file.with_name(f"{file.name}.receipt"), facts, as_json, back=back)
+
+
+def _require_attestable(fields: Mapping[str, Any], home: Path) -> None:
+    """Raise `UsageError` where the ledger's rules will refuse a field as it was given: before anything is written."""
+    from ledger.rules.records import problem_with
+
+    problem = problem_with(fresh_record("attest", cid_of(home), **fields))
+    if problem is not None:
+        raise UsageError(f"this cannot be attested: {problem}")
 
 
 def _sign(fields: Mapping[str, Any], cid: str, issuer: str, key: SigningKey) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledger.commands.answering import AsJson, answer, answering, read, write
+from ledger.commands.answering import AsJson, answer, answering, make_folder, read, write
 from ledger.commands.copying import copy_of, founding_in
 from ledger.commands.places import Database, Home, PolicyFile, database, load_policy, policy_file, reading
 
@@ -65,7 +65,7 @@ def _list_kept(location: str, out: Path | None, as_json: bool) -> None:
         files = store.evidence_files()
     names = [f"{hashlib.sha256(raw).hexdigest()[:16]}.evidence" for raw in files]
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         for name, raw in zip(names, files, strict=True):
             write(out / name, raw, replace=True)
     kinds = [str(decode(raw, what="the evidence").get("kind")) for raw in files]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ledger.commands.answering import AsJson, UsageError, answer, answering, read, tell, write
+from ledger.commands.answering import AsJson, UsageError, answer, answering, make_folder, read, tell, write
 from ledger.commands.copying import copy_of
 from ledger.commands.keys import made_key
 from ledger.commands.places import OwnHome, reading
@@ -68,7 +68,7 @@ def propose(home: OwnHome, to: To, out: Out, as_json: AsJson = False) -> None:
     from ledger.homes import LOG_KEY, NEXT_LOG_KEY
 
     with answering(as_json), own_witness(home) as witness:
-        to.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(to, mode=0o700)
         log, following = (made_key(to / name).public for name in (LOG_KEY, NEXT_LOG_KEY))
         proposal = propose_handover(witness.mirror, log, following=following, ts=int(time.time()))
         write(out, proposal.to_bytes())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledger.commands.answering import AsJson, UsageError, answer, answering, write
+from ledger.commands.answering import AsJson, UsageError, answer, answering, make_folder, write
 from ledger.commands.connecting import Address, Authority, address_of, connected
 from ledger.commands.places import OwnHome, cid_of, standing
 from ledger.commands.placing import put
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 def key(
     home: OwnHome,
     member: Annotated[str, typer.Option("--member", help="The member's id, a short lower-case name.")],
-    kind: Annotated[str, typer.Option(help="firm or bank.")] = "firm",
-    name: Annotated[str, typer.Option(help="The organisation's name, for people. Default: the id.")] = "",
+    kind: Annotated[
+        str | None, typer.Option(help="firm or bank. Default: as the home's member.toml says, or else firm.")
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="The organisation's name, for people. Default: as member.toml says, or else the id.")
+    ] = "",
     hybrid: Annotated[bool, typer.Option("--hybrid", help="Ed25519 and ML-DSA-65 together.")] = False,
     coming: Annotated[bool, typer.Option("--next", help="The key that is to replace the present one.")] = False,
     as_json: AsJson = False,
@@ -35,15 +39,16 @@ def key(
     from ledger.rules.records import is_slug
 
     with answering(as_json):
-        if kind not in KINDS:
+        if kind not in (None, *KINDS):
             raise UsageError(f"--kind {kind!r}: choose {' or '.join(KINDS)}")
         if not is_slug(member):
             raise UsageError(f"--member {member!r}: use lower-case letters, digits and hyphens")
+        kind, name = _named_before(home, member, kind, name)
         secret, block_file = (COMING_KEY, f"next-{MEMBER}") if coming else (SIGNING_KEY, MEMBER)
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(home, mode=0o700)
         made = SigningKey.generate(hybrid=hybrid)
         made.save(home / secret)
-        block = member_block(Founder(member, kind, made.public, name or member))
+        block = member_block(Founder(member, kind, made.public, name))
         write(home / block_file, block.encode(), replace=True)
         facts = {
             "ok": True,
@@ -56,6 +61,30 @@ def key(
         answer(facts, block.splitlines(), as_json)
 
 
+def _named_before(home: Path, member: str, kind: str | None, name: str) -> tuple[str, str]:
+    """The kind and the name of a member: as given, or as the home's `member.toml` has them, if it is there.
+
+    Raises:
+        UsageError: what is given is not what stands there.
+        HomeError: it cannot be read.
+    """
+    from ledger.homes import MEMBER
+    from ledger.member_file import read_members
+
+    file = home / MEMBER
+    if not file.exists():
+        return kind or "firm", name or member
+    (known, *_) = read_members(file)
+    for option, given, there in (
+        ("--member", member, known.member),
+        ("--kind", kind, known.kind),
+        ("--name", name, known.name),
+    ):
+        if given and given != there:
+            raise UsageError(f"{option} {given!r}: {file} says {there!r}; leave it as it is there, or move it away")
+    return known.kind, known.name
+
+
 def switch(home: OwnHome, address: Address = "", ca: Authority = None, as_json: AsJson = False) -> None:
     """Put the next signing key in place of the present one, once the ledger names it.
 
@@ -66,6 +95,11 @@ def switch(home: OwnHome, address: Address = "", ca: Authority = None, as_json: 
     from ledger.keys import SigningKey
 
     with answering(as_json):
+        if not (home / COMING_KEY).exists():
+            raise UsageError(
+                f"{home}: there is no next key to switch to; make one with: "
+                f"artesian ledger members key --home {home} --member ID --next"
+            )
         coming, present = SigningKey.load(home / COMING_KEY), home / SIGNING_KEY
         name = _owner(coming, home, address_of(home, address), ca)
         if present.exists():

@@ -7,6 +7,7 @@ from command_world import MEMBERS, Homes, done, facts, refused, run
 
 from ledger.homes import SIGNING_KEY
 from ledger.keys import SigningKey
+from ledger.member_file import read_members
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,28 @@ def test_a_key_is_made_once(tmp_path: Path) -> None:
     refused("members", "key", "--home", tmp_path / "y", "--member", "X y")
     refused("members", "key", "--home", tmp_path / "y", "--member", "y", "--kind", "shop")
     assert not (tmp_path / "y").exists()
+
+
+def test_the_next_key_is_of_the_same_member(homes: Homes) -> None:
+    """What member.toml says of kind and name holds for the next key; another word is refused, and no key is made."""
+    (homes["bank-1"] / "member.toml").write_text(
+        (homes["bank-1"] / "member.toml").read_text().replace('name = "bank-1"', 'name = "The \\"First\\" Bank"')
+    )
+    make = ["members", "key", "--home", homes["bank-1"], "--next"]
+    for contradiction in (
+        ["--member", "bank-2"],
+        ["--member", "bank-1", "--kind", "firm"],
+        ["--member", "bank-1", "--name", "Other"],
+    ):
+        line = refused(*make, *contradiction)
+        assert contradiction[-2] in line, line
+        assert f"{homes['bank-1']}/member.toml" in line
+    assert not (homes["bank-1"] / "signing.next.pem").exists()
+    done(*make, "--member", "bank-1", "--kind", "bank")
+    (made,) = read_members(homes["bank-1"] / "next-member.toml")
+    assert (made.member, made.kind, made.name) == ("bank-1", "bank", 'The "First" Bank')
+    done("members", "key", "--home", homes["firm-9"], "--member", "firm-9", "--next")
+    assert 'name = "Nine Ltd"' in (homes["firm-9"] / "next-member.toml").read_text()
 
 
 def test_a_new_member_joins(homes: Homes, tmp_path: Path) -> None:
