@@ -10,8 +10,9 @@ from ledger.body_census import BodyCensus, count_bodies
 from ledger.checkpoint import Policy, SignedCheckpoint, is_final, verify_cosignature
 from ledger.checkpoint_book import CheckpointBook
 from ledger.entry_audit import EntryAudit
-from ledger.errors import Damaged, LedgerError, StoreError
+from ledger.errors import Damaged, LedgerError, NoDatabase, StoreError
 from ledger.finality import consortium_policy, log_vkey
+from ledger.founding import read_founding
 from ledger.note import SignatureLine
 from ledger.replay import Replayed, replay
 from ledger.schema import BODIES
@@ -34,6 +35,8 @@ class AuditReport:
             where that cannot be told.
         change_pending: whether newer members or keys are in the entries, and not final yet.
         bodies: which of the bodies that entries name are there; None for a mirror, which has none.
+        awaits_witnesses: whether nothing is wrong but that the founding, which is all there is, lacks the quorum: the
+            members' witnesses have not been started. That is a problem, too: nothing is final.
     """
 
     origin: str
@@ -46,6 +49,7 @@ class AuditReport:
     policy_is_present: bool
     change_pending: bool
     bodies: BodyCensus | None = None
+    awaits_witnesses: bool = False
 
     @property
     def ok(self) -> bool:
@@ -67,7 +71,7 @@ def audit(
         progress: called now and then with how many of the entries have been read, and how many there are.
 
     Raises:
-        StoreError: there is no ledger there.
+        StoreError, NoDatabase: there is no ledger there.
     """
     store = Store(location, read_only="://" not in os.fspath(location))
     try:
@@ -88,10 +92,13 @@ class _Audit:
         self._final_size = 0
         self._policy_is_present, self._change_pending = True, False
         self._bodies: BodyCensus | None = None
+        self._awaits_witnesses = False
 
     def report(self) -> AuditReport:
         try:
             meta = self._store.meta()
+        except NoDatabase:
+            raise
         except Damaged as error:
             return AuditReport("unknown", 0, 0, 0, 0, "", (str(error),), True, False)
         origin = meta.get("origin", "unknown")
@@ -111,6 +118,7 @@ class _Audit:
             policy_is_present=self._policy_is_present,
             change_pending=self._change_pending,
             bodies=self._bodies,
+            awaits_witnesses=self._awaits_witnesses,
         )
 
     def _check(self, origin: str, meta: dict[str, str]) -> None:
@@ -125,9 +133,17 @@ class _Audit:
             except (Damaged, StoreError) as error:
                 self._problems.append(str(error))
         if not self._final_size and "member" not in meta:
+            self._awaits_witnesses = not self._problems and self._is_only_founded(origin)
             self._problems.append(
                 f"{self._store.name}: no sound checkpoint has the policy's quorum; ask the members' witnesses to cosign"
             )
+
+    def _is_only_founded(self, origin: str) -> bool:
+        """Whether there is nothing but the founding under a checkpoint: nobody can have left since."""
+        size = self._reached[-1].state.size
+        with suppress(LedgerError):
+            return size in self._policies and read_founding(origin, self._store.entries, size).size == size
+        return False
 
     def _check_entries(self, origin: str, cid: str, *, mirror: bool) -> None:
         book = CheckpointBook(self._store, origin)

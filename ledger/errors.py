@@ -36,6 +36,12 @@ class Damaged(LedgerError):
     exit_code = 1
 
 
+class NoDatabase(Damaged):
+    """The file is no database at all: another one was meant, or its beginning is lost."""
+
+    exit_code = 2
+
+
 class Conflict(StoreError):
     """Another process has written what this one was about to write."""
 

@@ -28,6 +28,12 @@ class EvidenceError(LedgerError):
     exit_code = 1
 
 
+class NoEvidence(EvidenceError):
+    """The bytes are not an evidence file that this program reads."""
+
+    exit_code = 2
+
+
 def fork_evidence(one: str, other: str, root: bytes, path: Path) -> bytes:
     """Two notes that one key signed, in any order.
 
@@ -78,22 +84,22 @@ def read_evidence(raw: bytes) -> Mapping[str, Any]:
     """The fields of a file, each of its type; what they prove is another question.
 
     Raises:
-        EvidenceError: it is no evidence file.
+        NoEvidence: it is no evidence file.
     """
     if len(raw) > MAX_EVIDENCE_BYTES:
-        raise EvidenceError(f"the file has {len(raw)} bytes, more than {MAX_EVIDENCE_BYTES}; it is no evidence")
+        raise NoEvidence(f"the file has {len(raw)} bytes, more than {MAX_EVIDENCE_BYTES}; it is no evidence")
     try:
         fields = decode(raw, what="the evidence")
-    except EncodingError as error:
-        raise EvidenceError(str(error)) from None
+    except EncodingError:  # what is wrong with it as a record misleads: mostly it is another file
+        raise NoEvidence("this is not evidence, or not all of it; give its file, or ask for it again") from None
     if not isinstance(fields, dict) or fields.get("v") != EVIDENCE_VERSION or isinstance(fields["v"], bool):
-        raise EvidenceError(f"this is not evidence of version {EVIDENCE_VERSION}, which this program reads")
+        raise NoEvidence(f"this is not evidence of version {EVIDENCE_VERSION}, which this program reads")
     kind = fields.get("kind")
     if not isinstance(kind, str) or kind not in _FIELDS or fields.keys() != {"v", "kind", *_FIELDS[kind]}:
-        raise EvidenceError("the evidence is of an unknown kind, or does not have the fields of its kind")
+        raise NoEvidence("the evidence is of an unknown kind, or does not have the fields of its kind")
     for name, value in fields.items():
         if name not in ("v", "kind") and not _fits(kind, name, value):
-            raise EvidenceError(f"the evidence's field {name!r} is of the wrong type or size")
+            raise NoEvidence(f"the evidence's field {name!r} is of the wrong type or size")
     return fields
 
 

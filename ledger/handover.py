@@ -196,7 +196,7 @@ def _require_final(mirror: Mirror) -> None:
     if mirror.size == 0 or mirror.final_size != mirror.size:
         raise WitnessRefusal(
             f"{mirror.size} entries are mirrored and {mirror.final_size} of them are final; bring the members together "
-            "first, so that the base of the handover is final"
+            "first, so that the base of the handover is final: artesian ledger handover bring-up COPIES --home HOME"
         )
 
 

@@ -36,6 +36,10 @@ class HomeError(LedgerError):
     exit_code = 2
 
 
+class NoLedger(HomeError):
+    """A folder with neither a ledger nor a mirror of one."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What `ledger.toml` says; each may be missing.
@@ -98,7 +102,8 @@ def database_of(home: Path) -> str:
     """Where the home's ledger is: what `ledger.toml` names, `ledger.db`, or a member's `mirror.db`.
 
     Raises:
-        HomeError: none of them is there.
+        NoLedger: none of them is there.
+        HomeError: `ledger.toml` cannot be read.
     """
     named = Settings.load(home).database
     if "://" in named:
@@ -106,7 +111,7 @@ def database_of(home: Path) -> str:
     for name in (*([named] if named else []), LEDGER, MIRROR):
         if (home / name).is_file():
             return str(home / name)
-    raise HomeError(f"{home}: holds neither {LEDGER} nor {MIRROR}; give another --home or --db")
+    raise NoLedger(f"{home}: holds neither {LEDGER} nor {MIRROR}; give another --home or --db")
 
 
 def log_key_of(home: Path) -> Path:

@@ -49,8 +49,10 @@ class Proposal:
         """
         try:
             fields = decode(raw, what="the proposal")
-        except EncodingError as error:
-            raise ProposalError(str(error)) from None
+        except EncodingError:  # what is wrong with it as a record misleads: mostly it is another file
+            raise ProposalError(
+                "this is not a proposal, or not a whole one; give its file, or ask for it again"
+            ) from None
         match fields:
             case {"v": 1, "proposal": dict() as payload} if len(fields) == 2 and type(fields["v"]) is int:
                 return cls.of(payload)

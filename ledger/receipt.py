@@ -33,6 +33,12 @@ class ReceiptError(LedgerError):
     exit_code = 1
 
 
+class NoReceipt(ReceiptError):
+    """The bytes are not a receipt that this program reads: nothing is said about what it would prove."""
+
+    exit_code = 2
+
+
 @dataclass(frozen=True)
 class VerifiedReceipt:
     """What a receipt has proved.
@@ -77,20 +83,20 @@ class Receipt:
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Self:
-        """Raise `ReceiptError` unless `raw` is exactly a receipt of this version."""
+        """Raise `NoReceipt` unless `raw` is exactly a receipt of this version."""
         if len(raw) > MAX_RECEIPT_BYTES:
-            raise ReceiptError(f"the receipt has {len(raw)} bytes, more than {MAX_RECEIPT_BYTES}; fetch it again")
+            raise NoReceipt(f"the receipt has {len(raw)} bytes, more than {MAX_RECEIPT_BYTES}; fetch it again")
         try:
             fields = decode(raw, what="the receipt")
-        except EncodingError as error:
-            raise ReceiptError(str(error)) from None
+        except EncodingError:  # what is wrong with it as a record misleads: mostly it is another file
+            raise NoReceipt("this is not a receipt, or not a whole one; give its file, or fetch it again") from None
         match fields:
             case {"v": int() as version} if version != RECEIPT_VERSION or isinstance(version, bool):
-                raise ReceiptError(f"receipt version {version} is unknown; this program reads {RECEIPT_VERSION}")
+                raise NoReceipt(f"receipt version {version} is unknown; this program reads {RECEIPT_VERSION}")
             case {"v": int(), "index": int() as index, "cose": bytes() as cose, "checkpoint": str() as note}:
                 if len(fields) == 4 and not isinstance(index, bool):
                     return cls(index, cose, note)
-        raise ReceiptError("this is not a receipt: version, index, cose and checkpoint are expected, no more")
+        raise NoReceipt("this is not a receipt: version, index, cose and checkpoint are expected, no more")
 
     @property
     def size(self) -> int:
@@ -129,7 +135,7 @@ def verify_receipt(receipt: bytes, statement: bytes, policy: Policy) -> Verified
 
     Raises:
         LedgerError: not proved; says what failed. `exit_code` is 1 for a receipt that does not hold, 2 for a
-            statement that cannot be read.
+            statement or a receipt that cannot be read.
     """
     decoded = decode_statement(statement)
     bundle = Receipt.from_bytes(receipt)

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from ledger.errors import Conflict, Damaged, LedgerError, StoreError, StoreFull
+from ledger.errors import Conflict, Damaged, LedgerError, NoDatabase, StoreError, StoreFull
 
 Mode: TypeAlias = Literal["ro", "rw", "rwc"]
 """Of a file: read only, also write, also create."""
@@ -42,6 +42,10 @@ def explain(name: str, error: DBAPIError) -> LedgerError:
     line = (str(error.orig).splitlines() or ["no message"])[0]
     if isinstance(error, IntegrityError):
         return Conflict(f"{name}: another process has written here; open the ledger again")
+    if code == sqlite3.SQLITE_NOTADB:
+        return NoDatabase(
+            f"{name}: this is no ledger's database; give another path, or if it was one, take a copy of it"
+        )
     if code == sqlite3.SQLITE_FULL:
         return StoreFull(f"{name}: {line}; make free space, then go on")
     if isinstance(error, OperationalError) and "decode" in line:

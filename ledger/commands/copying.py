@@ -208,13 +208,30 @@ def copy_of(where: str) -> Iterator[Exported]:
     if (path / "checkpoint").is_file():
         yield Exported(path)
     elif path.exists() or "://" in where:
-        location = database(path, None) if path.is_dir() else where
+        location = _database_in(path) if path.is_dir() else where
         with tempfile.TemporaryDirectory(prefix="artesian-mirror-") as folder:
             with reading(location) as store:
                 write_copy(store, folder)
             yield Exported(folder)
     else:
         raise UsageError(f"{where}: there is no such folder or database")
+
+
+def _database_in(folder: Path) -> str:
+    """The database of the ledger or the mirror in a home.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from ledger.homes import LEDGER, MIRROR, NoLedger
+
+    try:
+        return database(folder, None)
+    except NoLedger:
+        raise UsageError(
+            f"{folder}: holds no copy of a ledger: no export's checkpoint, no {LEDGER} and no {MIRROR}; "
+            "name an exported folder, a home or a database"
+        ) from None
 
 
 @contextmanager

@@ -28,6 +28,7 @@ def _facts(at: Standing) -> dict[str, Any]:
     state = at.state
     coordinator, log = state.coordinator, state.log
     return {
+        "ok": True,
         "origin": at.origin,
         "cid": state.cid,
         "founding": at.founding,

@@ -58,17 +58,17 @@ def ledger_of(home: Path) -> str:
     """The database that the home's sequencer writes.
 
     Raises:
-        UsageError: the home has a mirror only.
-        HomeError: it has none.
+        UsageError: the home has a mirror only, or nothing.
     """
-    from ledger.homes import MIRROR
+    from ledger.homes import MIRROR, NoLedger, database_of
 
-    location = database(home, None)
+    mend = f"give the sequencer's --home, or rebuild its ledger with: artesian ledger restore COPY --home {home}"
+    try:
+        location = database_of(home)
+    except NoLedger:
+        raise UsageError(f"{home}: holds no ledger; {mend}") from None
     if "://" not in location and Path(location).name == MIRROR:
-        raise UsageError(
-            f"{home}: holds a mirror, and no ledger that it sequences; give the sequencer's --home, or rebuild its "
-            f"ledger with: artesian ledger restore COPY --home {home}"
-        )
+        raise UsageError(f"{home}: holds a mirror, and no ledger that it sequences; {mend}")
     return location
 
 

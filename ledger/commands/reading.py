@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from ledger.commands.answering import AsJson, UsageError, answer, answering, rea
 from ledger.commands.places import Database, Home, PolicyFile, database, load_policy, policy_file, reading, standing
 from ledger.commands.policies import is_behind, load_policies, policies_until, write_policies
 from ledger.commands.progress import progress
+
+if TYPE_CHECKING:
+    from ledger.audit import AuditReport
 
 
 def verify(
@@ -41,7 +44,10 @@ def verify(
 
 
 def audit(home: Home = None, db: Database = None, policy: PolicyFile = None, as_json: AsJson = False) -> None:
-    """Re-check a whole ledger: hashes, signatures, rules, checkpoints, quorum."""
+    """Re-check a whole ledger: hashes, signatures, rules, checkpoints, quorum.
+
+    Exit code 0: it holds; 1: something is wrong, or nothing is final yet, as before the witnesses are started.
+    """
     from ledger.audit import audit as run_audit
 
     with answering(as_json):
@@ -52,8 +58,7 @@ def audit(home: Home = None, db: Database = None, policy: PolicyFile = None, as_
             f"{report.origin}: {report.entries} entries, {report.checkpoints} checkpoints and "
             f"{report.cosignatures} cosignatures checked; {report.final_size} entries are final.",
             *(report.bodies.words if report.bodies is not None else []),
-            *(f"Problem: {problem}" for problem in report.problems),
-            "Nothing is wrong." if report.ok else "The ledger does not hold.",
+            *_judgement(report),
         ]
         mend = _renewal(home, db, policy) if report.change_pending or not report.policy_is_present else None
         if not report.policy_is_present:
@@ -94,7 +99,7 @@ def show(
                     "record": entry.payload,
                 }
             )
-        facts = {"origin": meta["origin"], "cid": meta["cid"], "size": size, "entries": entries}
+        facts = {"ok": True, "origin": meta["origin"], "cid": meta["cid"], "size": size, "entries": entries}
         nothing = [f"There is no entry {first}: {meta['origin']} has {size} entries here."]
         answer(facts, [_entry_line(entry) for entry in entries] or nothing, as_json)
 
@@ -135,8 +140,8 @@ def policy(
         behind = at is None and is_behind(here.settled.policy(here.origin), here.state, here.origin)
         if behind and not as_json:
             tell("newer members or keys are on the ledger and not final yet: this is the policy before them")
-        facts = {"origin": here.origin, "final_size": here.final_size, "since": since, "behind": behind, "policy": text}
-        answer(facts, text.splitlines(), as_json)
+        facts = {"ok": True, "origin": here.origin, "final_size": here.final_size, "since": since, "behind": behind}
+        answer({**facts, "policy": text}, text.splitlines(), as_json)
 
 
 def _since(at: int, known: Iterable[int], final_size: int) -> int:
@@ -160,6 +165,17 @@ def _renewal(home: Path | None, db: str | None, policy: Path | None) -> str:
     where = f"--db {db}" if db is not None else f"--home {home}"
     kept = db is None and policy is None
     return f"artesian ledger policy {where} {'--write' if kept else '--out FILE'}"
+
+
+def _judgement(report: AuditReport) -> list[str]:
+    if report.awaits_witnesses:
+        return [
+            "Nothing is final yet, and nothing else is wrong: fewer than a quorum have cosigned the founding.",
+            "Start the members' witnesses, each with its own home: artesian ledger witness --home HOME --address "
+            "HOST:PORT --founding FINGERPRINT",
+        ]
+    problems = [f"Problem: {problem}" for problem in report.problems]
+    return [*problems, "Nothing is wrong." if report.ok else "The ledger does not hold."]
 
 
 def _entry_line(entry: Mapping[str, Any]) -> str:
