@@ -266,15 +266,18 @@ def _write_proofs(
     ca: Path | None,
 ) -> None:
     """Statement, receipt and policy of each final entry; the entries learn their receipt's file."""
-    from ledger.commands.placing import receipts_of
-    from ledger.receipt import verify_receipt
+    from ledger.commands.placing import Unproved, receipts_of
+    from ledger.receipt import NoReceipt, verify_receipt
 
     final = [index for index, _ in found if index in {entry["index"] for entry in entries if entry["final"]}]
     make_folder(folder)
     receipts = receipts_of(final, home, address_of(home, address), ca) if final else {}
     for (index, statement), entry in zip(found, entries, strict=True):
         if index in receipts:
-            verify_receipt(receipts[index], statement.raw, trusted)
+            try:
+                verify_receipt(receipts[index], statement.raw, trusted)
+            except NoReceipt as error:  # the service's word, no input of the user's
+                raise Unproved(f"the service gives entry {index} and no receipt of it: {error}") from None
             write(folder / f"{index}.policy", trusted.text().encode(), replace=True)
             write(folder / f"{index}.statement", statement.raw, replace=True)
             write(folder / f"{index}.receipt", receipts[index], replace=True)

@@ -10,6 +10,7 @@ from ledger.evidence import notes_evidence
 from ledger.homes import log_key_of
 from ledger.keys import SigningKey
 from ledger.log import Log
+from ledger.service.client import LedgerClient
 
 GARBAGE = random.Random(20261122).randbytes(5000)
 A_FLOAT = b"\xf9\x3e\x00" + bytes(40)
@@ -155,6 +156,16 @@ def test_what_the_rules_refuse_is_not_sent(homes: Homes) -> None:
     assert "'subject'" in refused("attest", *where, "--subject", "")
     assert not homes["members.toml.statement"].exists()
     refused("attest", *where, "--subject", "b", "--kind", "invoice", code=3)
+
+
+def test_a_service_that_gives_garbage_for_a_receipt_proves_nothing(
+    homes: Homes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no mistake of who asks: the answer is no."""
+    monkeypatch.setattr(LedgerClient, "receipt", lambda _, *, index: (index, GARBAGE))
+    with homes.served():
+        line = refused("trace", "b", "--home", homes["bank-1"], "--proofs", homes["proofs"], code=1)
+    assert "no receipt" in line
 
 
 def test_every_document_says_whether_all_is_well(homes: Homes) -> None:
