@@ -84,7 +84,7 @@ class Electorate:
         held = [one for one in self.memberships if one.since <= size]
         if not held:
             raise CheckpointError(f"{self.origin}: no quorum is known for {size} entries; use a later checkpoint")
-        return _joint_policy(self.origin, tuple(held))
+        return joint_policy(self.origin, tuple(held))
 
     def final_at(self, size: int) -> Self:
         """The electorate once the checkpoint at `size` is final: what was in force before it is settled."""
@@ -105,7 +105,8 @@ class Electorate:
 
 
 @lru_cache(maxsize=64)  # asked for at every checkpoint, and members seldom change
-def _joint_policy(origin: str, held: tuple[Membership, ...]) -> Policy:
+def joint_policy(origin: str, held: tuple[Membership, ...]) -> Policy:
+    """The policy that asks for a quorum of each of these memberships, under the last one's log key."""
     keys: dict[str, bytes] = {}
     for one in held:
         keys.update(one.members)

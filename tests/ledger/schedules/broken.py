@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import ANY, patch
 
-from ledger.electorate import Electorate
+from ledger.electorate import Electorate, joint_policy
 from ledger.errors import LedgerError
 from ledger.keys import SigningKey
 from ledger.log import Log
@@ -193,6 +193,8 @@ class Mutation:
         """
         for number in range(0 if self.honest else 1, most, 2):
             with ExitStack() as stack:
+                joint_policy.cache_clear()  # what was remembered whole is not the broken one's, and the other way round
+                stack.callback(joint_policy.cache_clear)
                 for name, broken in self.patches.items():
                     stack.enter_context(patch(name, broken))
                 try:
