@@ -7,7 +7,9 @@ integration sets it, so that nothing is left out there unseen.
 Hypothesis runs without its deadline, which a busy machine misses; its profile `fuzz` is for `make fuzz`.
 """
 
+import fcntl
 import os
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -33,6 +35,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} must not be skipped, ARTESIAN_REQUIRE names {demanded[0]!r}: {reason}"
     return report
+
+
+@pytest.fixture
+def one_ray() -> Generator[None, None, None]:
+    """Two Rays that start on one machine at once disturb each other: test processes take turns."""
+    with (Path(tempfile.gettempdir()) / f"artesian-tests-ray-{os.getuid()}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

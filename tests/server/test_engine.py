@@ -232,6 +232,7 @@ def children() -> set[int]:
     return found
 
 
+@pytest.mark.usefixtures("one_ray")
 @pytest.mark.integration
 def test_ray_gives_the_bytes_of_the_in_process_engine_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__))

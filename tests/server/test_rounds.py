@@ -244,6 +244,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     assert models[0] == models[1]
 
 
+@pytest.mark.usefixtures("one_ray")
 @pytest.mark.integration
 def test_the_same_seed_gives_the_same_bytes_in_ray_workers(tmp_path: Path) -> None:
     from experiments.federation import run
