@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -202,8 +202,13 @@ class Plan:
         return gaussian_rdp(self.noise_multiplier, self.sampling_rate, 1)
 
     def to_map(self) -> dict[str, Any]:
-        """The plan as the ledger's `round` record holds it."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """The plan as the ledger's `round` record holds it.
+
+        A field that has a default came later than the others. It is written only where it says something else, so that
+        a firm of the version before takes part in all rounds that it understands, and refuses the others.
+        """
+        stored = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in stored.items() if name not in _LATER or value != _LATER[name]}
 
     @classmethod
     def from_map(cls, stored: Mapping[str, Any]) -> Plan:
@@ -213,16 +218,17 @@ class Plan:
             PlanInvalid: a field is missing, unknown, of a wrong type or out of range.
         """
         known = {field.name: field.type for field in fields(cls)}
-        odd = sorted(known.keys() ^ stored.keys())
+        odd = sorted((known.keys() ^ stored.keys()) - (_LATER.keys() - stored.keys()))
         if odd:
             raise PlanInvalid(f"plan: the field {odd[0]!r} is missing or unknown to this version")
-        for name, kind in known.items():
+        for name, kind in ((name, kind) for name, kind in known.items() if name in stored):
             wanted = {"int": int, "str": str, "bytes": bytes}[str(kind)]
             if type(stored[name]) is not wanted:
                 raise PlanInvalid(f"plan: {name} must be {kind}")
         return cls(**stored)
 
 
+_LATER: dict[str, Any] = {field.name: field.default for field in fields(Plan) if field.default is not MISSING}
 _RANGES: tuple[tuple[str, int, int], ...] = (
     ("number", 1, 1_000_000),
     ("rounds", 1, 1_000_000),
