@@ -24,8 +24,9 @@ from server.model_store import load_model, store_model
 from server.recording import Record
 from server.releases import Release, is_current, publish
 from server.resumption import Standing, open_round, standing
+from server.round_setting import Setting
 from server.statements import Statements
-from server.training_round import RoundAborted, Setting, TrainingRound
+from server.training_round import RoundAborted, TrainingRound
 from server.witnessing import bring_up_to_date
 
 log = logging.getLogger("artesian.coordinator")

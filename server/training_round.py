@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import cbor2
 
 from clients.errors import ClientError
 from clients.masking.contribution import Contribution, Header
 from clients.masking.session import Session
-from clients.messages import OPEN, TRAIN
-from clients.offer import Offer, session_of
+from clients.messages import TRAIN
+from clients.offer import Offer
 from clients.plan import MICRO, Plan
 from ledger.errors import LedgerError
 from ledger.statement import decode_statement
 from server.aggregation.evidence import AggregationError, ContributionRefused
 from server.aggregation.masked import Aggregator, OpenedSum
-from server.aggregation.plain import PlainAggregator
-from server.artifacts import ArtifactStore
-from server.cohort import Cohort
 from server.descent import PARAMETERS, Descent
 from server.errors import ServerError
+from server.masked_opening import MaskedOpening
 from server.model_store import store_model
-from server.recording import Record
-from server.statements import Statements
-from server.void_rounds import forget_contributions
+from server.round_setting import Setting
+from server.round_sums import RoundSums, sums_of
 from server.witnessing import bring_up_to_date
 
 
@@ -35,36 +29,6 @@ class RoundAborted(ServerError):
     """A round that was given up; the next one trains again."""
 
     exit_code = 3
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all rounds of a run share.
-
-    Attributes:
-        task: the task's name.
-        dimension: values in an update.
-        record: the ledger; None in simulations without one.
-    """
-
-    task: str
-    dimension: int
-    cohort: Cohort
-    record: Record | None
-    statements: Statements
-    artifacts: ArtifactStore
-
-    def abort(self, round_id: bytes, reason: str) -> None:
-        """Delete what firms sent for a round, and give it up on the ledger.
-
-        In this order: after a crash in between the round is still open, and is given up again.
-        """
-        if self.record is not None:
-            text = " ".join(reason.split())[:500]
-            left = self.record.ledger.state.rounds.get(round_id)
-            commits = [one.commit for one in left.contributions.values()] if left is not None else []
-            forget_contributions(self.artifacts, commits)
-            self.record.append([self.statements.make("abort", round_id.hex(), round=round_id, reason=text)])
 
 
 class TrainingRound:
@@ -85,17 +49,17 @@ class TrainingRound:
             NotWitnessed: the round did not become final; nobody was asked to train.
         """
         offer, statement = self._open()
-        session = session_of(self._setting.statements.cid, offer, self._cohort.roster, self._setting.dimension)
-        aggregator = Aggregator(session) if session.protection == "masked" else PlainAggregator(session)
+        sums = sums_of(self._setting.statements.cid, offer, self._cohort.roster, self._setting.dimension)
         try:
-            self._collect(offer, statement, aggregator)
-            opened = self._open_sum(offer, aggregator)
+            self._collect(offer, statement, sums)
+            opened = self._open_sums(offer, sums)
         except AggregationError as error:
             self._setting.abort(offer.round_id, str(error))
             said = self._cohort.why(self._plan.number)
             raise RoundAborted(f"{error}; {said}") from error
-        after = self._before.step(session.quantiser.dequantise(opened.total), self._plan)
-        self._close(offer, session, opened, after)
+        (session,), (result,) = [one.session for one in sums], opened
+        after = self._before.step(session.quantiser.dequantise(result.total), self._plan)
+        self._close(offer, session, result, after)
         return after, offer.round_id
 
     def _open(self) -> tuple[Offer, bytes]:
@@ -116,7 +80,7 @@ class TrainingRound:
         self._record.require_final()
         return Offer(payload, decode_statement(raw).digest, self._plan), raw
 
-    def _collect(self, offer: Offer, statement: bytes, aggregator: Aggregator | PlainAggregator) -> None:
+    def _collect(self, offer: Offer, statement: bytes, sums: RoundSums) -> None:
         """First trip: the protected updates; those that fit are stored, recorded, added up and let go, one by one."""
         files = self._before.files()
         request = {
@@ -135,7 +99,7 @@ class TrainingRound:
         for member, reply in self._cohort.ask(TRAIN, requests, self._plan.number):
             try:
                 contribution = Contribution.from_bytes(reply["contribution"])
-                self._take(offer, member, contribution, reply["statement"], aggregator)
+                self._take(offer, member, contribution, reply["statement"], sums)
             except (AggregationError, ClientError, LedgerError) as error:
                 self._cohort.note(self._plan.number, member, str(error))
                 continue
@@ -147,12 +111,13 @@ class TrainingRound:
         member: str,
         contribution: Contribution,
         statement: bytes,
-        aggregator: Aggregator | PlainAggregator,
+        sums: RoundSums,
     ) -> None:
         """Put a firm's contribution on the ledger, into the store and into the sum, or nowhere.
 
         One that stood on the ledger alone could never be matched by a sum, and would void the round for all.
         """
+        aggregator = sums.of(member)
         header = aggregator.check(member, contribution, contribution.commit)
         if self._record is not None:
             self._require_own_statement(offer, member, contribution, statement)
@@ -183,30 +148,13 @@ class TrainingRound:
             if read.payload.get(name) != value:
                 raise ContributionRefused(f"contribution of {member}: its statement has another {name!r} than agreed")
 
-    def _open_sum(self, offer: Offer, aggregator: Aggregator | PlainAggregator) -> OpenedSum:
-        """Second trip: the contributions become final, then firms send what opens exactly their sum."""
-        headers = aggregator.close()
-        if isinstance(aggregator, PlainAggregator):
-            return aggregator.open()
-        requests = self._opening_requests(offer, aggregator, headers)
-        for member, reply in self._cohort.ask(OPEN, requests, self._plan.number):
-            try:
-                aggregator.accept(member, reply["reply"])
-            except AggregationError as error:
-                self._cohort.note(self._plan.number, member, str(error))
-        return aggregator.open()
-
-    def _opening_requests(
-        self, offer: Offer, aggregator: Aggregator, headers: Mapping[str, bytes]
-    ) -> dict[str, dict[str, Any]]:
-        final = ""
-        commits = {member: hashlib.sha256(raw).digest() for member, raw in headers.items()}
-        if self._record is not None:
-            bring_up_to_date(self._cohort, self._record, self._plan.number)
-            final = self._record.require_final()
-            commits = {}  # firms take them from the ledger
-        common = {"round": offer.round_id, "headers": dict(headers), "commits": commits, "final": final}
-        return {member: {**common, "inbound": aggregator.inbound_for(member)} for member in headers}
+    def _open_sums(self, offer: Offer, sums: RoundSums) -> list[OpenedSum]:
+        """Second trip: nothing is opened before every sum has its threshold of contributions."""
+        headers = sums.close()
+        masked = [(one, sent) for one, sent in zip(sums, headers, strict=True) if isinstance(one, Aggregator)]
+        if masked:
+            MaskedOpening(self._setting, self._plan.number).run(offer, masked)
+        return [one.open() for one in sums]
 
     def _close(
         self,

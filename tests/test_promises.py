@@ -46,9 +46,9 @@ from server.audit import audit_all
 from server.cohort import RunFailed
 from server.coordinator import Coordinator
 from server.descent import Descent
+from server.masked_opening import MaskedOpening
 from server.statements import Statements
 from server.training_config import TrainingConfig
-from server.training_round import TrainingRound
 
 
 def statements(coordinator: Coordinator) -> Statements:
@@ -89,10 +89,10 @@ class TestTheCoordinatorReadsNoOneFirmsUpdate:
 
     def test_it_cannot_have_the_sum_without_one_firm(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """It says that firm-3 dropped out, though firm-3 contributed: the difference would be firm-3's update."""
-        honest = TrainingRound._opening_requests
+        honest = MaskedOpening._requests
 
-        def lie(self: Any, offer: Any, aggregator: Any, headers: Any) -> Any:
-            requests = honest(self, offer, aggregator, headers)
+        def lie(self: Any, offer: Any, aggregator: Any, headers: Any, final: Any) -> Any:
+            requests = honest(self, offer, aggregator, headers, final)
             for request in requests.values():
                 request["headers"] = {m: raw for m, raw in request["headers"].items() if m != "firm-3"}
                 request["inbound"] = {m: raw for m, raw in request["inbound"].items() if m != "firm-3"}
@@ -104,7 +104,7 @@ class TestTheCoordinatorReadsNoOneFirmsUpdate:
             if kind == OPEN:
                 with_fields(kind, message, reply, replies.append)
 
-        monkeypatch.setattr(TrainingRound, "_opening_requests", lie)
+        monkeypatch.setattr(MaskedOpening, "_requests", lie)
         built = federation(tmp_path / "f", 5, training(1))
         with opened(built) as coordinator, pytest.raises(RunFailed, match="disagree on whether firm-3 contributed"):
             train(built, coordinator, app=Meddler(after=after))
