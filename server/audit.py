@@ -10,34 +10,26 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from clients.errors import ClientError
-from clients.masking.contribution import Header
-from clients.masking.session import RosterEntry, Session
-from clients.offer import session_of
 from clients.plan import Plan
 from ledger.errors import LedgerError
 from ledger.policy import Policy
-from server.aggregation.masked import RoundArtifacts, recompute
+from server.aggregation.masked import recompute
 from server.artifacts import ArtifactStore
 from server.coordinator import LEDGER_FILE
 from server.errors import ServerError
 from server.ledger_copy import LedgerCopy, RecordedRound
 from server.model_store import load_model
+from server.stored_round import AuditMismatch, stored_round
 
 ARTIFACTS = "artifacts"
 MIRROR = "mirror.db"
 POLICY = "policy.txt"
-
-
-class AuditMismatch(ServerError):
-    """What was recorded is not what comes out; the message names the first thing that differs."""
-
-    exit_code = 1
 
 
 class NoArtifacts(ServerError):
@@ -185,25 +177,9 @@ def _check(recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> None:
     """Follow the hashes from the ledger to the bytes, and compute again what they must give."""
     aggregate = recorded.aggregate
     assert aggregate is not None
-    if aggregate["inputs"] != [one.digest for one in recorded.contributions.values()]:
-        raise AuditMismatch("aggregate: its inputs are not the round's contributions on the ledger")
-    commits = {member: one.commit for member, one in recorded.contributions.items()}
-    headers = {member: store.get(commit, f"header of {member}") for member, commit in commits.items()}
-    read = {member: Header.from_bytes(raw) for member, raw in headers.items()}
-    if recorded.payload["parent_model"] is None:
-        raise AuditMismatch("round: it names no model to start from")
-    parent = load_model(store, recorded.payload["parent_model"])
-    session = _session(recorded, plan, read, parent.parameters.size, store)
-    artifacts = RoundArtifacts(
-        headers=headers,
-        masked={member: store.get(one.masked, f"masked values of {member}") for member, one in read.items()},
-        pair_hashes={
-            member: store.get(one.pair_seeds, f"pair hashes of {member}") if one.pair_seeds else b""
-            for member, one in read.items()
-        },
-        unmasking=store.get(aggregate["unmask"], "unmasking record"),
-    )
-    total = recompute(session, artifacts, commits)
+    kept = stored_round(recorded, plan, store)
+    parent, session = kept.parent, kept.session
+    total = recompute(session, kept.artifacts, kept.commits)
     after = parent.step(session.quantiser.dequantise(total), plan)
     stored = load_model(store, aggregate["model"])
     if after.digest != aggregate["model"]:
@@ -213,28 +189,6 @@ def _check(recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> None:
             f"{aggregate['model'].hex()[:16]} (parameters differ by up to {away:.3g})"
         )
     _check_publication(recorded, store)
-
-
-def _session(
-    recorded: RecordedRound, plan: Plan, headers: dict[str, Header], dimension: int, store: ArtifactStore
-) -> Session:
-    """The session that the contributions name, held against the round's terms on the ledger."""
-    sids = {one.sid for one in headers.values()}
-    if len(sids) != 1:
-        raise AuditMismatch(f"session: the contributions name {len(sids)} of them")
-    stored = Session.from_bytes(store.get(sids.pop(), "session"))
-    # Epoch keys are not on the ledger: each firm vouches for them by the session id in its own header.
-    keys = recorded.signing_keys if stored.protection == "masked" else {}
-    vouched = {one.member: one.epoch_key for one in stored.roster}
-    roster = tuple(
-        RosterEntry(member, keys.get(member, bytes(32)), vouched.get(member, b""))
-        for member in sorted(recorded.payload["cohort"])
-    )
-    expected = session_of(recorded.payload["cid"], recorded.offer(plan), roster, dimension)
-    for name in (one.name for one in fields(Session)):
-        if getattr(stored, name) != getattr(expected, name):
-            raise AuditMismatch(f"session: its {name} is not that of the round on the ledger")
-    return stored
 
 
 def _check_publication(recorded: RecordedRound, store: ArtifactStore) -> None:
