@@ -15,14 +15,14 @@ import cbor2
 
 from ledger.errors import LedgerError
 from ledger.keys import BadSignature, KeyFileError, PublicKey, SigningKey
-from ledger.rules import Cap, Contribution, LogKey, Member, Phase, Release, Round, State, Task, Terms
+from ledger.rules import Cap, Contribution, EpochKey, LogKey, Member, Phase, Release, Round, State, Task, Terms
 from ledger.rules.ids import Ids
 from ledger.rules.persistent import Map
 from ledger.store import Store
 
 _VERSION = 2
 _CONTEXT = b"artesian/snapshot/v1\x00"  # no checkpoint and no COSE message has such a start
-_CLASSES: tuple[type, ...] = (State, LogKey, Terms, Member, Task, Round, Contribution, Release, Cap)
+_CLASSES: tuple[type, ...] = (State, LogKey, Terms, Member, Task, Round, Contribution, Release, Cap, EpochKey)
 _TAG = 0x41525400  # first come, first served, unassigned; a snapshot is read by no other program
 _MAP, _IDS, _KEY, _PHASE, _SET, _FIELDS = (_TAG + place for place in range(6))
 

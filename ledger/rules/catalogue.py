@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 
+from ledger.rules.epochs import MOST_PURPOSES
 from ledger.rules.kinds import KINDS, SHARED
 from ledger.rules.records import COMMON, FIELDS, OPTIONAL, OWN_OPTIONAL
 
@@ -13,6 +14,7 @@ RULES: Mapping[str, str] = {
     "cap": "a firm's cap only falls, and its declared spend stays within it at every order",
     "cid": "the record names this consortium",
     "cohort": "a cohort lists active firms, each once, at least `min_cohort`; only they contribute",
+    "epoch": f"a member's epoch for one purpose only rises, with one key each; it has at most {MOST_PURPOSES} purposes",
     "genesis": "entry 0 is the coordinator's policy; then exactly its number of founding members is enrolled",
     "grid": "privacy spend and caps have one number for each order of the grid in use",
     "id": "no earlier record has the same id",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ledger.rules import membership, privacy, sequencing, training, usage
+from ledger.rules import epochs, membership, privacy, sequencing, training, usage
 from ledger.rules.state import COORDINATOR, State
 from ledger.statement import Statement
 
@@ -56,6 +56,7 @@ KINDS: Mapping[str, Kind] = {
     "suspend": Kind(_ANYONE, membership.apply_suspend, ("approvals", "member")),
     "handover": Kind(_ANYONE, sequencing.apply_handover, ("approvals", "base", "key")),
     "encryption_key": Kind(_MEMBER, membership.apply_encryption_key, ("key",)),
+    "epoch_key": Kind(_MEMBER, epochs.apply_epoch_key, ("epoch",)),
     "task": Kind(_COORDINATOR, training.apply_task, ("task",)),
     "round": Kind(_COORDINATOR, training.apply_round, ("cohort", "parent", "phase", "task")),
     "contribution": Kind(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from ledger.rules.approvals import require_active, require_quorum
+from ledger.rules.epochs import without_epoch_keys
 from ledger.rules.keyring import fresh_key, public_key, require_kind, with_key
 from ledger.rules.sequencing import founding_log, rotate_log
 from ledger.rules.state import COORDINATOR, LOG, RESERVED, Member, Refused, State, Terms
@@ -59,7 +60,7 @@ def apply_enrol(state: State, statement: Statement, index: int) -> State:
 
 
 def apply_rotate(state: State, statement: Statement, index: int) -> State:
-    """Give a member, the coordinator or the log a new key; the old one is void from this entry on."""
+    """Give a member, the coordinator or the log a new key; the old one and its epoch keys are void from here on."""
     payload = statement.payload
     name = payload["member"]
     if name == LOG:
@@ -73,7 +74,8 @@ def apply_rotate(state: State, statement: Statement, index: int) -> State:
     if name == COORDINATOR:
         return replace(state, coordinator=key, keys=keys)
     member = require_active(state, name, index)
-    return replace(state, members=state.members.set(name, replace(member, key=key, since=index)), keys=keys)
+    ended = without_epoch_keys(state, name)
+    return replace(ended, members=state.members.set(name, replace(member, key=key, since=index)), keys=keys)
 
 
 def apply_encryption_key(state: State, statement: Statement, index: int) -> State:
@@ -85,14 +87,14 @@ def apply_encryption_key(state: State, statement: Statement, index: int) -> Stat
 
 
 def apply_suspend(state: State, statement: Statement, index: int) -> State:
-    """Take a member's vote and voice until it is enrolled again."""
+    """Take a member's vote and voice until it is enrolled again, and its epoch keys for good."""
     payload = statement.payload
     require_quorum(state, payload, index)
     member = require_active(state, payload["member"], index)
     if state.voters == 1:
         raise Refused("member", index, "the last active member cannot be suspended")
     return replace(
-        state,
+        without_epoch_keys(state, member.member),
         members=state.members.set(member.member, replace(member, active=False, since=index)),
         voters=state.voters - 1,
     )

@@ -15,6 +15,7 @@ Field: TypeAlias = tuple[Check, str]
 MAX_TEXT = 1024
 MAX_ORDERS = 256
 MAX_INPUTS = 1024
+MAX_EPOCH_KEY_BYTES = 2048
 ENCRYPTION_KEY_BYTES = 1216
 """ML-KEM-768 (1184 bytes) and X25519 (32): what HPKE seals bodies to."""
 _SLUG = re.compile("[a-z0-9][a-z0-9-]{0,62}")
@@ -73,6 +74,10 @@ _POSITIVE: Field = (lambda value: _is_uint(value) and value > 0, "a positive int
 _TEXT: Field = (
     lambda value: isinstance(value, str) and 0 < len(value) <= MAX_TEXT,
     f"a text of 1 to {MAX_TEXT} characters",
+)
+_EPOCH_KEY: Field = (
+    lambda value: isinstance(value, bytes) and 0 < len(value) <= MAX_EPOCH_KEY_BYTES,
+    f"1 to {MAX_EPOCH_KEY_BYTES} bytes",
 )
 _PLAN: Field = (
     lambda value: isinstance(value, dict) or (isinstance(value, bytes) and len(value) == 32),
@@ -155,6 +160,7 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
     },
     "attest": {"subject": _TEXT, "artifact": _HASH},
     "encryption_key": {"key": _bytes(ENCRYPTION_KEY_BYTES)},
+    "epoch_key": {"purpose": _SLUG_FIELD, "epoch": _UINT, "key": _EPOCH_KEY},
 }
 
 

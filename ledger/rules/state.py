@@ -202,6 +202,22 @@ class Cap:
 
 
 @dataclass(frozen=True)
+class EpochKey:
+    """A member's key for one purpose.
+
+    Attributes:
+        epoch: the latest that the member has been in; it never comes again.
+        key: 1 to 2,048 bytes, of which the rules know nothing; None once the member was suspended or its signing key
+            rotated.
+        since: entry that named the key.
+    """
+
+    epoch: int
+    key: bytes | None
+    since: int
+
+
+@dataclass(frozen=True)
 class State:
     """The ledger's meaning after `size` entries.
 
@@ -221,6 +237,7 @@ class State:
             whose it is or was, to `COORDINATOR` or to `LOG`.
         tasks, rounds, releases: by name, by id, by model hash.
         encryption_keys: by member, to what bodies for it are sealed; suspended ones too.
+        epoch_keys: by member, then by purpose; suspended ones too, without their keys.
         caps, spent: by (firm, task); nano-RDP an order.
         consents: (firm, bank, SHA-256 of the purpose) to the time, in seconds since the epoch, until which it holds.
         queries: (bank) to the number of recorded queries.
@@ -238,6 +255,7 @@ class State:
     ids: Ids = field(default_factory=Ids)
     keys: Map[bytes, str] = field(default_factory=Map)
     encryption_keys: Map[str, bytes] = field(default_factory=Map)
+    epoch_keys: Map[str, Map[str, EpochKey]] = field(default_factory=Map)
     tasks: Map[str, Task] = field(default_factory=Map)
     rounds: Map[bytes, Round] = field(default_factory=Map)
     releases: Map[bytes, Release] = field(default_factory=Map)
@@ -270,3 +288,9 @@ class State:
         """Whether `member` is active, and of that kind when given."""
         known = self.members.get(member)
         return known is not None and known.active and kind in (None, known.kind)
+
+    def epoch_key(self, member: str, purpose: str) -> EpochKey | None:
+        """The key that `member` vouches for now; None if it never did, or if rotation or suspension has ended it."""
+        known = self.epoch_keys.get(member)
+        found = None if known is None else known.get(purpose)
+        return None if found is None or found.key is None else found

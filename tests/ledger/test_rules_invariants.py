@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from ledger.keys import SigningKey
 from ledger.policy import PolicyError, quorum_size
-from ledger.rules import Phase, Refused, Round, State, admit, approve, initial
+from ledger.rules import EpochKey, Phase, Refused, Round, State, admit, approve, initial
+from ledger.rules.persistent import Map
 from ledger.statement import Statement, decode_statement
 
 STEPS = [
     *("open", "contribute", "contribute", "contribute", "aggregate", "misaggregate", "publish", "abort", "revoke"),
-    *("cap", "suspend", "enrol", "rotate", "replay", "attest", "query"),
+    *("cap", "suspend", "enrol", "rotate", "replay", "attest", "query", "vouch"),
 ]
 ONWARD = {
     Phase.OPEN: {Phase.OPEN, Phase.AGGREGATED, Phase.ABORTED},
@@ -95,10 +96,25 @@ def check(before: State, after: State) -> None:
         assert sum(one.phase is Phase.OPEN for one in after.rounds.values() if one.task == task.name) <= 1
         live = [one for one in after.releases.values() if one.task == task.name and one.revoked is None]
         assert task.published == len(live)
+    check_epoch_keys(before, after)
     for place, cap in before.caps.items():
         now = after.caps.get(place)
         assert now is not None
         assert all(new <= old for new, old in zip(now.rdp, cap.rdp, strict=True))
+
+
+def check_epoch_keys(before: State, after: State) -> None:
+    """Epochs rise, and a key is of an active member's present signing key."""
+    nothing: Map[str, EpochKey] = Map()
+    for member, keys in before.epoch_keys.items():
+        for purpose, key in keys.items():
+            now = after.epoch_keys.get(member, nothing).get(purpose)
+            assert now is not None
+            assert now == key or now.epoch > key.epoch or (now.epoch == key.epoch and now.key is None)
+    for member, keys in after.epoch_keys.items():
+        for key in keys.values():
+            known = after.members.get(member)
+            assert key.key is None or (known is not None and known.active and known.since < key.since)
 
 
 def statement(world: World, step: str, one: int, two: int) -> bytes:
@@ -134,6 +150,8 @@ def statement(world: World, step: str, one: int, two: int) -> bytes:
             return world.entries[one % len(world.entries)]
         case "attest":
             return made.statement("attest", firm, subject="batch", artifact=made.hash())
+        case "vouch":
+            return made.statement("epoch_key", firm, purpose=f"use-{two % 2}", epoch=one % 7, key=made.hash())
         case "query":
             fields = {"bank": "bank-0", "purpose": "loan", "subject": bytes(32), "answer": bytes(32)}
             return made.statement("query", "bank-0", model=model, **fields)
@@ -180,7 +198,8 @@ def test_the_steps_reach_every_phase_and_every_change() -> None:
     world = World.founded()
     steps = [("cap", 29, 29), ("open", 0, 2), ("contribute", 0, 1), ("contribute", 1, 4), ("contribute", 2, 3)]
     steps += [("aggregate", 0, 0), ("publish", 0, 0), ("query", 0, 0), ("revoke", 0, 0), ("attest", 0, 0)]
-    steps += [("open", 0, 2), ("abort", 0, 0), ("suspend", 1, 1), ("enrol", 1, 1), ("rotate", 1, 1)]
+    steps += [("open", 0, 2), ("abort", 0, 0), ("vouch", 1, 1), ("suspend", 1, 1), ("enrol", 1, 1), ("vouch", 5, 1)]
+    steps += [("rotate", 1, 1)]
     for step, one, two in steps:
         size = world.state.size
         world.offer(statement(world, step, one, two))

@@ -161,6 +161,7 @@ ALL_RECORDS: dict[str, dict[str, Any]] = {
     "suspend": {"member": "firm-0", "reason": "revenge", "approvals": []},
     "handover": {"log": key_of("log").public.raw, "next_log": None, "size": 0, "root": bytes(32), "approvals": []},
     "encryption_key": {"key": bytes(1216)},
+    "epoch_key": {"purpose": "masking", "epoch": 1, "key": bytes(1216)},
     "contribution": {"round": bytes(16), "commit": bytes(32), "n_bucket": 1, "rdp": [], "clip": 1},
     "cap": {"org": "firm-3", "task": "credit", "rdp_cap": [1], "delta": 1},
     "consent": {"firm": "firm-3", "bank": "bank-0", "purpose": "loan", "until": 1},

@@ -26,6 +26,8 @@ def state() -> State:
     query = {"bank": "bank-0", "purpose": "score", "subject": made.hash(), "answer": made.hash(), "model": model}
     made.append("query", "bank-0", **query)
     made.append("encryption_key", "firm-1", key=bytes(1216))
+    for purpose in ("masking", "other"):
+        made.append("epoch_key", "firm-1", purpose=purpose, epoch=3, key=bytes(1216))
     second = made.round(parent=model)
     made.contribute(second, "firm-0")
     made.append("revoke", model=model, reason="drift")
@@ -33,7 +35,9 @@ def state() -> State:
 
 
 def test_a_state_is_equal_after_a_round_trip(state: State) -> None:
-    assert all(getattr(state, name) for name in ("rounds", "releases", "caps", "spent", "consents", "queries"))
+    assert all(
+        getattr(state, name) for name in ("rounds", "releases", "caps", "spent", "consents", "queries", "epoch_keys")
+    )
     again = decode_state(encode_state(state))
     assert again == state
     assert encode_state(again) == encode_state(state)
