@@ -12,6 +12,7 @@ from typing import Any
 import cbor2
 
 from clients.firm import Firm, PrivateTask
+from clients.groups import draw_groups, group_sizes
 from clients.masking.session import RosterEntry, Session
 from clients.masking.threshold import threshold_for
 from clients.messages import Refusal
@@ -79,6 +80,8 @@ def check_plan(firm: Firm, private: PrivateTask, offer: Offer) -> None:
         Refusal: naming the limit.
     """
     plan, limits, cohort = offer.plan, firm.config.limits, offer.cohort
+    smallest, largest = group_sizes(len(cohort), plan.groups)
+    among = f"{smallest} firms" if plan.groups == 1 else f"{smallest} firms in a group"
     rules: list[tuple[bool, str, str]] = [
         (plan.spec == private.task.spec.hash, "spec", "the plan is for another version of the task spec"),
         (
@@ -88,9 +91,9 @@ def check_plan(firm: Firm, private: PrivateTask, offer: Offer) -> None:
         ),
         (firm.member in cohort, "cohort", f"{firm.member} is not in the cohort"),
         (
-            len(cohort) >= limits.min_cohort,
+            smallest >= limits.min_cohort,
             "cohort",
-            f"{len(cohort)} firms, this firm asks for at least {limits.min_cohort}",
+            f"{among}, this firm asks for at least {limits.min_cohort}",
         ),
         (
             plan.aggregation in limits.aggregation,
@@ -121,17 +124,31 @@ def check_plan(firm: Firm, private: PrivateTask, offer: Offer) -> None:
     for holds, code, detail in rules:
         if not holds:
             raise Refusal(code, detail)
-    plan.grid(len(cohort))
+    for size in {smallest, largest}:
+        plan.grid(size)
     if plan.aggregation == "masked":
-        least = threshold_for(len(cohort), colluders=limits.colluders, smallest_group=limits.smallest_group)
+        least = threshold_for(largest, colluders=limits.colluders, smallest_group=limits.smallest_group)
         if not limits.without_ledger:
             least = max(least, firm.witness.state.terms.min_cohort)
         if plan.threshold < least:
             raise Refusal("threshold", f"{plan.threshold} firms could open the sum, this firm asks for {least}")
 
 
+def sessions_of(cid: str, offer: Offer, roster: tuple[RosterEntry, ...], dimension: int) -> tuple[Session, ...]:
+    """The sums that a round's statement asks for, one a group; firms, coordinator and auditor derive them alike.
+
+    Args:
+        roster: the whole cohort, in order of member ids.
+
+    Raises:
+        GroupsImpossible: the plan asks for groups that are too small.
+    """
+    groups = draw_groups(cid, offer.payload["task"], offer.plan.number, offer.plan.groups, roster)
+    return tuple(session_of(cid, offer, group, dimension) for group in groups)
+
+
 def session_of(cid: str, offer: Offer, entries: tuple[RosterEntry, ...], dimension: int) -> Session:
-    """The masked sum that a round's statement asks for; firms and the coordinator derive it alike."""
+    """The masked sum of one group of a round, or of its whole cohort where there is one."""
     plan = offer.plan
     return Session(
         cid=cid,
@@ -142,6 +159,6 @@ def session_of(cid: str, offer: Offer, entries: tuple[RosterEntry, ...], dimensi
         dimension=dimension,
         ring_bits=plan.ring_bits,
         threshold=plan.threshold,
-        bound=plan.grid(len(offer.cohort)).bound,
+        bound=plan.grid(len(entries)).bound,
         protection="masked" if plan.aggregation == "masked" else "plain",
     )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from clients.discrete_gaussian import discrete_gaussian
 from clients.firm import Firm, NotTakingPart, PrivateTask
+from clients.groups import draw_groups
 from clients.masking.contribution import Contribution, protect
 from clients.masking.epoch import announce, open_pair_secrets, read_announcement, seal_pair_secrets
 from clients.masking.errors import ValueOutOfBounds
@@ -27,7 +28,7 @@ from clients.masking.session import RosterEntry, Session
 from clients.masking.unmasking import answer
 from clients.messages import Refusal
 from clients.model_files import model_digest, read_vector
-from clients.offer import Offer, check_plan, read_offer, session_of
+from clients.offer import Offer, check_plan, read_offer, session_of, sessions_of
 from clients.plan import MICRO
 from clients.training import Protection, bounded_gradient_sum
 from ledger.checkpoint import SignedCheckpoint, verify_final
@@ -181,21 +182,24 @@ def _session(firm: Firm, offer: Offer, private: PrivateTask, sealed: Mapping[str
         if [entry.member for entry in entries] != sorted(offer.cohort):
             raise Refusal("roster", "the epoch's keys are not set up for every firm of the cohort")
     else:
-        return _plain_session(firm.config.cid, offer.round_id, private.task.architecture.size, offer)
-    return session_of(firm.config.cid, offer, entries, private.task.architecture.size)
+        sessions = _plain_sessions(firm.config.cid, offer.round_id, private.task.architecture.size, offer)
+        return next(one for one in sessions if firm.member in one)
+    groups = draw_groups(firm.config.cid, offer.payload["task"], plan.number, plan.groups, entries)
+    (group,) = (one for one in groups if any(entry.member == firm.member for entry in one))
+    return session_of(firm.config.cid, offer, group, private.task.architecture.size)
 
 
 @lru_cache(maxsize=4)
-def _plain_session(cid: str, round_id: bytes, dimension: int, offer: Offer) -> Session:
+def _plain_sessions(cid: str, round_id: bytes, dimension: int, offer: Offer) -> tuple[Session, ...]:
     entries = tuple(RosterEntry(member, bytes(32)) for member in sorted(offer.cohort))
-    return session_of(cid, offer, entries, dimension)
+    return sessions_of(cid, offer, entries, dimension)
 
 
 def _update(
     firm: Firm, offer: Offer, private: PrivateTask, parameters: NDArray[np.float64], session: Session
 ) -> NDArray[np.int64]:
     plan = offer.plan
-    sigma = plan.grid(len(offer.cohort)).sigma
+    sigma = plan.grid(len(session.roster)).sigma
     stream = firm.stream(offer.payload["task"], plan.number)
     experiment = firm.config.experiment
     update = bounded_gradient_sum(
@@ -246,7 +250,7 @@ def _statement(firm: Firm, offer: Offer, private: PrivateTask, contribution: Con
 
 
 def open_sum(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Help to open a round's sum, for the contributions that are final on the ledger and no others.
+    """Help to open the sum of this firm's group, for its contributions that are final on the ledger and no others.
 
     Raises:
         Refusal, MaskingError, NotFinal: nothing was revealed.
@@ -256,6 +260,8 @@ def open_sum(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     else:
         commits = _final_commits(firm, request["round"], request["final"])
     kept = firm.round_secrets.kept_round(request["round"])
+    if not firm.config.limits.without_ledger:
+        commits = {member: commit for member, commit in commits.items() if member in kept.session}  # of other groups
     pairs = firm.round_secrets.pairs(kept.session.epoch)
     reply = answer(
         kept.session,

@@ -16,6 +16,7 @@ from clients.privacy import NOTHING, NanoRdp, gaussian_rdp
 MICRO = 1_000_000
 NANO = 1_000_000_000
 Privacy = Literal["none", "local", "distributed"]
+Combination = Literal["sum", "mean", "median"]
 TAIL_STDS = 9.0  # noise further out has probability 2e-19 a coordinate; such an update is refused, never wrapped
 GRID_STEPS = 8  # grid steps in one standard deviation of a firm's noise: then shares add up to a discrete Gaussian
 ROUNDING_STEPS = 1.5  # most that rounding to the grid adds to one coordinate of a difference of two sums, see `Grid`
@@ -76,6 +77,18 @@ class Plan:
         units: declared units of the cohort together; the step divides by it.
         rate_micro, momentum_micro, average_from: the server's step, see `server.descent`.
         deadline_s: seconds that the coordinator waits for a reply.
+        groups: into how many random groups the cohort is divided, see `clients.groups`. Each group's sum is opened by
+            itself and has the noise that the plan promises, so all of them together have the square root of `groups`
+            times that. `threshold` is that of each group.
+        combine: how the group sums become a step: `sum` adds them up; `mean` and `median` (coordinate by coordinate)
+            are of the groups' mean gradients, after the rules of the other fields, see `server.aggregation.robust`.
+        norm_cap_milli: a group's mean gradient is shortened to this multiple, in 1e-3, of the median of their norms; 0
+            shortens none.
+        root: SHA-256 of the coordinator's root table: groups count by the cosine of their mean gradient to that of the
+            table; empty for no such rule.
+        held_out_micro: share of each firm's units, in 1e-6, that it never trains on and votes on the groups with; 0 for
+            no votes.
+        vote_clip_micro: most that one held-out unit can add to a vote, in 1e-6 of a nat.
     """
 
     number: int
@@ -98,6 +111,12 @@ class Plan:
     momentum_micro: int
     average_from: int
     deadline_s: int
+    groups: int = 1
+    combine: str = "sum"
+    norm_cap_milli: int = 0
+    root: bytes = b""
+    held_out_micro: int = 0
+    vote_clip_micro: int = 0
 
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
@@ -110,6 +129,17 @@ class Plan:
             raise PlanInvalid("plan: noise and privacy disagree: none means no noise, and only none does")
         if len(self.spec) != 32 or self.number > self.rounds or self.box_micro <= 0:
             raise PlanInvalid("plan: spec, number or box is out of range")
+        self._check_robust()
+
+    def _check_robust(self) -> None:
+        if self.combine not in get_args(Combination):
+            raise PlanInvalid(f"plan: unknown combine {self.combine!r}")
+        if self.combine == "sum" and (self.norm_cap_milli or self.root or self.held_out_micro):
+            raise PlanInvalid("plan: a plain sum knows no rules about groups; combine by mean or median")
+        if self.groups < _FEWEST_GROUPS[self.combine]:
+            raise PlanInvalid(f"plan: {self.combine} takes at least {_FEWEST_GROUPS[self.combine]} groups")
+        if len(self.root) not in (0, 32) or (self.held_out_micro > 0) != (self.vote_clip_micro > 0):
+            raise PlanInvalid("plan: root is a SHA-256, and held-out units and the clip of their votes go together")
 
     @property
     def clip(self) -> float:
@@ -137,14 +167,17 @@ class Plan:
         return grid.sigma * grid.step
 
     def excess(self, cohort_size: int) -> float:
-        """The deviation of the noise in the sum when nobody drops out, over what the plan promises; at least 1."""
+        """The deviation of the noise in the sum when nobody drops out, over what the plan promises; at least 1.
+
+        Of several groups together: each of them alone has less of it by the square root of their number.
+        """
         if self.privacy == "none":
             return 1.0
-        return self._share(cohort_size) * math.sqrt(cohort_size) / self.noise_multiplier
+        return self._share(cohort_size // self.groups) * math.sqrt(cohort_size) / self.noise_multiplier
 
     @lru_cache(maxsize=8)  # noqa: B019  # plans are small, and few are in use at a time
     def grid(self, cohort_size: int) -> Grid:
-        """The grid of a cohort of `cohort_size` firms: as fine as the ring allows without a sum that could wrap.
+        """The grid of a sum over `cohort_size` firms: as fine as the ring allows without a sum that could wrap.
 
         Raises:
             PlanInvalid: the ring leaves no room for the noise, or too few steps in it.
@@ -247,4 +280,9 @@ _RANGES: tuple[tuple[str, int, int], ...] = (
     ("momentum_micro", 0, MICRO - 1),
     ("average_from", 0, 1_000_000),
     ("deadline_s", 1, 10**7),
+    ("groups", 1, 10_000),
+    ("norm_cap_milli", 0, 10**6),
+    ("held_out_micro", 0, MICRO // 2),
+    ("vote_clip_micro", 0, 100 * MICRO),
 )
+_FEWEST_GROUPS = {"sum": 1, "mean": 2, "median": 3}

@@ -57,7 +57,9 @@ class SimulationConfig(TrainingConfig):
 
     def training_only(self) -> TrainingConfig:
         """The part that a coordinator needs."""
-        return TrainingConfig(training=self.training, privacy=self.privacy, aggregation=self.aggregation)
+        return TrainingConfig(
+            training=self.training, privacy=self.privacy, aggregation=self.aggregation, robust=self.robust
+        )
 
 
 def load_simulation_config(path: Path) -> SimulationConfig:

@@ -19,6 +19,7 @@ from clients.errors import ClientError
 from clients.plan import Plan
 from ledger.errors import LedgerError
 from ledger.policy import Policy
+from server.aggregation.group_sums import GroupSum, after_round, units_of
 from server.aggregation.masked import recompute
 from server.artifacts import ArtifactStore
 from server.coordinator import LEDGER_FILE
@@ -178,9 +179,11 @@ def _check(recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> None:
     aggregate = recorded.aggregate
     assert aggregate is not None
     kept = stored_round(recorded, plan, store)
-    parent, session = kept.parent, kept.session
-    total = recompute(session, kept.artifacts, kept.commits)
-    after = parent.step(session.quantiser.dequantise(total), plan)
+    sums = []
+    for one in kept.sums:
+        total = recompute(one.session, one.artifacts, one.commits)
+        sums.append(GroupSum(one.session.quantiser.dequantise(total), units_of(list(one.commits), recorded.units)))
+    after = after_round(kept.parent, plan, sums, kept.evidence)
     stored = load_model(store, aggregate["model"])
     if after.digest != aggregate["model"]:
         away = float(np.abs(after.parameters - stored.parameters).max()) if stored.parameters.size else 0.0

@@ -47,7 +47,10 @@ class Descent:
         Args:
             total: float64[d], the opened sum of the cohort's clipped unit gradients, in gradient units.
         """
-        gradient = total / (plan.units * (plan.sampling_micro / MICRO))
+        return self.along(total / (plan.units * (plan.sampling_micro / MICRO)), plan)
+
+    def along(self, gradient: Vector, plan: Plan) -> Descent:
+        """The step along a mean gradient float64[d]."""
         velocity = (plan.momentum_micro / MICRO) * self.velocity + gradient
         parameters = self.parameters - (plan.rate_micro / MICRO) * velocity
         averaged = plan.number - plan.average_from

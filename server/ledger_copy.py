@@ -36,6 +36,7 @@ class RecordedRound:
         spec: 32 bytes, the task spec's hash.
         signing_keys: the enrolled keys of the firms when the round was opened, 32 bytes each.
         contributions: by firm, in ledger order.
+        units: what each of them declared.
         aggregate, publication: these records, once they are there.
     """
 
@@ -45,6 +46,7 @@ class RecordedRound:
     spec: bytes
     signing_keys: Mapping[str, bytes]
     contributions: Mapping[str, Contribution]
+    units: dict[str, int]
     aggregate: Mapping[str, Any] | None = None
     publication: Mapping[str, Any] | None = None
 
@@ -115,7 +117,9 @@ class LedgerCopy:
                     cohort = {member: keys[member] for member in record["cohort"]}
                     spec = specs[record["task"]]
                     given = contributions[record["id"]]
-                    rounds[record["id"]] = RecordedRound(entry, statement.digest, record, spec, cohort, given)
+                    rounds[record["id"]] = RecordedRound(entry, statement.digest, record, spec, cohort, given, {})
+                case "contribution":
+                    rounds[record["round"]].units[statement.issuer] = record["n_bucket"]
                 case "aggregate":
                     rounds[record["round"]].aggregate = record
                 case "publish":

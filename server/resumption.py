@@ -21,6 +21,12 @@ _SAME_RUN = (
     "rate_micro",
     "momentum_micro",
     "average_from",
+    "groups",
+    "combine",
+    "norm_cap_milli",
+    "root",
+    "held_out_micro",
+    "vote_clip_micro",
 )
 """What the rounds of one run have in common. Firms may come and go in between; what a round costs may not change."""
 

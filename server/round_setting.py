@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from server.artifacts import ArtifactStore
 from server.cohort import Cohort
 from server.recording import Record
+from server.root_table import RootTable
 from server.statements import Statements
 from server.void_rounds import forget_contributions
 
@@ -19,6 +20,7 @@ class Setting:
         task: the task's name.
         dimension: values in an update.
         record: the ledger; None in simulations without one.
+        root: the coordinator's own table, where plans name one.
     """
 
     task: str
@@ -27,6 +29,7 @@ class Setting:
     record: Record | None
     statements: Statements
     artifacts: ArtifactStore
+    root: RootTable | None = None
 
     def abort(self, round_id: bytes, reason: str) -> None:
         """Delete what firms sent for a round, and give it up on the ledger.

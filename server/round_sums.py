@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from clients.masking.session import RosterEntry, Session
-from clients.offer import Offer, session_of
+from clients.offer import Offer, sessions_of
 from server.aggregation.evidence import ContributionRefused
 from server.aggregation.masked import Aggregator
 from server.aggregation.plain import PlainAggregator
@@ -51,4 +51,4 @@ class RoundSums:
 
 def sums_of(cid: str, offer: Offer, roster: tuple[RosterEntry, ...], dimension: int) -> RoundSums:
     """The sums that a round's statement asks for."""
-    return RoundSums([session_of(cid, offer, roster, dimension)])
+    return RoundSums(sessions_of(cid, offer, roster, dimension))

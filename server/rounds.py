@@ -24,6 +24,7 @@ from server.model_store import load_model, store_model
 from server.recording import Record
 from server.releases import Release, is_current, publish
 from server.resumption import Standing, open_round, standing
+from server.root_table import RootTable
 from server.round_setting import Setting
 from server.statements import Statements
 from server.training_round import RoundAborted, TrainingRound
@@ -54,6 +55,8 @@ class Run:
         self._name = task_name
         self._settings = coordinator.task(task_name)
         self._task: Task = task_for(coordinator.spec(task_name))
+        root, robust = coordinator.home, self._settings.robust
+        self._root = None if robust.root is None else RootTable.read(root / robust.root, self._task)
         self._record = Record(coordinator.log) if coordinator.config.ledger else None
         self._statements = Statements(coordinator.config.cid, lambda: coordinator.key, now)
         self._progress = progress
@@ -92,7 +95,8 @@ class Run:
                 f"{self._name}: {len(self.cohort.members)} firms take part, the policy asks for {least}; "
                 f"{self.cohort.why(0)}"
             )
-        return self._settings.plans(self._task, self.cohort.units, epoch, least=least)
+        root = b"" if self._root is None else self._root.digest
+        return self._settings.plans(self._task, self.cohort.units, epoch, least=least, root=root)
 
     def _declare_task(self, record: Record) -> None:
         known = record.ledger.state.tasks.get(self._name)
@@ -146,7 +150,7 @@ class Run:
 
     def _setting(self) -> Setting:
         size = self._task.architecture.size
-        return Setting(self._name, size, self.cohort, self._record, self._statements, self._home.artifacts)
+        return Setting(self._name, size, self.cohort, self._record, self._statements, self._home.artifacts, self._root)
 
     def _publish(self, descent: Descent, round_id: bytes, plans: list[Plan]) -> Release:
         release = publish(
@@ -177,6 +181,7 @@ class Run:
             "noise_multiplier": plan.noise_multiplier,
             "sampling_rate": plan.sampling_rate,
             "colluders": plan.colluders,
+            "groups": plan.groups,
             "noise_excess": round(plan.excess(len(self.cohort.members)), 4),
         }
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from clients.groups import group_sizes
 from clients.masking.threshold import threshold_for
 from clients.plan import MICRO, NANO, Plan
 from clients.privacy import noise_for
@@ -67,31 +68,74 @@ class Aggregation(_Part):
     deadline_s: int = Field(default=600, ge=1)
 
 
+class Robust(_Part):
+    """Rules against poisoned updates, on the opened sums of random groups of at least five firms; see `clients.plan`.
+
+    One group is a plain sum and knows no rules. `norm_cap` is a multiple of the median norm, None for no cap. `root` is
+    a small table of the coordinator's own in the task's columns, relative to its home. `held_out` is the share of each
+    firm's units that it keeps out of training and votes with; `vote_clip` the most, in nats, that one of them can add.
+    """
+
+    groups: int = Field(default=1, ge=1, le=10_000)
+    combine: Literal["sum", "mean", "median"] = "mean"
+    norm_cap: float | None = Field(default=1.5, gt=0, le=1000)
+    root: str | None = None
+    held_out: float = Field(default=0.0, ge=0, le=0.5)
+    vote_clip: float = Field(default=0.1, gt=0, le=100)
+
+    @model_validator(mode="after")
+    def _rules_need_groups(self) -> Self:
+        if (self.root is not None or self.held_out) and (self.groups == 1 or self.combine == "sum"):
+            raise ValueError("root and held_out are rules about groups: give groups, and combine mean or median")
+        if self.groups == 2 and self.combine == "median":
+            raise ValueError("a median is of at least 3 groups")
+        return self
+
+    def fields(self, root: bytes) -> dict[str, Any]:
+        """What a plan says of it; `root` is the root table's SHA-256, or empty."""
+        if self.groups == 1:
+            return {}
+        if self.combine == "sum":
+            return {"groups": self.groups, "combine": "sum"}
+        return {
+            "groups": self.groups,
+            "combine": self.combine,
+            "norm_cap_milli": 0 if self.norm_cap is None else max(1, round(self.norm_cap * 1000)),
+            "root": root,
+            "held_out_micro": round(self.held_out * MICRO),
+            "vote_clip_micro": max(1, round(self.vote_clip * MICRO)) if self.held_out else 0,
+        }
+
+
 class TrainingConfig(_Part):
     """All that turns a task and a cohort into plans."""
 
     training: Steps = Steps()
     privacy: PrivacyTarget = PrivacyTarget(epsilon=3.0)
     aggregation: Aggregation = Aggregation()
+    robust: Robust = Robust()
 
-    def plans(self, task: Task, units: Mapping[str, int], epoch: int, least: int = 1) -> list[Plan]:
+    def plans(self, task: Task, units: Mapping[str, int], epoch: int, least: int = 1, root: bytes = b"") -> list[Plan]:
         """The plan of every round of a run.
 
         Args:
             units: declared units of every cohort firm.
             epoch: number of the masking keys' epoch; 0 where nothing is masked.
             least: fewest contributions that the consortium's policy allows in an aggregate.
+            root: SHA-256 of the root table, where there is one.
 
         Raises:
             TrainingConfigInvalid: the numbers do not fit each other.
             PrivacyError: no noise reaches the epsilon asked for.
+            GroupsImpossible: too few firms for so many groups.
         """
-        n, steps, privacy = len(units), self.training, self.privacy
+        steps, privacy = self.training, self.privacy
+        n, most = group_sizes(len(units), self.robust.groups)
         if privacy.mode != "none" and privacy.epsilon is None:
             raise TrainingConfigInvalid(f"privacy: mode {privacy.mode!r} needs epsilon")
         if privacy.mode == "distributed" and self.aggregation.kind != "masked":
             raise TrainingConfigInvalid("privacy: distributed noise protects only a masked sum; use aggregation masked")
-        colluders = max(1, n // 8) if privacy.colluders is None else privacy.colluders
+        colluders = max(1, most // 8) if privacy.colluders is None else privacy.colluders
         if least > n:
             raise TrainingConfigInvalid(f"cohort: {n} firms, the policy asks for at least {least} contributions")
         if privacy.mode == "distributed" and colluders >= n:
@@ -116,25 +160,30 @@ class TrainingConfig(_Part):
             "delta_nano": round(privacy.delta * NANO),
             "colluders": colluders,
             "epoch": epoch,
-            "threshold": max(least, self._threshold(n, colluders)),
+            "threshold": max(least, self._threshold(n, most, colluders)),
             "ring_bits": self.aggregation.ring_bits or 24,
             "units": sum(units.values()),
             "rate_micro": round(steps.rate * MICRO),
             "momentum_micro": round(steps.momentum * MICRO),
             "average_from": steps.rounds - round(steps.rounds * steps.average_last),
             "deadline_s": self.aggregation.deadline_s,
+            **self.robust.fields(root),
         }
         first = Plan(number=1, **common)
-        if self.aggregation.ring_bits is None and not first.grid_is_fine(n, MOST_ROUNDING):
+        if self.aggregation.ring_bits is None and not all(first.grid_is_fine(k, MOST_ROUNDING) for k in (n, most)):
             common["ring_bits"] = 32
         plans = [Plan(number=number, **common) for number in range(1, steps.rounds + 1)]
-        plans[0].grid(n)
+        for size in (n, most):
+            plans[0].grid(size)
         return plans
 
-    def _threshold(self, n: int, colluders: int) -> int:
+    def _threshold(self, n: int, most: int, colluders: int) -> int:
+        """The threshold of groups of `n` to `most` firms."""
         if self.aggregation.kind == "plain":
             return 1
-        least = threshold_for(n, colluders=min(colluders, n - 2), smallest_group=self.aggregation.smallest_group)
+        least = threshold_for(most, colluders=min(colluders, most - 2), smallest_group=self.aggregation.smallest_group)
+        if least > n:
+            raise TrainingConfigInvalid(f"robust.groups: a group of {most} firms needs {least}, and one has {n}")
         drop_outs = self.aggregation.drop_outs
         if drop_outs is not None and drop_outs > n - least:
             raise TrainingConfigInvalid(

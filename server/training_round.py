@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import cbor2
 
 from clients.errors import ClientError
 from clients.masking.contribution import Contribution, Header
-from clients.masking.session import Session
 from clients.messages import TRAIN
+from clients.model_files import write_vector
 from clients.offer import Offer
 from clients.plan import MICRO, Plan
 from ledger.errors import LedgerError
 from ledger.statement import decode_statement
 from server.aggregation.evidence import AggregationError, ContributionRefused
+from server.aggregation.group_sums import Evidence, GroupSum, after_round, units_of
 from server.aggregation.masked import Aggregator, OpenedSum
 from server.descent import PARAMETERS, Descent
 from server.errors import ServerError
 from server.masked_opening import MaskedOpening
 from server.model_store import store_model
+from server.opening_record import store_opening
 from server.round_setting import Setting
 from server.round_sums import RoundSums, sums_of
 from server.witnessing import bring_up_to_date
@@ -53,13 +56,13 @@ class TrainingRound:
         try:
             self._collect(offer, statement, sums)
             opened = self._open_sums(offer, sums)
+            evidence = self._evidence()
         except AggregationError as error:
             self._setting.abort(offer.round_id, str(error))
             said = self._cohort.why(self._plan.number)
             raise RoundAborted(f"{error}; {said}") from error
-        (session,), (result,) = [one.session for one in sums], opened
-        after = self._before.step(session.quantiser.dequantise(result.total), self._plan)
-        self._close(offer, session, result, after)
+        after = after_round(self._before, self._plan, self._group_sums(sums, opened), evidence)
+        self._close(offer, sums, opened, evidence, after)
         return after, offer.round_id
 
     def _open(self) -> tuple[Offer, bytes]:
@@ -156,19 +159,32 @@ class TrainingRound:
             MaskedOpening(self._setting, self._plan.number).run(offer, masked)
         return [one.open() for one in sums]
 
+    def _evidence(self) -> Evidence:
+        """What the plan's rules take beside the sums."""
+        root = b""
+        if self._plan.root:
+            table = self._setting.root
+            assert table is not None
+            root = write_vector(table.gradient(self._before.parameters, self._plan.clip))
+        return Evidence(root)
+
+    def _group_sums(self, sums: RoundSums, opened: Sequence[OpenedSum]) -> list[GroupSum]:
+        units = self._cohort.units
+        return [
+            GroupSum(one.session.quantiser.dequantise(result.total), units_of(result.included, units))
+            for one, result in zip(sums, opened, strict=True)
+        ]
+
     def _close(
-        self,
-        offer: Offer,
-        session: Session,
-        opened: OpenedSum,
-        after: Descent,
+        self, offer: Offer, sums: RoundSums, opened: Sequence[OpenedSum], evidence: Evidence, after: Descent
     ) -> None:
         """Store what is left of the round's artifacts, then record the aggregate that binds them."""
         artifacts = self._setting.artifacts
         model = store_model(artifacts, after)
         if self._record is None:
             return
-        unmask = artifacts.put_all([session.raw, opened.unmasking])[1]
+        artifacts.put_all([one.session.raw for one in sums])
+        unmask = store_opening(artifacts, [one.unmasking for one in opened], evidence)
         current = self._record.ledger.state.rounds.get(offer.round_id)
         assert current is not None
         statement = self._setting.statements.make(

@@ -107,6 +107,7 @@ def training(
     epsilon: float = 4.0,
     colluders: int | None = None,
     deadline_s: int = 60,
+    robust: Mapping[str, Any] | None = None,
     **steps: Any,
 ) -> TrainingConfig:
     privacy = {"mode": mode, "epsilon": epsilon, "colluders": colluders}
@@ -115,6 +116,7 @@ def training(
             "training": {"rounds": rounds, "rate": 2.0, **steps},
             "privacy": {name: value for name, value in privacy.items() if value is not None},
             "aggregation": {"kind": kind, "deadline_s": deadline_s},
+            "robust": robust or {},
         }
     )
 

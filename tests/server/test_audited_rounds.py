@@ -230,8 +230,8 @@ def lying(monkeypatch: pytest.MonkeyPatch, lie: Lie) -> None:
     """A coordinator that records another model than the contributions give."""
     honest = TrainingRound._close
 
-    def close(self: Any, offer: Any, session: Any, opened_sum: Any, after: Descent) -> None:
-        honest(self, offer, session, opened_sum, lie(after))
+    def close(self: Any, offer: Any, sums: Any, opened_sums: Any, evidence: Any, after: Descent) -> None:
+        honest(self, offer, sums, opened_sums, evidence, lie(after))
 
     monkeypatch.setattr(TrainingRound, "_close", close)
 

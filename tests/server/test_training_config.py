@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from clients.groups import GroupsImpossible
 from clients.masking.errors import PlanRefused
-from clients.plan import PlanInvalid
+from clients.plan import Plan, PlanInvalid
 from clients.privacy import PrivacyError, add, epsilon
 from clients.tasks.task import task_for
 from server.training_config import MOST_ROUNDING, TrainingConfig, TrainingConfigInvalid
@@ -117,3 +118,32 @@ def test_the_ring_is_as_wide_as_the_noise_asks(units: int, bits: int) -> None:
     assert plan.grid_is_fine(len(cohort), MOST_ROUNDING)
     asked = config(privacy={"epsilon": 3.0}, aggregation={"ring_bits": 32}).plans(TASK, cohort, 1)[0]
     assert asked.ring_bits == 32
+
+
+def test_groups_have_the_threshold_and_the_noise_of_their_own_size() -> None:
+    units = {f"firm-{k:02}": 10 for k in range(16)}
+    plan = config(robust={"groups": 3}).plans(TASK, units, 1)[0]
+    alone = config(privacy={"epsilon": 3.0, "colluders": 1}).plans(TASK, dict(list(units.items())[:5]), 1)[0]
+    assert (plan.groups, plan.combine, plan.norm_cap_milli, plan.threshold) == (3, "mean", 1500, 5)
+    assert (plan.colluders, plan.noise_micro, plan.units) == (1, alone.noise_micro, 160)
+    assert Plan.from_map(plan.to_map()) == plan
+
+
+def test_one_group_has_no_rules() -> None:
+    plan = config(robust={"norm_cap": 2.0}).plans(TASK, UNITS, 1)[0]
+    assert (plan.groups, plan.combine, plan.norm_cap_milli) == (1, "sum", 0)
+    assert "groups" not in plan.to_map()
+
+
+def test_groups_that_do_not_fit() -> None:
+    with pytest.raises(GroupsImpossible, match="leave 4 in one"):
+        config(robust={"groups": 2}).plans(TASK, UNITS, 1)
+    with pytest.raises(TrainingConfigInvalid, match="the policy asks for at least 6"):
+        config(robust={"groups": 2}).plans(TASK, {f"firm-{k:02}": 10 for k in range(11)}, 1, least=6)
+    with pytest.raises(TrainingConfigInvalid, match=r"robust.groups: a group of 6 firms needs 6"):
+        config(robust={"groups": 2}, privacy={"epsilon": 3.0, "colluders": 4}).plans(
+            TASK, {f"firm-{k:02}": 10 for k in range(11)}, 1
+        )
+    for wrong in ({"root": "x"}, {"held_out": 0.2}, {"groups": 3, "combine": "sum", "held_out": 0.2}):
+        with pytest.raises(ValidationError):
+            config(robust=wrong)

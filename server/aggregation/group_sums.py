@@ -1,0 +1,71 @@
+"""A round's opened sums, one a group, as one step of the model."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clients.model_files import read_vector
+from clients.plan import MICRO, Plan
+from server.aggregation.evidence import ArtifactMismatch
+from server.aggregation.robust import GroupMean, Vector, combine
+from server.descent import Descent
+
+
+@dataclass(frozen=True)
+class GroupSum:
+    """An opened sum.
+
+    Attributes:
+        total: float64[plan.dimension], the sum of clipped unit gradients, in gradient units.
+        units: declared units of the firms in it.
+    """
+
+    total: Vector
+    units: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the rules took beside the sums, as it is stored.
+
+    Attributes:
+        root: the root table's mean gradient, float64[d] as a model file; empty where the plan names no root table.
+    """
+
+    root: bytes = b""
+
+
+def after_round(before: Descent, plan: Plan, sums: Sequence[GroupSum], evidence: Evidence) -> Descent:
+    """The model after a round; the same bytes for the coordinator and for whoever audits it.
+
+    Raises:
+        ModelFileInvalid, ArtifactMismatch: the root gradient is not a vector of the model's size.
+    """
+    if plan.combine == "sum":
+        return before.step(functools.reduce(operator.add, [one.total for one in sums]), plan)
+    means = [group_mean(one, plan) for one in sums]
+    root = _root(before, evidence) if plan.root else None
+    return before.along(combine(means, plan, root).gradient, plan)
+
+
+def _root(before: Descent, evidence: Evidence) -> Vector:
+    root = read_vector(evidence.root, "root gradient")
+    if root.shape != before.parameters.shape or not np.isfinite(root).all():
+        raise ArtifactMismatch("root gradient: it does not fit the model")
+    return root
+
+
+def group_mean(opened: GroupSum, plan: Plan) -> GroupMean:
+    """The mean over the units that a group trained on."""
+    trained = opened.units * (1.0 - plan.held_out_micro / MICRO)
+    return GroupMean(opened.total / (trained * (plan.sampling_micro / MICRO)), trained)
+
+
+def units_of(members: Sequence[str], declared: Mapping[str, int]) -> int:
+    """Declared units of the firms in a sum."""
+    return sum(declared[member] for member in members)

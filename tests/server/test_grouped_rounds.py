@@ -1,0 +1,98 @@
+"""Rounds in groups: each group's sum is opened by itself, or none is; what comes out is recomputed bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from federation_world import (
+    Lost,
+    Meddler,
+    federation,
+    opened,
+    phases,
+    rounds,
+    stored,
+    tables,
+    train,
+    training,
+)
+
+from clients.masking.contribution import Header
+from clients.messages import OPEN, TRAIN
+from experiments.federation import write_table
+from ledger.statement import decode_statement
+from server.audit import audit_all
+from server.coordinator import Coordinator
+from server.opening_record import Opening
+from server.rounds import RunFailed
+
+FIRMS = 10
+
+
+def robust(count: int = 1, **rules: Any) -> Any:
+    return training(count, robust={"groups": 2, **rules})
+
+
+def sessions(coordinator: Coordinator) -> set[bytes]:
+    """The session ids that the contributions to the last round name."""
+    commits = [one.commit for one in rounds(coordinator)[-1].contributions.values()]
+    return {Header.from_bytes(coordinator.artifacts.get(commit)).sid for commit in commits}
+
+
+@pytest.mark.parametrize("rules", [{"combine": "sum"}, {"norm_cap": 0.5, "root": "root.csv"}], ids=str)
+def test_a_round_in_groups_is_recomputed(tmp_path: Path, rules: dict[str, Any]) -> None:
+    built = federation(tmp_path / "f", FIRMS, robust(1, **rules))
+    write_table(tables(1, 30, seed=99)[0], built.coordinator / "root.csv")
+    with opened(built) as coordinator:
+        release = train(built, coordinator)
+        assert len(sessions(coordinator)) == 2
+        unmask = [
+            one.payload["unmask"]
+            for one in map(decode_statement, coordinator.log.entries(0, coordinator.log.size))
+            if one.payload["t"] == "aggregate"
+        ]
+        opening = Opening.from_bytes(coordinator.artifacts.get(unmask[-1]))
+    assert len(opening.unmaskings) == 2
+    assert bool(opening.root) == ("root" in rules)
+    assert release.manifest["privacy"]["groups"] == 2
+    assert [one.problem for one in audit_all(built.coordinator).rounds] == [None]
+
+
+def test_a_firm_masks_with_its_own_group_only(tmp_path: Path) -> None:
+    """Nine others would be a cohort; the four of its group are what it hides among, and what its limits are held to."""
+    built = federation(tmp_path / "f", FIRMS, robust(), limits={"min_cohort": 6})
+    with opened(built) as coordinator, pytest.raises(RunFailed, match="5 firms in a group, this firm asks for"):
+        train(built, coordinator)
+
+
+def test_nothing_of_any_group_is_opened_where_one_is_too_small(tmp_path: Path) -> None:
+    lost: set[str] = set()
+
+    def before(kind: str, member: str, message: Any) -> None:
+        if kind == TRAIN and member in {"firm-01", "firm-02", "firm-03", "firm-04"}:  # two of some group at least
+            lost.add(member)
+            raise Lost
+
+    app = Meddler(before=before)
+    built = federation(tmp_path / "f", FIRMS, robust())
+    with opened(built) as coordinator:
+        with pytest.raises(RunFailed, match="contributions, the threshold is 4"):
+            train(built, coordinator, app=app)
+        assert set(phases(coordinator)) == {"aborted"}
+        assert all(stored(coordinator, one) == [] for one in rounds(coordinator))
+    assert lost
+    assert not [member for kind, member in app.asked if kind == OPEN]
+
+
+def test_a_group_may_lose_a_firm(tmp_path: Path) -> None:
+    def before(kind: str, member: str, message: Any) -> None:
+        if kind == TRAIN and member == "firm-07":
+            raise Lost
+
+    built = federation(tmp_path / "f", FIRMS, robust(norm_cap=1.0))
+    with opened(built) as coordinator:
+        train(built, coordinator, app=Meddler(before=before))
+        assert len(rounds(coordinator)[-1].contributions) == FIRMS - 1
+    assert [one.problem for one in audit_all(built.coordinator).rounds] == [None]
