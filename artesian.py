@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -31,19 +32,55 @@ WRONG_USAGE, INTERRUPTED, BROKEN_PIPE, UNREACHABLE = 2, 130, 141, 3
 
 @dataclass(frozen=True)
 class Place:
-    """Where a group or a single command is defined, and what the first page of the help says of it."""
+    """Where a group or a single command is defined, and what the first page of the help says of it.
+
+    `more` adds to the group what its own package does not know.
+    """
 
     module: str
     help: str
     command: str | None = None
+    more: Callable[[TyperGroup], None] = lambda _: None
+
+
+def _audit_rounds_too(ledger: TyperGroup) -> None:
+    """Give `artesian ledger audit` the options that recompute a training round, of which the ledger knows nothing."""
+    audit = ledger.commands["audit"]
+    whole = audit.callback
+    assert whole is not None
+
+    def callback(*, round_id: str | None, artifacts: Path | None, **rest: Any) -> None:
+        if round_id is None and artifacts is not None:
+            raise click.UsageError("--artifacts goes with --round")
+        if round_id is None:
+            whole(**rest)
+            return
+        from server.audit_commands import show_round
+
+        home, policy = Path(rest["home"] or ""), rest["policy"]
+        show_round(round_id, home, rest["db"], artifacts, Path(policy) if policy else None, rest["as_json"])
+
+    a_round = "Recompute this training round instead, bit for bit: its id, or how it begins, in hexadecimal."
+    folder = "With --round: a copy of the artifacts folder. Default: in the home."
+    audit.params += [
+        typer.core.TyperOption(param_decls=["round_id", "--round"], metavar="ID", help=a_round),
+        typer.core.TyperOption(
+            param_decls=["artifacts", "--artifacts"], type=click.Path(path_type=Path), metavar="DIR", help=folder
+        ),
+    ]
+    audit.callback = callback
 
 
 _EXPERIMENTS = "experiments.commands"
 PLACES: Mapping[str, Place] = {
     "firm": Place("clients.firm_commands", "Check a table, see what privacy is spent, see where the firm stands."),
     "bank": Place("clients.bank_commands", "Ask for credit scores, and check the answers offline."),
-    "coordinator": Place("server.coordinator_commands", "Answer banks' score questions."),
-    "ledger": Place("ledger.commands", "Found, run, witness, read and check a consortium's ledger."),
+    "coordinator": Place(
+        "server.coordinator_commands", "Answer banks' score questions, and delete what need not be kept."
+    ),
+    "ledger": Place(
+        "ledger.commands", "Found, run, witness, read and check a consortium's ledger.", more=_audit_rounds_too
+    ),
     "audit": Place("server.audit_commands", "Recompute recorded rounds from the ledger and the store, bit for bit."),
     "task": Place("clients.task_commands", "Draft a task spec from a table, or show one."),
     "demo": Place(_EXPERIMENTS, "The whole story on real data, on this machine.", "demo"),
@@ -75,6 +112,7 @@ class CommandLine(TyperGroup):
         place = self._places[name]
         group = typer.main.get_group(import_module(place.module).app)
         group.suggest_commands = False  # click does it already
+        place.more(group)
         return group if place.command is None else group.commands[place.command]
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:

@@ -14,7 +14,8 @@ from experiments.errors import ExperimentError
 from ledger.audit import audit
 from ledger.policy import Policy
 from server.artifacts import ArtifactStore
-from server.audit import ARTIFACTS, RoundAudit, audit_round
+from server.audit import ARTIFACTS, audit_round
+from server.audit_report import RoundAudit
 from server.coordinator import LEDGER_FILE
 from server.ledger_copy import LedgerCopy
 

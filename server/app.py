@@ -1,13 +1,14 @@
 """The Flower ServerApp of the coordinator: trains the tasks that the run names, one after the other.
 
 Run config: `home` (the coordinator's directory) and `task` (one name, or several separated by commas; none has the
-firms witness the ledger and trains nothing).
+firms witness the ledger, deletes what `artesian coordinator prune` has recorded, and trains nothing).
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 
 from flwr.app import Context
@@ -15,6 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from server.coordinator import Coordinator
 from server.errors import ServerError
+from server.pruning import prune
 from server.rounds import Run
 from server.witnessing import witness
 
@@ -39,3 +41,4 @@ def main(grid: Grid, context: Context) -> None:
             Run(grid, coordinator, name.strip(), progress=log.info).run()
         if not tasks:
             witness(grid, coordinator)
+            prune(coordinator, None, time.time)  # what was recorded earlier is final now

@@ -13,9 +13,17 @@ from server.errors import ServerError
 
 
 class ArtifactMissing(ServerError):
-    """The store does not have this artifact."""
+    """The store does not have this artifact.
+
+    Attributes:
+        artifact: its SHA-256.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, artifact: bytes) -> None:
+        super().__init__(message)
+        self.artifact = artifact
 
 
 class ArtifactDamaged(ServerError):
@@ -64,7 +72,7 @@ class ArtifactStore:
             except FileNotFoundError:
                 content = None
         if content is None:
-            raise ArtifactMissing(f"{what}: the store has no artifact {name.hex()}")
+            raise ArtifactMissing(f"{what}: the store has no artifact {name.hex()}", name)
         if hashlib.sha256(content).digest() != name:
             raise ArtifactDamaged(f"{what}: the stored artifact {name.hex()} has been changed; restore it from a copy")
         return content
@@ -73,13 +81,33 @@ class ArtifactStore:
         """Whether there is an artifact of this SHA-256; its bytes are not looked at."""
         return name in self._memory if self._folder is None else self.path(name).is_file()
 
-    def delete(self, names: Iterable[bytes]) -> None:
-        """Delete artifacts for good; those that are not there are passed over."""
+    def size(self, name: bytes) -> int:
+        """Bytes of an artifact; 0 where it is not there."""
+        if self._folder is None:
+            return len(self._memory.get(name, b""))
+        try:
+            return self.path(name).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def delete(self, names: Iterable[bytes]) -> int:
+        """Delete artifacts for good; those that are not there are passed over.
+
+        Returns:
+            The bytes that were freed. When it returns, a power failure brings nothing back.
+        """
+        freed, folders = 0, set()
         for name in names:
+            freed += self.size(name)
             if self._folder is None:
                 self._memory.pop(name, None)
             else:
-                self.path(name).unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    self.path(name).unlink()
+                    folders.add(self.path(name).parent)
+        for folder in folders:
+            _sync(folder)
+        return freed
 
     def path(self, name: bytes) -> Path:
         """Where an artifact lies on disk."""

@@ -10,22 +10,24 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from clients.errors import ClientError
+from clients.masking.contribution import Header
 from clients.plan import Plan
 from ledger.errors import LedgerError
 from ledger.policy import Policy
 from server.aggregation.group_sums import GroupSum, after_round, units_of
 from server.aggregation.masked import recompute
-from server.artifacts import ArtifactStore
+from server.artifacts import ArtifactMissing, ArtifactStore
+from server.audit_report import Audit, RoundAudit
 from server.coordinator import LEDGER_FILE
 from server.errors import ServerError
 from server.ledger_copy import LedgerCopy, RecordedRound
 from server.model_store import load_model
+from server.retention import check_deletion, deletable
 from server.stored_round import AuditMismatch, stored_round
 
 ARTIFACTS = "artifacts"
@@ -39,61 +41,6 @@ class NoArtifacts(ServerError):
 
 class NoSuchRound(ServerError):
     """The ledger has no such round."""
-
-
-@dataclass(frozen=True)
-class RoundAudit:
-    """What an audit found of one round.
-
-    Attributes:
-        round_id: 16 bytes.
-        task: the task's name.
-        number: the round's number in its run.
-        entry: the round's entry on the ledger.
-        firms: whose contributions the sum holds.
-        model: the model that was recorded, 32 bytes; None for a round that made none.
-        problem: the first thing that does not match, in one line; None when the model was recomputed bit for bit,
-            or when there is none to recompute.
-    """
-
-    round_id: bytes
-    task: str
-    number: int
-    entry: int
-    firms: tuple[str, ...]
-    model: bytes | None
-    problem: str | None
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return self.problem is None
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What an audit found of a whole ledger.
-
-    Attributes:
-        entries: ledger entries replayed.
-        final_size: how many of them are final under the policy that the audit was given; 0 in a member's mirror.
-        trusted: whether it was given a policy; if not, the ledger's own key was believed.
-        rounds: every round that has an aggregate, in the order of the ledger.
-        unfinished: rounds without an aggregate: open or aborted, nothing was opened.
-        problem: what is wrong with the ledger itself; then no round was audited.
-    """
-
-    entries: int
-    final_size: int
-    trusted: bool
-    rounds: tuple[RoundAudit, ...]
-    unfinished: int
-    problem: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return self.problem is None and all(one.ok for one in self.rounds)
 
 
 def audit_all(home: Path, policy: Policy | None = None) -> Audit:
@@ -155,12 +102,15 @@ def audit_round(entries: Sequence[bytes], store: ArtifactStore, round_id: bytes)
 
 
 def _audit(recorded: RecordedRound, store: ArtifactStore) -> RoundAudit:
-    problem, number = None, 0
+    problem, number, deleted = None, 0, None
     try:
         plan = Plan.from_map(recorded.payload["plan"])
         number = plan.number
-        if recorded.aggregate is not None:
-            _check(recorded, plan, store)
+        try:
+            if recorded.aggregate is not None:
+                _check(recorded, plan, store)
+        except ArtifactMissing as missing:
+            deleted = _check_deleted(recorded, store, missing)
     except (ServerError, ClientError, LedgerError) as error:
         problem = str(error)
     return RoundAudit(
@@ -171,7 +121,27 @@ def _audit(recorded: RecordedRound, store: ArtifactStore) -> RoundAudit:
         firms=tuple(sorted(recorded.contributions)),
         model=None if recorded.aggregate is None else recorded.aggregate["model"],
         problem=problem,
+        deleted=deleted,
     )
+
+
+def _check_deleted(recorded: RecordedRound, store: ArtifactStore, missing: ArtifactMissing) -> int:
+    """The entry that says why an artifact of a round is missing; checks what can still be checked without it.
+
+    Raises:
+        ArtifactMissing: nobody has said so, or of another kind of artifact than may be deleted.
+        DeletionInvalid: the record does not justify it.
+    """
+    if recorded.deletion is None or missing.artifact not in deletable(recorded, store):
+        raise missing
+    check_deletion(recorded, store)
+    assert recorded.aggregate is not None  # what is deleted belongs to an aggregate
+    for member, one in recorded.contributions.items():
+        if Header.from_bytes(store.get(one.commit, f"header of {member}")).member != member:
+            raise AuditMismatch(f"header of {member}: it is of another firm")
+    load_model(store, recorded.aggregate["model"])
+    _check_publication(recorded, store)
+    return recorded.deletion.entry
 
 
 def _check(recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> None:

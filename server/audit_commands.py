@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from server.audit import Audit, RoundAudit
+    from server.audit_report import Audit, RoundAudit
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,6 +50,17 @@ def one_round(
     as_json: Json = False,
 ) -> None:
     """Replay the ledger and recompute one round's aggregate."""
+    show_round(round_id, home, ledger, artifacts, policy, as_json)
+
+
+def show_round(
+    round_id: str, home: Path, ledger: Path | str | None, artifacts: Path | None, policy: Path | None, as_json: bool
+) -> None:
+    """What `artesian audit round` does; see its help.
+
+    Args:
+        ledger: a file, or the URL of a database.
+    """
     from server.audit import NoSuchRound
 
     audit = _audit(home, ledger, artifacts, policy, round_id.lower())
@@ -59,7 +70,9 @@ def one_round(
     _show(audit, audit.rounds, as_json)
 
 
-def _audit(home: Path, ledger: Path | None, artifacts: Path | None, policy: Path | None, only: str = "") -> "Audit":
+def _audit(
+    home: Path, ledger: Path | str | None, artifacts: Path | None, policy: Path | None, only: str = ""
+) -> "Audit":
     from ledger.policy import Policy as Trusted
     from server.audit import ARTIFACTS, POLICY, NoArtifacts, audit_copies, ledger_in
 
@@ -73,14 +86,31 @@ def _audit(home: Path, ledger: Path | None, artifacts: Path | None, policy: Path
 
 def _show(audit: "Audit", rounds: "tuple[RoundAudit, ...]", as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({**_summary(audit), "rounds": [_document(one) for one in rounds]}))
+        typer.echo(json.dumps({**_summary(audit), "rounds": [_document(one, audit) for one in rounds]}))
     else:
         for one in rounds:
             name = f"{one.task} round {one.number} ({one.round_id.hex()[:8]}, entry {one.entry})"
-            typer.echo(f"{name}: {one.problem or f'{len(one.firms)} firms, recomputed bit for bit'}")
+            typer.echo(f"{name}: {_finding(one, audit)}")
         typer.echo(_sentence(audit))
     if not audit.ok:
         raise typer.Exit(1)
+
+
+def _finding(one: "RoundAudit", audit: "Audit") -> str:
+    if one.problem is not None:
+        return one.problem
+    if one.deleted is None:
+        return f"{len(one.firms)} firms, recomputed bit for bit"
+    final = "" if _is_final(one.deleted, audit) is not False else " (not final in this copy of the ledger)"
+    return (
+        f"deleted under the policy recorded in entry {one.deleted}{final}, not recomputable; "
+        "model chain checked from its stored model"
+    )
+
+
+def _is_final(entry: int | None, audit: "Audit") -> bool | None:
+    """Whether an entry is final, where the copy of the ledger tells."""
+    return entry < audit.final_size if entry is not None and audit.final_size else None
 
 
 def _summary(audit: "Audit") -> dict[str, Any]:
@@ -91,10 +121,12 @@ def _summary(audit: "Audit") -> dict[str, Any]:
         "final": audit.final_size,
         "trusted": audit.trusted,
         "unfinished": audit.unfinished,
+        "recomputed": audit.recomputed,
+        "deleted": audit.deleted,
     }
 
 
-def _document(one: "RoundAudit") -> dict[str, Any]:
+def _document(one: "RoundAudit", audit: "Audit") -> dict[str, Any]:
     return {
         "ok": one.ok,
         "task": one.task,
@@ -104,6 +136,9 @@ def _document(one: "RoundAudit") -> dict[str, Any]:
         "firms": list(one.firms),
         "model": None if one.model is None else one.model.hex(),
         "problem": one.problem,
+        "recomputed": one.recomputed,
+        "deleted_by_entry": one.deleted,
+        "deletion_is_final": _is_final(one.deleted, audit),
     }
 
 
@@ -114,5 +149,7 @@ def _sentence(audit: "Audit") -> str:
     trust = f"{audit.final_size} final" if audit.final_size else "a member's mirror"
     if not audit.trusted:
         trust = "checked against the ledger's own key: give --policy to check it against yours"
-    outcome = f"{wrong} of {len(audit.rounds)} rounds do not match" if wrong else f"{len(audit.rounds)} rounds match"
+    outcome = f"{wrong} of {len(audit.rounds)} rounds do not match" if wrong else f"{audit.recomputed} rounds match"
+    if audit.deleted:
+        outcome += f", {audit.deleted} are deleted under a recorded policy and were not recomputed"
     return f"{outcome}; {audit.entries} entries replayed, {trust}; {audit.unfinished} rounds without an aggregate"

@@ -16,6 +16,7 @@ from ledger.keys import SigningKey
 from ledger.log import Log
 from server.artifacts import ArtifactStore
 from server.errors import ServerError
+from server.retention import DISPUTE_DAYS, MOST_DAYS, RetentionPolicy
 from server.training_config import TrainingConfig
 
 LEDGER_FILE = "ledger.db"
@@ -38,13 +39,25 @@ class TaskAtCoordinator(TrainingConfig):
     spec: str
 
 
+class Retention(_Part):
+    """How many days after its release a round can be recomputed from this store; without it, for ever."""
+
+    days: int = Field(ge=DISPUTE_DAYS, le=MOST_DAYS)
+
+
 class CoordinatorConfig(_Part):
     """A whole `coordinator.toml`."""
 
     cid: str = Field(min_length=1)
     ledger: bool = True  # False only for simulations, whose firms must allow it
     in_memory: bool = False  # artifacts too: for simulations
+    retention: Retention | None = None
     task: tuple[TaskAtCoordinator, ...] = ()
+
+    @property
+    def retention_policy(self) -> RetentionPolicy | None:
+        """What may be deleted; None keeps everything."""
+        return None if self.retention is None else RetentionPolicy(self.retention.days)
 
 
 def load_coordinator_config(path: Path) -> CoordinatorConfig:

@@ -1,15 +1,17 @@
 """`artesian coordinator`: what the operator of the coordinator does."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from server.ledger_copy import RecordedRound
     from server.scoring.desk import Desk
     from server.scoring.service import Tls
 
@@ -21,7 +23,7 @@ SIGNING_KEY = "signing.pem"
 
 @app.callback()
 def main() -> None:
-    """Answer banks' score questions."""
+    """Answer banks' score questions, and delete what need not be kept."""
 
 
 @app.command(epilog="Example: artesian coordinator scores --home coordinator --host 0.0.0.0 --port 8443")
@@ -39,6 +41,51 @@ def scores(
 
     with open_desk(home, rate_per_s, burst) as desk:
         asyncio.run(_serve(desk, Tls.from_home(home), host, port))
+
+
+@app.command(epilog="Example: artesian coordinator prune --home coordinator --dry-run")
+def prune(
+    home: Annotated[Path, typer.Option(envvar="ARTESIAN_HOME", help="The coordinator's home directory.")],
+    older_than: Annotated[
+        int | None,
+        typer.Option("--older-than", metavar="DAYS", help="Days after the release; default: what [retention] says."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and change nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Delete masked vectors, pair hashes and opened seeds of old rounds, as [retention] in coordinator.toml allows.
+
+    The ledger says first what is deleted and under which policy. When that is final, the bytes go; where it is not yet,
+    they go with the next run of the coordinator, or when this command is given again.
+    """
+    from server.coordinator import Coordinator
+    from server.pruning import preview, prune
+    from server.retention import require_policy
+
+    with Coordinator(home) as coordinator:
+        policy = require_policy(coordinator.config.retention_policy, older_than)
+        if dry_run:
+            done = preview(home / LEDGER_FILE, coordinator.artifacts, policy, time.time())
+        else:
+            done = prune(coordinator, policy, time.time)
+    rounds = {"recorded": done.recorded, "deleted": done.deleted, "waiting": done.waiting}
+    if as_json:
+        listed = {name: [_round(one) for one in found] for name, found in rounds.items()}
+        facts = {"ok": True, "days": policy.days, "dry_run": dry_run, "freed_bytes": done.freed_bytes}
+        typer.echo(json.dumps({**facts, **listed}))
+    else:
+        counts = [f"{len(found)} rounds {name}" for name, found in rounds.items()]
+        would = "would free" if dry_run else "freed"
+        typer.echo(f"kept {policy.days} days after the release: {', '.join(counts)}; {would} {done.freed_bytes} bytes")
+        if done.waiting and not dry_run:
+            typer.echo("What waits is deleted when its record is final: after the coordinator's next run.")
+
+
+def _round(one: "RecordedRound") -> dict[str, Any]:
+    from server.pruning import number_of
+
+    entry = None if one.deletion is None else one.deletion.entry
+    return {"task": one.payload["task"], "round": one.id.hex(), "number": number_of(one), "deletion_entry": entry}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from clients.offer import Offer
@@ -20,9 +20,41 @@ from ledger.note import Vkey
 from ledger.policy import Policy
 from ledger.replay import replay
 from ledger.rounds import contributions_of
-from ledger.rules import Contribution
+from ledger.rules import COORDINATOR, DELETION, Contribution
 from ledger.statement import decode_statement
 from ledger.store import Store
+
+
+@dataclass
+class Publication:
+    """A publish record.
+
+    Attributes:
+        entry: its place on the ledger.
+        ts: the coordinator's time, seconds since the epoch.
+        round_entry: the entry of the round whose model it is.
+        revoked: entry of the revoke record, or None.
+    """
+
+    entry: int
+    ts: int
+    round_entry: int
+    revoked: int | None = None
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """The first record that says that a round's artifacts are deleted.
+
+    Attributes:
+        entry: its place on the ledger.
+        ts: the coordinator's time, seconds since the epoch.
+        policy: 32 bytes, SHA-256 of the policy under which.
+    """
+
+    entry: int
+    ts: int
+    policy: bytes
 
 
 @dataclass
@@ -38,6 +70,8 @@ class RecordedRound:
         contributions: by firm, in ledger order.
         units: what each of them declared.
         aggregate, publication: these records, once they are there.
+        published: what was published of the round's task, in ledger order.
+        deletion: that its artifacts are deleted; None where nobody said so.
     """
 
     entry: int
@@ -49,6 +83,8 @@ class RecordedRound:
     units: dict[str, int]
     aggregate: Mapping[str, Any] | None = None
     publication: Mapping[str, Any] | None = None
+    published: list[Publication] = field(default_factory=list)
+    deletion: Deletion | None = None
 
     @property
     def id(self) -> bytes:
@@ -104,6 +140,9 @@ class LedgerCopy:
         keys: dict[str, bytes] = {}
         specs: dict[str, bytes] = {}
         rounds: dict[bytes, RecordedRound] = {}
+        named: dict[bytes, RecordedRound] = {}  # by the round statement's digest
+        published: dict[bytes, Publication] = {}  # by model
+        of_task: dict[str, list[Publication]] = {}
         statements = [decode_statement(raw) for raw in entries]
         contributions = contributions_of(statements)
         for entry, statement in enumerate(statements):
@@ -117,11 +156,22 @@ class LedgerCopy:
                     cohort = {member: keys[member] for member in record["cohort"]}
                     spec = specs[record["task"]]
                     given = contributions[record["id"]]
-                    rounds[record["id"]] = RecordedRound(entry, statement.digest, record, spec, cohort, given, {})
+                    opened = RecordedRound(entry, statement.digest, record, spec, cohort, given, {})
+                    opened.published = of_task.setdefault(record["task"], [])
+                    rounds[record["id"]] = named[statement.digest] = opened
                 case "contribution":
                     rounds[record["round"]].units[statement.issuer] = record["n_bucket"]
                 case "aggregate":
                     rounds[record["round"]].aggregate = record
                 case "publish":
-                    rounds[record["round"]].publication = record
+                    made = rounds[record["round"]]
+                    made.publication = record
+                    published[record["model"]] = Publication(entry, record["ts"], made.entry)
+                    made.published.append(published[record["model"]])
+                case "revoke":
+                    published[record["model"]].revoked = entry
+                case "attest" if statement.issuer == COORDINATOR and record.get("kind") == DELETION:
+                    said = Deletion(entry, record["ts"], record["artifact"])
+                    for one in filter(None, map(named.get, record.get("inputs", []))):
+                        one.deletion = one.deletion or said
         return rounds

@@ -17,10 +17,13 @@ from flwr.serverapp import Grid
 from clients.plan import Plan
 from clients.privacy import NanoRdp, add, epsilon
 from clients.tasks.task import Task, task_for
+from ledger.errors import LedgerError
 from server.cohort import Cohort, RunFailed
 from server.coordinator import Coordinator, Progress, write_json
 from server.descent import Descent
+from server.errors import ServerError
 from server.model_store import load_model, store_model
+from server.pruning import prune
 from server.recording import Record
 from server.releases import Release, is_current, publish
 from server.resumption import Standing, open_round, standing
@@ -60,6 +63,7 @@ class Run:
         self._record = Record(coordinator.log) if coordinator.config.ledger else None
         self._statements = Statements(coordinator.config.cid, lambda: coordinator.key, now)
         self._progress = progress
+        self._now = now
         self.cohort = Cohort(grid, coordinator.config.cid, task_name, self._settings.aggregation.deadline_s)
         self.seconds: list[float] = []
 
@@ -74,7 +78,9 @@ class Run:
             plans = self._prepare()
             start = self._resume(plans)
             descent, round_id = self._train(plans, start)
-            return self._publish(descent, round_id, plans)
+            release = self._publish(descent, round_id, plans)
+            self._prune()
+            return release
         finally:
             self._report()
 
@@ -165,6 +171,18 @@ class Run:
         )
         self._progress(f"{self._name}: published model {release.model.hex()[:16]}")
         return release
+
+    def _prune(self) -> None:
+        """Delete what the retention policy no longer keeps. What is left undone is done after the next release."""
+        if self._record is None:
+            return
+        try:
+            done = prune(self._home, self._home.config.retention_policy, self._now, self._witness)
+        except (ServerError, LedgerError, OSError) as error:
+            self._progress(f"{self._name}: nothing is deleted under the retention policy yet: {error}")
+            return
+        if done.deleted:
+            self._progress(f"retention: artifacts of {len(done.deleted)} rounds deleted, {done.freed_bytes} bytes")
 
     def _privacy(self, plans: list[Plan]) -> dict[str, Any]:
         """The privacy statement of a release: of this run, and of all that firms have declared for the task."""

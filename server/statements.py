@@ -27,7 +27,7 @@ class Statements:
     key: Callable[[], SigningKey]
     now: Callable[[], float]
 
-    def payload(self, kind: str, **fields: Any) -> dict[str, Any]:
+    def payload(self, kind: str, /, **fields: Any) -> dict[str, Any]:
         """A record of this kind under a fresh random id."""
         return record(kind, cid=self.cid, record_id=secrets.token_bytes(16), ts=int(self.now()), **fields)
 
@@ -35,6 +35,6 @@ class Statements:
         """The statement that holds a record."""
         return sign_statement(payload, issuer=COORDINATOR, subject=subject, key=self.key())
 
-    def make(self, kind: str, subject: str, **fields: Any) -> bytes:
+    def make(self, kind: str, subject: str, /, **fields: Any) -> bytes:
         """A record of this kind, signed."""
         return self.sign(self.payload(kind, **fields), subject)

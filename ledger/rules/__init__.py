@@ -4,6 +4,7 @@ No clock, no float, no randomness: every witness that replays the same entries r
 """
 
 from ledger.rules.approvals import approval_bytes, approve
+from ledger.rules.kinds import DELETION
 from ledger.rules.reducer import MEMBERSHIP, admit, apply, initial, signing_key
 from ledger.rules.sequencing import commitment
 from ledger.rules.state import (
@@ -29,6 +30,7 @@ from ledger.rules.state import (
 __all__ = [
     "CLASSICAL",
     "COORDINATOR",
+    "DELETION",
     "HYBRID",
     "LOG",
     "MEMBERSHIP",

@@ -49,6 +49,16 @@ _COORDINATOR_OR_BANK = Issuer(
     ),
 )
 
+DELETION = "deletion"
+"""The kind of attestation by which the coordinator says that it deletes artifacts of rounds."""
+_ATTESTER = Issuer(
+    f"an active member; of the kind `{DELETION}` the coordinator",
+    lambda state, statement: (
+        state.is_enrolled(statement.issuer)
+        or (statement.issuer == COORDINATOR and statement.payload.get("kind") == DELETION)
+    ),
+)
+
 KINDS: Mapping[str, Kind] = {
     "policy": Kind(_ANYONE, membership.apply_policy, ("approvals", "key", "policy", "signatures")),
     "enrol": Kind(_ANYONE, membership.apply_enrol, ("approvals", "key", "member", "signatures")),
@@ -69,7 +79,7 @@ KINDS: Mapping[str, Kind] = {
     "cap": Kind(_FIRM, privacy.apply_cap, ("cap", "grid", "issuer", "task")),
     "consent": Kind(_FIRM, usage.apply_consent, ("issuer", "member")),
     "query": Kind(_COORDINATOR_OR_BANK, usage.apply_query, ("member", "model")),
-    "attest": Kind(_MEMBER, usage.apply_attest, ("inputs",)),
+    "attest": Kind(_ATTESTER, usage.apply_attest, ("inputs",)),
 }
 SHARED = ("acl", "cid", "genesis", "id", "issuer", "order", "parent", "schema", "signature")
 """Names of the rules that every record keeps."""

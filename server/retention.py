@@ -1,0 +1,231 @@
+"""How long the bytes are kept from which a finished round can be recomputed, and what a deletion must keep to.
+
+Three kinds of artifacts are for recomputing a masked round and for nothing else: the masked vectors, the lists of pair
+hashes, and the record of opened seeds. A coordinator may delete them under a policy. Before it does, it says so on the
+ledger, in an attestation of the kind `deletion` about the task: its artifact is the policy, its inputs are the round
+statements' digests. An audit holds what is missing against that record, and the record against the rules here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clients.errors import ClientError
+from clients.masking.contribution import Header
+from clients.plan import Plan
+from server.artifacts import ArtifactStore
+from server.descent import FILES
+from server.errors import ServerError
+from server.ledger_copy import RecordedRound
+from server.opening_record import load_opening
+
+DAY_S = 86_400
+DISPUTE_DAYS = 30
+"""No policy deletes anything sooner: so long after a release anyone can dispute how it came about."""
+MOST_DAYS = 100_000
+_DELETED = ["masked values", "opened seeds", "pair hashes"]
+
+
+class RetentionRefused(ServerError):
+    """A policy that deletes too soon, or more than may be deleted."""
+
+
+class DeletionInvalid(ServerError):
+    """A record of a deletion that does not justify it."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class RetentionPolicy:
+    """What a deletion is done under; its encoding is an artifact that a record of a deletion names.
+
+    Attributes:
+        days: how long after the release artifacts are kept.
+
+    Raises:
+        RetentionRefused: fewer than `DISPUTE_DAYS`.
+    """
+
+    days: int
+
+    def __post_init__(self) -> None:
+        if not DISPUTE_DAYS <= self.days <= MOST_DAYS:
+            raise RetentionRefused(
+                f"retention: {self.days} days; a release can be disputed for {DISPUTE_DAYS} days, keep it at least "
+                f"as long, and at most {MOST_DAYS}"
+            )
+
+    def to_bytes(self) -> bytes:
+        """The policy as JSON with sorted keys."""
+        return (json.dumps(self._document(), sort_keys=True) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> RetentionPolicy:
+        """Read what `to_bytes` gave.
+
+        Raises:
+            DeletionInvalid: something else, or a policy that deletes too soon.
+        """
+        try:
+            policy = cls(int(json.loads(raw)["days"]))
+        except (ValueError, KeyError, TypeError):
+            raise DeletionInvalid("retention policy: it is not one") from None
+        except RetentionRefused as refused:
+            raise DeletionInvalid(str(refused)) from None
+        if policy.to_bytes() != raw:
+            raise DeletionInvalid("retention policy: it is not one")
+        return policy
+
+    def _document(self) -> dict[str, Any]:
+        return {"days": self.days, "deleted": _DELETED}
+
+
+def require_policy(agreed: RetentionPolicy | None, days: int | None) -> RetentionPolicy:
+    """The policy to delete under: the one agreed, or a longer one.
+
+    Args:
+        agreed: what `coordinator.toml` says.
+        days: what the operator asks for; None asks for what was agreed.
+
+    Raises:
+        RetentionRefused: nothing is agreed or asked for, or less is to be kept than was agreed.
+    """
+    wanted = agreed if days is None else RetentionPolicy(days)
+    if wanted is None:
+        raise RetentionRefused(
+            "retention: coordinator.toml has no [retention], so everything is kept; add it with days = 400, or give "
+            "--older-than DAYS"
+        )
+    if agreed is not None and wanted.days < agreed.days:
+        raise RetentionRefused(
+            f"retention: coordinator.toml promises to keep {agreed.days} days, not {days}; change it there first"
+        )
+    return wanted
+
+
+def released_s(one: RecordedRound, size: int | None = None) -> int | None:
+    """Since when a round's outcome is out: the first release of that round, or of a later one of its task.
+
+    Args:
+        size: read only so many entries; a release counts unless it was revoked within them. None reads all.
+
+    Returns:
+        The coordinator's time, seconds since the epoch; None for a round that is not aggregated, or not released.
+    """
+    if one.aggregate is None:
+        return None
+    for release in one.published:
+        known = size is None or release.entry < size
+        revoked = release.revoked is not None and (size is None or release.revoked < size)
+        if known and not revoked and release.round_entry >= one.entry:
+            return release.ts
+    return None
+
+
+def is_due(one: RecordedRound, policy: RetentionPolicy, now_s: float) -> bool:
+    """Whether a round's artifacts may be deleted now, and nobody has said yet that they are."""
+    since_s = released_s(one)
+    kept = since_s is None or now_s - since_s < policy.days * DAY_S
+    return one.deletion is None and not kept and one.payload["plan"]["aggregation"] == "masked"
+
+
+def check_deletion(one: RecordedRound, store: ArtifactStore) -> RetentionPolicy:
+    """The policy under which a round's artifacts were deleted, by a record that justifies it.
+
+    Raises:
+        DeletionInvalid: there is no such record, or it came before the policy allowed it.
+        ArtifactMissing, ArtifactDamaged: the policy is not in the store.
+    """
+    said = one.deletion
+    if said is None:
+        raise DeletionInvalid("retention: nobody has recorded that the round's artifacts are deleted")
+    where = f"deletion recorded in entry {said.entry}"
+    policy = RetentionPolicy.from_bytes(store.get(said.policy, f"{where}: its policy"))
+    since_s = released_s(one, said.entry)
+    if since_s is None:
+        raise DeletionInvalid(f"{where}: no release stood on the round then")
+    if said.ts - since_s < policy.days * DAY_S:
+        raise DeletionInvalid(f"{where}: {(said.ts - since_s) // DAY_S} days after the release, not {policy.days}")
+    return policy
+
+
+def seeds_of(one: RecordedRound, store: ArtifactStore) -> tuple[bytes, ...]:
+    """The names of a round's records of opened seeds, one a group; none where the ledger or the store names none."""
+    if one.aggregate is None:
+        return ()
+    try:
+        return load_opening(store, one.aggregate["unmask"], Plan.from_map(one.payload["plan"]).groups).unmaskings
+    except (ServerError, ClientError):
+        return ()
+
+
+def deletable(one: RecordedRound, store: ArtifactStore) -> list[bytes]:
+    """The names of what a policy may delete of an aggregated round: masked vectors, pair hashes, opened seeds.
+
+    Headers that are not in the store are passed over: what they name is not known.
+    """
+    names = []
+    for header in _headers(one, store):
+        if header.self_seed:
+            names += [header.masked, header.pair_seeds]
+    return [*names, *seeds_of(one, store)]
+
+
+def needed(rounds: Mapping[bytes, RecordedRound], deleted: Iterable[bytes], store: ArtifactStore) -> set[bytes]:
+    """The names of all that the ledger's rounds and releases still need, when these rounds' artifacts are deleted.
+
+    Args:
+        rounds: by id, all of the ledger.
+        deleted: the ids of the rounds.
+    """
+    gone, names = set(deleted), set[bytes]()
+    for one in rounds.values():
+        names |= {contribution.commit for contribution in one.contributions.values()}
+        for header in _headers(one, store):
+            names |= {header.sid} if one.id in gone else {header.sid, header.masked, header.pair_seeds}
+        names |= {one.deletion.policy} if one.deletion is not None else set()
+        names |= {one.publication["manifest"]} if one.publication is not None else set()
+        names |= _model(one.payload["parent_model"], store)
+        if one.aggregate is not None:
+            names |= _model(one.aggregate["model"], store) | _opening(one, store)
+        if one.id not in gone:
+            names |= set(seeds_of(one, store))
+    return names
+
+
+def _opening(one: RecordedRound, store: ArtifactStore) -> set[bytes]:
+    """What stays of how a round was opened: the record that names its groups' openings, and the root gradient."""
+    assert one.aggregate is not None
+    groups = Plan.from_map(one.payload["plan"]).groups
+    if groups == 1:
+        return set()
+    try:
+        root = load_opening(store, one.aggregate["unmask"], groups).root
+    except (ServerError, ClientError):
+        root = b""
+    return {one.aggregate["unmask"], root}
+
+
+def _model(model: bytes | None, store: ArtifactStore) -> set[bytes]:
+    """A stored model's names: the list of its files' digests, and the files."""
+    if model is None:
+        return set()
+    try:
+        listed = store.get(model)
+    except ServerError:
+        return {model}
+    return {model, *(listed[at : at + 32] for at in range(0, 32 * len(FILES), 32))}
+
+
+def _headers(one: RecordedRound, store: ArtifactStore) -> list[Header]:
+    found = []
+    for contribution in one.contributions.values():
+        try:
+            found.append(Header.from_bytes(store.get(contribution.commit)))
+        except (ServerError, ClientError):
+            continue
+    return found
