@@ -73,11 +73,18 @@ class Account:
 
 
 class Accounts:
-    """The state of a wallet, changed only by `apply`."""
+    """The state of a wallet, changed only by `apply`.
+
+    Attributes:
+        accounts: by unit and dataset.
+        open: reservations neither settled nor cancelled, by their row.
+        settled: what was settled last, by unit, dataset and purpose.
+    """
 
     def __init__(self) -> None:
         self.accounts: dict[tuple[str, str], Account] = {}
         self.open: dict[int, Reservation] = {}
+        self.settled: dict[tuple[str, str, str], NanoRdp] = {}
 
     def account(self, unit: str, dataset: str) -> Account:
         """The account of `dataset` counted in `unit`; an empty one if nothing was ever recorded."""
@@ -110,7 +117,9 @@ class Accounts:
                 account.open += 1
                 self.open[seq] = Reservation(seq, account.unit, account.dataset, row["purpose"], nano_rdp)
             case "settle":
+                done = self.open[row["reservation"]]
                 self._close(row).settled += 1
+                self.settled[done.unit, done.dataset, done.purpose] = done.nano_rdp
             case "cancel":
                 reservation = self.open[row["reservation"]]
                 account = self._close(row)

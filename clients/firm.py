@@ -19,7 +19,7 @@ from clients.noise import RandomStream
 from clients.privacy import NanoRdp
 from clients.round_secrets import RoundSecrets
 from clients.tasks.examples import Examples
-from clients.tasks.spec import load_spec
+from clients.tasks.spec import TaskSpec, load_spec
 from clients.tasks.task import Task, task_for
 from clients.wallet import Wallet
 from ledger.keys import SigningKey
@@ -40,6 +40,22 @@ class CountedOtherwise(WalletRefused):
 
 
 @dataclass(frozen=True)
+class DeclaredTask:
+    """A task as the firm's `firm.toml` names it: which account of the wallet pays for it."""
+
+    settings: TaskAtFirm
+    spec: TaskSpec
+
+    @property
+    def dataset(self) -> str:
+        return self.settings.dataset or self.settings.data
+
+    @property
+    def unit(self) -> str:
+        return self.spec.privacy.words(self.spec.series)
+
+
+@dataclass(frozen=True)
 class PrivateTask:
     """A task with the firm's own examples."""
 
@@ -49,11 +65,11 @@ class PrivateTask:
 
     @property
     def dataset(self) -> str:
-        return self.settings.dataset or self.settings.data
+        return DeclaredTask(self.settings, self.task.spec).dataset
 
     @property
     def unit(self) -> str:
-        return self.task.spec.privacy.words(self.task.spec.series)
+        return DeclaredTask(self.settings, self.task.spec).unit
 
 
 class Firm:
@@ -120,10 +136,8 @@ class Firm:
         wallet = Wallet(self._file("wallet.sqlite"))
         limits = self.config.limits
         for settings in self.config.task:
-            unit = load_spec(self.home / settings.spec)
-            words = unit.privacy.words(unit.series)
-            dataset = settings.dataset or settings.data
-            wallet.set_cap(words, dataset, epsilon=limits.epsilon, delta=limits.delta)
+            declared = self.declared(settings.name)
+            wallet.set_cap(declared.unit, declared.dataset, epsilon=limits.epsilon, delta=limits.delta)
         return wallet
 
     @cached_property
@@ -142,19 +156,42 @@ class Firm:
             NotTakingPart: it is not in `firm.toml`.
         """
         if name not in self._tasks:
-            settings = next((one for one in self.config.task if one.name == name), None)
-            if settings is None:
-                raise NotTakingPart(f"{self.member} takes no part in the task {name!r}: its firm.toml does not name it")
-            task = task_for(load_spec(self.home / settings.spec))
-            examples = task.examples(read_table(self.home / settings.data, task.spec))
-            self._tasks[name] = PrivateTask(settings, task, examples)
+            declared = self.declared(name)
+            task = task_for(declared.spec)
+            examples = task.examples(read_table(self.home / declared.settings.data, task.spec))
+            self._tasks[name] = PrivateTask(declared.settings, task, examples)
         return self._tasks[name]
+
+    def declared(self, name: str) -> DeclaredTask:
+        """A task that the firm takes part in, without a look at its table.
+
+        Raises:
+            NotTakingPart: it is not in `firm.toml`.
+        """
+        settings = next((one for one in self.config.task if one.name == name), None)
+        if settings is None:
+            raise NotTakingPart(f"{self.member} takes no part in the task {name!r}: its firm.toml does not name it")
+        return DeclaredTask(settings, load_spec(self.home / settings.spec))
 
     def charge(self, private: PrivateTask, purpose: str, cost: NanoRdp) -> Reservation:
         """Reserve what a round costs every unit of the task's data set.
 
         Raises:
             OverCap: the cap would be passed.
+            CountedOtherwise: the data set has paid in another unit.
+        """
+        self._require_one_unit(private)
+        return self.wallet.reserve(private.unit, private.dataset, purpose, cost)
+
+    def charge_once(self, private: DeclaredTask, purpose: str, cost: NanoRdp) -> Reservation | None:
+        """As `charge`, but what has been reserved for this purpose is not reserved again; None if it is settled too."""
+        self._require_one_unit(private)
+        return self.wallet.reserve_once(private.unit, private.dataset, purpose, cost)
+
+    def _require_one_unit(self, private: PrivateTask | DeclaredTask) -> None:
+        """Insist that the task's data set has never paid in another unit than the task's.
+
+        Raises:
             CountedOtherwise: the data set has paid in another unit, say rows before customers. What a customer has
                 paid cannot be had from what rows have, so a second account would let it pay past the cap.
         """
@@ -164,7 +201,6 @@ class Firm:
                     f"wallet: the data set of the task {private.settings.name!r} has paid per {account.unit}, and "
                     f"cannot pay per {private.unit} as well; only other records may have another 'dataset' name"
                 )
-        return self.wallet.reserve(private.unit, private.dataset, purpose, cost)
 
     def stream(self, *labels: str | int) -> RandomStream:
         """A fresh stream for noise, sampling and rounding: secure, or of the experiment's seed."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clients.dispute_commands import open_dispute
+
 if TYPE_CHECKING:
     from clients.accounts import Account
     from clients.data import Table, TableInvalid
@@ -120,7 +122,6 @@ def wallet_accounts(firm: Firm) -> list[dict[str, Any]]:
     Read without `Firm.wallet`, which lowers caps to what `firm.toml` says: to look must not bind.
     """
     from clients.accounts import Account
-    from clients.tasks.spec import load_spec
     from clients.wallet import Wallet
 
     path = firm.home / "wallet.sqlite"
@@ -129,8 +130,8 @@ def wallet_accounts(firm: Firm) -> list[dict[str, Any]]:
         with Wallet(path) as opened:
             accounts = {(one.unit, one.dataset): one for one in opened.report()}
     for settings in firm.config.task:
-        spec = load_spec(firm.home / settings.spec)
-        key = (spec.privacy.words(spec.series), settings.dataset or settings.data)
+        declared = firm.declared(settings.name)
+        key = (declared.unit, declared.dataset)
         accounts.setdefault(key, Account(*key))
     limits = firm.config.limits
     return [_account(one, limits.epsilon, limits.delta) for _, one in sorted(accounts.items())]
@@ -153,7 +154,7 @@ def _print_account(account: Mapping[str, Any]) -> None:
     cap, held = account["cap"], account["open_reservations"]
     typer.echo(
         f"{account['dataset']}, {account['unit']}: epsilon {account['spent_epsilon']:.4g} of {cap['epsilon']:g} spent "
-        f"at delta {cap['delta']:g}, in {account['settled']} rounds"
+        f"at delta {cap['delta']:g}, in {account['settled']} rounds and openings"
         + (f"; {held} reservations open, counted as spent" if held else "")
     )
 
@@ -182,6 +183,11 @@ def status(home: Home, as_json: Json = False) -> None:
         _print_account(one)
 
 
+app.command("open-dispute", epilog="Example: artesian firm open-dispute 4f2a --to bank-1 -o opening --home firm-1")(
+    open_dispute
+)
+
+
 def mirrored_ledger(firm: Firm) -> dict[str, Any] | None:
     """What the firm's own mirror of the ledger holds, recomputed from its first byte; None before there is one.
 
@@ -191,30 +197,21 @@ def mirrored_ledger(firm: Firm) -> dict[str, Any] | None:
         ClientError: the mirror is of another member or consortium.
         Damaged: the mirror is not what was written.
     """
+    from clients.own_mirror import MIRROR, reading_mirror
     from ledger.replay import replay
     from ledger.rounds import contributions_of
-    from ledger.source import WitnessRefusal
     from ledger.statement import decode_statement
-    from ledger.store import Store
 
-    path = firm.home / "mirror.db"
-    if not path.exists():
+    if not (firm.home / MIRROR).exists():
         return None
-    store = Store(path, read_only=True)
-    try:
-        meta = store.meta()
-        log = firm.policy.logs[-1]  # the one of the founding
-        for fact, value in {"cid": firm.config.cid, "vkey": str(log), "member": firm.member}.items():
-            if meta.get(fact) != value:
-                raise WitnessRefusal(f"{path}: this mirror's {fact} is {meta.get(fact)!r}, not {value!r}")
+    with reading_mirror(firm) as store:
+        log, origin = firm.policy.logs[-1], store.meta()["origin"]
         state = replay(store, firm.config.cid, log, verify_all=False, at_checkpoint=lambda _: None).state
         given = contributions_of(decode_statement(raw) for raw in store.entries(0, state.size))
         evidence = len(store.evidence())
-    finally:
-        store.close()
     mine = {round_id: by_firm[firm.member].index for round_id, by_firm in given.items() if firm.member in by_firm}
     rounds = {task.name: _rounds(state, mine, task.name) for task in firm.config.task}
-    return {"origin": meta["origin"], "size": state.size, "evidence_of_misbehaviour": evidence, "rounds": rounds}
+    return {"origin": origin, "size": state.size, "evidence_of_misbehaviour": evidence, "rounds": rounds}
 
 
 def _rounds(state: State, mine: Mapping[bytes, int], task: str) -> dict[str, Any]:

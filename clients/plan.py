@@ -234,6 +234,21 @@ class Plan:
             return NOTHING
         return gaussian_rdp(self.noise_multiplier, self.sampling_rate, 1)
 
+    def opening_rdp(self, cohort_size: int) -> NanoRdp:
+        """Nano-RDP that it costs every unit of a firm, above the round, to show somebody the firm's own noisy update.
+
+        The update of `local` noise has paid for itself. One of `distributed` noise carries this firm's share alone, and
+        with it the sum says nothing more: together they cost what the share's multiplier says, and the round has paid
+        a part. Where units are sampled nothing is taken off, and nothing is counted on the sampling: the sum that led
+        to the dispute can tell that a unit was sampled (docs/adr/0014-opening-in-a-dispute.md).
+        """
+        if self.privacy != "distributed":
+            return NOTHING
+        shown = gaussian_rdp(self._share(cohort_size), 1.0, 1)
+        if self.sampling_micro < MICRO:
+            return shown
+        return tuple(one - paid for one, paid in zip(shown, self.round_rdp(), strict=True))
+
     def to_map(self) -> dict[str, Any]:
         """The plan as the ledger's `round` record holds it.
 

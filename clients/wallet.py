@@ -115,10 +115,32 @@ class Wallet:
         """
         asked = check_nano_rdp(nano_rdp)
         with self._transaction(write=True):
-            seq = self._append(
-                {"do": "reserve", "unit": unit, "dataset": dataset, "purpose": purpose, "rdp": list(asked)}
-            )
-            return self._accounts.open[seq]
+            return self._reserve(unit, dataset, purpose, asked)
+
+    def reserve_once(self, unit: str, dataset: str, purpose: str, nano_rdp: Sequence[int]) -> Reservation | None:
+        """Set `nano_rdp` aside for showing again what is the same each time, noise and all: that costs once.
+
+        Returns:
+            The reservation, which is an earlier one of the same purpose and cost if that was never settled, as after a
+            crash; None if it was.
+
+        Raises:
+            OverCap, NoCap, PrivacyError: as `reserve`.
+        """
+        asked = check_nano_rdp(nano_rdp)
+        with self._transaction(write=True):
+            if self._accounts.settled.get((unit, dataset, purpose)) == asked:
+                return None
+            wanted = (unit, dataset, purpose, asked)
+            for held in self._accounts.open.values():
+                if (held.unit, held.dataset, held.purpose, held.nano_rdp) == wanted:
+                    return held
+            return self._reserve(*wanted)
+
+    def has_paid(self, unit: str, dataset: str, purpose: str, nano_rdp: Sequence[int]) -> bool:
+        """Whether `reserve_once` has nothing to reserve any more."""
+        with self._transaction():
+            return self._accounts.settled.get((unit, dataset, purpose)) == tuple(nano_rdp)
 
     def settle(self, reservation: Reservation) -> None:
         """Say that the update is about to leave: from here on the spend can never be taken back.
@@ -135,6 +157,10 @@ class Wallet:
             WalletRefused: the reservation is not open (it was settled, so it may have left).
         """
         self._end("cancel", reservation)
+
+    def _reserve(self, unit: str, dataset: str, purpose: str, asked: NanoRdp) -> Reservation:
+        row = {"do": "reserve", "unit": unit, "dataset": dataset, "purpose": purpose, "rdp": list(asked)}
+        return self._accounts.open[self._append(row)]
 
     def _end(self, do: str, reservation: Reservation) -> None:
         with self._transaction(write=True):

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from server.audit_options import Artifacts, Home, Json, Ledger, Policy, copies
+from server.dispute_commands import dispute
+
 if TYPE_CHECKING:
     from server.audit_report import Audit, RoundAudit
 
@@ -14,17 +17,6 @@ app = typer.Typer(
     help="Recompute models bit for bit from copies of the ledger and the artifacts.",
     epilog="Example: artesian audit all --home coordinator",
 )
-
-Home = Annotated[
-    Path,
-    typer.Option(
-        envvar="ARTESIAN_HOME", help="Holds ledger.db or mirror.db, and artifacts; its policy.txt is trusted."
-    ),
-]
-Ledger = Annotated[Path | None, typer.Option(help="A copy of the ledger, or a member's mirror. Default: in the home.")]
-Artifacts = Annotated[Path | None, typer.Option(help="A copy of the artifacts folder. Default: in the home.")]
-Policy = Annotated[Path | None, typer.Option(help="The consortium's policy file. Default: policy.txt in the home.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command("all", epilog="Example: artesian audit all --ledger mirror.db --artifacts copy --policy policy.txt")
@@ -70,18 +62,16 @@ def show_round(
     _show(audit, audit.rounds, as_json)
 
 
+app.command("dispute", epilog="Example: artesian audit dispute opening --home bank-1 --artifacts copy")(dispute)
+
+
 def _audit(
     home: Path, ledger: Path | str | None, artifacts: Path | None, policy: Path | None, only: str = ""
 ) -> "Audit":
-    from ledger.policy import Policy as Trusted
-    from server.audit import ARTIFACTS, POLICY, NoArtifacts, audit_copies, ledger_in
+    from server.audit import audit_copies
 
-    store = artifacts or home / ARTIFACTS
-    if not store.is_dir():
-        raise NoArtifacts(f"{store}: no such folder; give --artifacts with a copy of the coordinator's artifacts")
-    given = policy or (home / POLICY if (home / POLICY).exists() else None)
-    trusted = None if given is None else Trusted.parse(given.read_text("utf-8"))
-    return audit_copies(ledger or ledger_in(home), store, trusted, only)
+    where, store, trusted = copies(home, ledger, artifacts, policy)
+    return audit_copies(where, store, trusted, only)
 
 
 def _show(audit: "Audit", rounds: "tuple[RoundAudit, ...]", as_json: bool) -> None:

@@ -72,6 +72,13 @@ class AnswerBook:
                     "open a new round and train again"
                 ) from None
 
+    def entered(self, cid: str, round_id: bytes) -> tuple[bytes, bytes] | None:
+        """The session id that this firm has protected an update under in a round, and its header's hash; or None."""
+        with self._transaction() as database:
+            query = "SELECT sid, header FROM sessions WHERE cid = ? AND round = ?"
+            row: tuple[bytes, bytes] | None = database.execute(query, (cid, round_id)).fetchone()
+            return row
+
     def answer(self, sid: bytes, closed_set: bytes, reply: bytes) -> bytes:
         """Keeps `reply` as the one answer in session `sid`, and returns what may be sent.
 

@@ -43,6 +43,11 @@ class PairSecrets:
         """The peers with whom a secret is set up, in order."""
         return tuple(sorted(self._peers))
 
+    @property
+    def roster(self) -> tuple[RosterEntry, ...]:
+        """This firm and those peers with the keys by which the secrets were set up, in order of member ids."""
+        return tuple(sorted((self.me, *(entry for entry, _ in self._peers.values())), key=lambda entry: entry.member))
+
     def add(self, peer: RosterEntry, secret: bytes) -> None:
         """Keeps the secret shared with `peer`.
 
