@@ -9,10 +9,10 @@ from typing import Any
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from clients import participation
+from clients import participation, validation
 from clients.errors import ClientError
 from clients.firm import Firm, open_firm
-from clients.messages import HELLO, OPEN, PAIR, REQUESTS, TRAIN, WITNESS, pack, pack_refusal, unpack
+from clients.messages import HELLO, OPEN, PAIR, REQUESTS, TRAIN, VALIDATE, WITNESS, pack, pack_refusal, unpack
 from clients.node import node_settings
 from ledger.errors import LedgerError
 
@@ -71,3 +71,9 @@ def train(message: Message, context: Context) -> Message:
 def open_round(message: Message, context: Context) -> Message:
     """Help to open a round's sum."""
     return _respond(message, context, OPEN, participation.open_sum)
+
+
+@app.train("validate")
+def validate(message: Message, context: Context) -> Message:
+    """Vote on the opened groups of a round."""
+    return _respond(message, context, VALIDATE, validation.validate)

@@ -18,7 +18,7 @@ from clients.masking.threshold import GroupPolicy
 from clients.noise import RandomStream
 from clients.privacy import NanoRdp
 from clients.round_secrets import RoundSecrets
-from clients.tasks.examples import Examples
+from clients.tasks.examples import Divided, Examples
 from clients.tasks.spec import TaskSpec, load_spec
 from clients.tasks.task import Task, task_for
 from clients.wallet import Wallet
@@ -83,6 +83,7 @@ class Firm:
         self.home = home
         self.config: FirmConfig = load_firm_config(home / "firm.toml")
         self._tasks: dict[str, PrivateTask] = {}
+        self.divided: dict[tuple[str, int], Divided] = {}  # by task and held-out share, see `clients.held_out`
         self._witness: Witness | None = None
         self._resting = False
 

@@ -29,6 +29,7 @@ PAIR = "query.pair"
 WITNESS = "query.witness"
 TRAIN = "train.update"
 OPEN = "train.open"
+VALIDATE = "train.validate"
 
 _RECORD, _FIELD, _REFUSED = "artesian", "message", "refused"
 
@@ -44,6 +45,13 @@ REQUESTS: Mapping[str, Mapping[str, type]] = {
         "digests": dict,  # {model file: SHA-256}
     },
     OPEN: {"round": bytes, "headers": dict, "commits": dict, "inbound": dict, "final": str},
+    VALIDATE: {
+        "statement": bytes,
+        "receipt": bytes,
+        "parameters": bytes,
+        "digests": dict,
+        "groups": list,  # mean gradients, as model files
+    },
 }
 REPLIES: Mapping[str, Mapping[str, type]] = {
     HELLO: {"member": str, "units": int, "announcement": bytes, "signing_key": bytes, "mirrored": int},
@@ -51,6 +59,7 @@ REPLIES: Mapping[str, Mapping[str, type]] = {
     WITNESS: {"cosignature": str, "mirrored": int},
     TRAIN: {"contribution": bytes, "statement": bytes},
     OPEN: {"reply": bytes},
+    VALIDATE: {"vote": bytes},
 }
 
 

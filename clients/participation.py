@@ -6,7 +6,6 @@ form that could leave, and the answer to the opening is on disk before it is sen
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from clients.discrete_gaussian import discrete_gaussian
 from clients.firm import Firm, NotTakingPart, PrivateTask
 from clients.groups import draw_groups
+from clients.held_out import divide
 from clients.masking.contribution import Contribution, protect
 from clients.masking.epoch import announce, open_pair_secrets, read_announcement, seal_pair_secrets
 from clients.masking.errors import ValueOutOfBounds
@@ -27,8 +27,8 @@ from clients.masking.plain import expose
 from clients.masking.session import RosterEntry, Session
 from clients.masking.unmasking import answer
 from clients.messages import Refusal
-from clients.model_files import model_digest, read_vector
 from clients.offer import Offer, check_plan, read_offer, session_of, sessions_of
+from clients.parent_model import parent_model
 from clients.plan import MICRO
 from clients.training import Protection, bounded_gradient_sum
 from ledger.checkpoint import SignedCheckpoint, verify_final
@@ -39,8 +39,6 @@ from ledger.statement import sign_statement
 __all__ = ["Offer", "hello", "open_sum", "pair", "session_of", "train", "witness"]
 
 _LAST_EPOCH = 2**31  # as in a plan: a firm led further could never come back
-_PARAMETERS = "parameters.safetensors"
-_BESIDE = frozenset({"average.safetensors", "velocity.safetensors"})  # the other files of a model between rounds
 
 
 def hello(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,7 +112,7 @@ def train(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = tim
     offer = read_offer(firm, request["statement"], request["receipt"])
     private = firm.task(offer.payload["task"])
     check_plan(firm, private, offer)
-    parameters = _parent(offer, private, request)
+    parameters = parent_model(offer, private, request)
     session = _session(firm, offer, private, request["sealed"])
     _require_first(firm, offer)
     reservation = None
@@ -127,6 +125,8 @@ def train(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = tim
         # Settled before anything is protected: from here on a crash leaves the spend on the books.
         firm.wallet.settle(reservation)
     contribution = _protect(firm, session, values)
+    if offer.plan.held_out_micro:
+        firm.answers.may_vote(firm.config.cid, offer.round_id)
     statement = b"" if firm.config.limits.without_ledger else _statement(firm, offer, private, contribution, now())
     return {"contribution": contribution.to_bytes(), "statement": statement}
 
@@ -137,36 +137,6 @@ def _require_first(firm: Firm, offer: Offer) -> None:
     logged = known is not None and firm.member in known.contributions
     if logged or (offer.plan.aggregation == "masked" and firm.round_secrets.has_round(offer.round_id)):
         raise Refusal("round", f"{firm.member} has contributed to this round already; open a new one")
-
-
-def _parent(offer: Offer, private: PrivateTask, request: Mapping[str, Any]) -> NDArray[np.float64]:
-    """The model to train from, checked against the hash that the round names."""
-    digests = request["digests"]
-    # The digest of a model does not bind its files' names: with others, its average could pass for its parameters.
-    if digests.keys() != _BESIDE or any(type(one) is not bytes or len(one) != 32 for one in digests.values()):
-        raise Refusal("model", f"the files beside {_PARAMETERS} must be {' and '.join(sorted(_BESIDE))}")
-    if _hash_of(request["parameters"], tuple(sorted(digests.items()))) != offer.payload["parent_model"]:
-        raise Refusal("model", "the model sent is not the round's parent model")
-    parameters = _read_parameters(request["parameters"])
-    if parameters.shape != (private.task.architecture.size,) or not np.isfinite(parameters).all():
-        raise Refusal("model", "the model sent does not fit the task")
-    return parameters
-
-
-# Many simulated firms of one process are sent the same bytes: these two are then done once.
-
-
-@lru_cache(maxsize=2)
-def _hash_of(raw: bytes, beside: tuple[tuple[str, bytes], ...]) -> bytes:
-    """The hash of the model whose parameters these are, beside files of these digests."""
-    return model_digest({**dict(beside), _PARAMETERS: hashlib.sha256(raw).digest()})
-
-
-@lru_cache(maxsize=2)
-def _read_parameters(raw: bytes) -> NDArray[np.float64]:
-    parameters = read_vector(raw, "model")
-    parameters.setflags(write=False)
-    return parameters
 
 
 def _session(firm: Firm, offer: Offer, private: PrivateTask, sealed: Mapping[str, bytes]) -> Session:
@@ -205,7 +175,7 @@ def _update(
     update = bounded_gradient_sum(
         private.task.architecture,
         parameters,
-        private.examples,
+        divide(firm, private, plan).trained,
         Protection(plan.clip, plan.box, plan.sampling_rate),
         stream,
         gradients="auto" if experiment is None else experiment.gradients,

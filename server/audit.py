@@ -19,7 +19,7 @@ from clients.masking.contribution import Header
 from clients.plan import Plan
 from ledger.errors import LedgerError
 from ledger.policy import Policy
-from server.aggregation.group_sums import GroupSum, after_round, units_of
+from server.aggregation.group_sums import Electorate, GroupSum, after_round, units_of
 from server.aggregation.masked import recompute
 from server.artifacts import ArtifactMissing, ArtifactStore
 from server.audit_report import Audit, RoundAudit
@@ -153,7 +153,9 @@ def _check(recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> None:
     for one in kept.sums:
         total = recompute(one.session, one.artifacts, one.commits)
         sums.append(GroupSum(one.session.quantiser.dequantise(total), units_of(list(one.commits), recorded.units)))
-    after = after_round(kept.parent, plan, sums, kept.evidence)
+    keys = {member: recorded.signing_keys[member] for one in kept.sums for member in one.commits}
+    electorate = Electorate(recorded.payload["cid"], recorded.id, keys)
+    after = after_round(kept.parent, plan, sums, kept.evidence, electorate)
     stored = load_model(store, aggregate["model"])
     if after.digest != aggregate["model"]:
         away = float(np.abs(after.parameters - stored.parameters).max()) if stored.parameters.size else 0.0

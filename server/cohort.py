@@ -44,12 +44,14 @@ class Present:
         units: declared privacy units; 0 for a firm that takes no part in the task and only witnesses.
         roster: its keys; bare where nothing is masked.
         announcement: its signed masking key, to be relayed; empty where nothing is masked.
+        signing_key: under which it signs, 32 bytes: as enrolled, or by its own word where there is no ledger.
     """
 
     node: int
     units: int
     roster: RosterEntry
     announcement: bytes
+    signing_key: bytes = b""
 
 
 class Cohort:
@@ -92,6 +94,10 @@ class Cohort:
         """What a round's session needs of every firm; bare names where nothing is masked."""
         return tuple(self._present[member].roster for member in self.members)
 
+    def signing_key(self, member: str) -> bytes:
+        """The key under which a firm signs, 32 bytes."""
+        return self._present[member].signing_key
+
     def meet(self, epoch: int, enrolled: EnrolledKey | None = None) -> None:
         """Ask every node who it is; the firms that take part in the task are the cohort.
 
@@ -128,7 +134,7 @@ class Cohort:
         if epoch and units:
             # Signed with the enrolled key: another node cannot stand in for the firm, or shut it out.
             roster = read_announcement(announcement, self._cid, epoch, member, key)
-        return Present(node, units, roster, announcement)
+        return Present(node, units, roster, announcement, key)
 
     def pair(self, epoch: int) -> None:
         """Relay the epoch's announced keys and collect the pair secrets, sealed from firm to firm.

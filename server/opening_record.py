@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from clients.masking import wire
 from clients.masking.errors import MalformedMessage
@@ -11,7 +11,7 @@ from clients.masking.session import HASH_BYTES
 from server.aggregation.group_sums import Evidence
 from server.artifacts import ArtifactStore
 
-_OPENING: dict[str, type] = {"unmaskings": list, "root": bytes}
+_OPENING: dict[str, type] = {"unmaskings": list, "root": bytes, "votes": dict}
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,16 @@ class Opening:
     Attributes:
         unmaskings: the groups' unmasking records, in the order in which the groups are drawn.
         root: the root gradient, as a model file; empty without one.
+        votes: the firms' signed votes, by firm; empty without any.
     """
 
     unmaskings: tuple[bytes, ...]
     root: bytes = b""
+    votes: Mapping[str, bytes] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The record as deterministic CBOR."""
-        return wire.encode({"unmaskings": list(self.unmaskings), "root": self.root})
+        return wire.encode({"unmaskings": list(self.unmaskings), "root": self.root, "votes": dict(self.votes)})
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Opening:
@@ -40,15 +42,16 @@ class Opening:
             clients.masking.errors.MalformedMessage: not such a record.
         """
         fields = wire.decode(raw, _OPENING, "opening record")
+        votes = wire.bytes_by_member(fields["votes"], "opening record votes", HASH_BYTES)
         named = [*fields["unmaskings"], *([fields["root"]] if fields["root"] else [])]
         if any(type(one) is not bytes or len(one) != HASH_BYTES for one in named):
             raise MalformedMessage(f"opening record: an entry is not a hash of {HASH_BYTES} bytes")
-        return cls(tuple(fields["unmaskings"]), fields["root"])
+        return cls(tuple(fields["unmaskings"]), fields["root"], votes)
 
     @property
-    def artifacts(self) -> tuple[bytes, ...]:
-        """The SHA-256 of everything that it names."""
-        return (*self.unmaskings, *([self.root] if self.root else []))
+    def beside(self) -> tuple[bytes, ...]:
+        """What it names beside the unmasking records."""
+        return (*([self.root] if self.root else []), *self.votes.values())
 
 
 def store_opening(store: ArtifactStore, unmaskings: Sequence[bytes], evidence: Evidence) -> bytes:
@@ -56,7 +59,9 @@ def store_opening(store: ArtifactStore, unmaskings: Sequence[bytes], evidence: E
     names = store.put_all(unmaskings)
     if len(names) == 1:
         return names[0]
-    return store.put(Opening(tuple(names), store.put(evidence.root) if evidence.root else b"").to_bytes())
+    root = store.put(evidence.root) if evidence.root else b""
+    votes = dict(zip(evidence.votes, store.put_all(evidence.votes.values()), strict=True))
+    return store.put(Opening(tuple(names), root, votes).to_bytes())
 
 
 def load_opening(store: ArtifactStore, unmask: bytes, groups: int) -> Opening:

@@ -198,16 +198,16 @@ def needed(rounds: Mapping[bytes, RecordedRound], deleted: Iterable[bytes], stor
 
 
 def _opening(one: RecordedRound, store: ArtifactStore) -> set[bytes]:
-    """What stays of how a round was opened: the record that names its groups' openings, and the root gradient."""
+    """What stays of how a round was opened: the record of its groups' openings, the root gradient, the votes."""
     assert one.aggregate is not None
     groups = Plan.from_map(one.payload["plan"]).groups
     if groups == 1:
         return set()
     try:
-        root = load_opening(store, one.aggregate["unmask"], groups).root
+        beside = load_opening(store, one.aggregate["unmask"], groups).beside
     except (ServerError, ClientError):
-        root = b""
-    return {one.aggregate["unmask"], root}
+        beside = ()
+    return {one.aggregate["unmask"], *beside}
 
 
 def _model(model: bytes | None, store: ArtifactStore) -> set[bytes]:

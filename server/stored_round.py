@@ -98,7 +98,8 @@ def stored_round(recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> S
         )
         sums.append(StoredSum(session, artifacts, {member: commits[member] for member in own}))
     root = store.get(opening.root, "root gradient") if opening.root else b""
-    return StoredRound(parent, tuple(sums), Evidence(root))
+    votes = {member: store.get(name, f"vote of {member}") for member, name in opening.votes.items()}
+    return StoredRound(parent, tuple(sums), Evidence(root, votes))
 
 
 def _sessions(

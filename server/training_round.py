@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cbor2
 
 from clients.errors import ClientError
 from clients.masking.contribution import Contribution, Header
 from clients.messages import TRAIN
-from clients.model_files import write_vector
 from clients.offer import Offer
 from clients.plan import MICRO, Plan
 from ledger.errors import LedgerError
 from ledger.statement import decode_statement
 from server.aggregation.evidence import AggregationError, ContributionRefused
-from server.aggregation.group_sums import Evidence, GroupSum, after_round, units_of
+from server.aggregation.group_sums import Electorate, Evidence, GroupSum, after_round, units_of
 from server.aggregation.masked import Aggregator, OpenedSum
 from server.descent import PARAMETERS, Descent
 from server.errors import ServerError
@@ -25,6 +25,7 @@ from server.model_store import store_model
 from server.opening_record import store_opening
 from server.round_setting import Setting
 from server.round_sums import RoundSums, sums_of
+from server.validation import gather_evidence
 from server.witnessing import bring_up_to_date
 
 
@@ -54,14 +55,17 @@ class TrainingRound:
         offer, statement = self._open()
         sums = sums_of(self._setting.statements.cid, offer, self._cohort.roster, self._setting.dimension)
         try:
-            self._collect(offer, statement, sums)
+            request = self._request(statement)
+            self._collect(offer, request, sums)
             opened = self._open_sums(offer, sums)
-            evidence = self._evidence()
+            totals = self._group_sums(sums, opened)
+            electorate = self._electorate(offer, opened)
+            evidence = gather_evidence(self._setting, self._plan, self._before, totals, electorate, request)
         except AggregationError as error:
             self._setting.abort(offer.round_id, str(error))
             said = self._cohort.why(self._plan.number)
             raise RoundAborted(f"{error}; {said}") from error
-        after = after_round(self._before, self._plan, self._group_sums(sums, opened), evidence)
+        after = after_round(self._before, self._plan, totals, evidence, electorate)
         self._close(offer, sums, opened, evidence, after)
         return after, offer.round_id
 
@@ -83,16 +87,19 @@ class TrainingRound:
         self._record.require_final()
         return Offer(payload, decode_statement(raw).digest, self._plan), raw
 
-    def _collect(self, offer: Offer, statement: bytes, sums: RoundSums) -> None:
-        """First trip: the protected updates; those that fit are stored, recorded, added up and let go, one by one."""
+    def _request(self, statement: bytes) -> dict[str, Any]:
+        """What every firm is sent to train from."""
         files = self._before.files()
-        request = {
+        return {
             "statement": statement,
             "receipt": self._receipt(statement),
             "parameters": files[PARAMETERS],
             "digests": {name: hashlib.sha256(raw).digest() for name, raw in files.items() if name != PARAMETERS},
             "sealed": {},
         }
+
+    def _collect(self, offer: Offer, request: Mapping[str, Any], sums: RoundSums) -> None:
+        """First trip: the protected updates; those that fit are stored, recorded, added up and let go, one by one."""
         # A firm whose witness has not seen the round would refuse it, so it is not asked and not waited for.
         asked = [m for m in offer.cohort if self._record is None or self._record.follows(m)]
         requests = {}
@@ -159,21 +166,16 @@ class TrainingRound:
             MaskedOpening(self._setting, self._plan.number).run(offer, masked)
         return [one.open() for one in sums]
 
-    def _evidence(self) -> Evidence:
-        """What the plan's rules take beside the sums."""
-        root = b""
-        if self._plan.root:
-            table = self._setting.root
-            assert table is not None
-            root = write_vector(table.gradient(self._before.parameters, self._plan.clip))
-        return Evidence(root)
-
     def _group_sums(self, sums: RoundSums, opened: Sequence[OpenedSum]) -> list[GroupSum]:
         units = self._cohort.units
         return [
             GroupSum(one.session.quantiser.dequantise(result.total), units_of(result.included, units))
             for one, result in zip(sums, opened, strict=True)
         ]
+
+    def _electorate(self, offer: Offer, opened: Sequence[OpenedSum]) -> Electorate:
+        keys = {member: self._cohort.signing_key(member) for one in opened for member in one.included}
+        return Electorate(self._setting.statements.cid, offer.round_id, keys)
 
     def _close(
         self, offer: Offer, sums: RoundSums, opened: Sequence[OpenedSum], evidence: Evidence, after: Descent

@@ -1,7 +1,7 @@
 """The sessions a firm has entered and what it answered in each: written durably before anything is sent.
 
-A firm protects one update for a round id and answers one closed set for a session, whatever it is asked after
-a restart. Both rules would fail open if they lived in memory only.
+A firm protects one update for a round id, answers one closed set for a session and votes once in a round, whatever it
+is asked after a restart. These rules would fail open if they lived in memory only.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,15 @@ CREATE TABLE IF NOT EXISTS sessions (
     closed_set BLOB,
     reply BLOB,
     UNIQUE (cid, round)
+) STRICT
+"""
+_VOTES = """
+CREATE TABLE IF NOT EXISTS votes (
+    cid TEXT NOT NULL,
+    round BLOB NOT NULL,
+    groups BLOB,
+    vote BLOB,
+    PRIMARY KEY (cid, round)
 ) STRICT
 """
 
@@ -49,6 +58,7 @@ class AnswerBook:
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute(_SCHEMA)
+            self._database.execute(_VOTES)
         except sqlite3.DatabaseError as error:
             raise MaskingError(f"{path}: not an answer book ({error}); restore it, do not start a new one") from None
 
@@ -99,6 +109,34 @@ class AnswerBook:
                 return reply
             if row[0] != closed_set:
                 raise AlreadyAnswered(f"session {sid.hex()}: already answered for another set of contributions")
+            kept: bytes = row[1]
+            return kept
+
+    def may_vote(self, cid: str, round_id: bytes) -> None:
+        """Notes that this firm has paid for a round and contributes to it, so that it may vote in it, once."""
+        with self._transaction() as database:
+            database.execute("INSERT OR IGNORE INTO votes (cid, round) VALUES (?, ?)", (cid, round_id))
+
+    def vote(self, cid: str, round_id: bytes, groups: bytes, make: Callable[[], bytes]) -> bytes:
+        """Keeps what `make` gives as the one vote in a round, and returns what may be sent.
+
+        Asked again about the same groups, it returns the vote kept before: a second one would be paid for by nobody.
+
+        Raises:
+            SessionMismatch: this firm has not contributed to the round.
+            AlreadyAnswered: it has voted on other groups.
+        """
+        with self._transaction() as database:
+            where = "WHERE cid = ? AND round = ?"
+            row = database.execute(f"SELECT groups, vote FROM votes {where}", (cid, round_id)).fetchone()
+            if row is None:
+                raise SessionMismatch(f"round {round_id.hex()}: this firm has not contributed to it, so it has no vote")
+            if row[0] is None:
+                vote = make()
+                database.execute(f"UPDATE votes SET groups = ?, vote = ? {where}", (groups, vote, cid, round_id))
+                return vote
+            if row[0] != groups:
+                raise AlreadyAnswered(f"round {round_id.hex()}: this firm has voted already, on other groups")
             kept: bytes = row[1]
             return kept
 

@@ -68,6 +68,14 @@ class Examples:
         )
 
 
+@dataclass(frozen=True)
+class Divided:
+    """A firm's examples: those that it trains on, and those that it holds out to vote with."""
+
+    trained: Examples
+    held_out: Examples
+
+
 def one_hot(codes: NDArray[np.int32], width: int) -> sparse.csr_array:
     """Rows with one active column per group, scaled so that every row has Euclidean norm 1.
 

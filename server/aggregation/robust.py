@@ -6,7 +6,7 @@ machine: no library's dot product, whose order of additions is its own.
     shorten   a group's mean gradient to a multiple of the median of the groups' norms
     weigh     it by the units that it is of, but by no more than twice the median group's; times what its cosine to a
               root gradient leaves of it, max(0, cos) (FLTrust: Cao, Fang, Liu, Gong, NDSS 2021, section 4.2)
-    leave out the groups that the firms' votes are against
+    leave out the groups that the firms' votes are against, or leave them less weight
     combine   by weighted mean, or by the median of each coordinate (Yin et al., ICML 2018, definition 1)
 """
 
@@ -65,21 +65,21 @@ def capped(groups: Sequence[GroupMean], plan: Plan) -> tuple[list[Vector], list[
 
 
 def combine(
-    groups: Sequence[GroupMean], plan: Plan, root: Vector | None = None, accepted: Sequence[bool] | None = None
+    groups: Sequence[GroupMean], plan: Plan, root: Vector | None = None, votes: Sequence[float] | None = None
 ) -> Combined:
     """One mean gradient from those of the groups.
 
     Args:
         root: float64[d], the root table's mean gradient, where the plan names a root table.
-        accepted: for each group whether the votes leave it in, where the plan has votes.
+        votes: for each group the share of its weight, from 0 to 1, that the firms' votes leave it, where there are any.
     """
     gradients, norms = capped(groups, plan)
     most = _MOST_OF_THE_MEDIAN * median([one.units for one in groups])
     weights = [min(one.units, most) for one in groups]
     if root is not None:
         weights = [weight * max(0.0, cosine(one, root)) for weight, one in zip(weights, gradients, strict=True)]
-    if accepted is not None:
-        weights = [weight if kept else 0.0 for weight, kept in zip(weights, accepted, strict=True)]
+    if votes is not None:
+        weights = [weight * share for weight, share in zip(weights, votes, strict=True)]
     return Combined(_combination(gradients, weights, plan), tuple(weights), tuple(norms))
 
 

@@ -17,12 +17,15 @@ from federation_world import (
     tables,
     train,
     training,
+    with_fields,
 )
 
 from clients.masking.contribution import Header
-from clients.messages import OPEN, TRAIN
+from clients.messages import OPEN, TRAIN, VALIDATE
 from experiments.federation import write_table
 from ledger.statement import decode_statement
+from server import validation
+from server.aggregation import group_sums
 from server.audit import audit_all
 from server.coordinator import Coordinator
 from server.opening_record import Opening
@@ -96,3 +99,59 @@ def test_a_group_may_lose_a_firm(tmp_path: Path) -> None:
         train(built, coordinator, app=Meddler(before=before))
         assert len(rounds(coordinator)[-1].contributions) == FIRMS - 1
     assert [one.problem for one in audit_all(built.coordinator).rounds] == [None]
+
+
+def voted(**rules: Any) -> Any:
+    return robust(held_out=0.2, **rules)
+
+
+def test_a_round_with_votes_is_recomputed(tmp_path: Path) -> None:
+    def before(kind: str, member: str, message: Any) -> None:
+        if kind == VALIDATE and member in {"firm-02", "firm-09"}:
+            raise Lost
+
+    def after(kind: str, member: str, message: Any, reply: Any) -> Any:
+        if kind == VALIDATE and member == "firm-05":
+            return with_fields(kind, message, reply, lambda fields: fields.update(vote=fields["vote"][:-1] + b"x"))
+        return None
+
+    built = federation(tmp_path / "f", FIRMS, voted())
+    with opened(built) as coordinator:
+        train(built, coordinator, app=Meddler(before=before, after=after))
+        (aggregate,) = [
+            one.payload
+            for one in map(decode_statement, coordinator.log.entries(0, coordinator.log.size))
+            if one.payload["t"] == "aggregate"
+        ]
+        opening = Opening.from_bytes(coordinator.artifacts.get(aggregate["unmask"]))
+        assert opening.votes.keys() == set(built.firms) - {"firm-02", "firm-05", "firm-09"}
+        lost = opening.votes["firm-01"]
+    assert [one.problem for one in audit_all(built.coordinator).rounds] == [None]
+    coordinator.artifacts.delete([lost])
+    assert "vote of firm-01" in str(audit_all(built.coordinator).rounds[0].problem)
+
+
+def test_a_coordinator_that_shows_firms_other_groups_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the firms vote against a group that never was, and weighs the true ones by what they said."""
+    honest = group_sums.shares
+    monkeypatch.setattr(validation, "voted_on", lambda *rest: group_sums.voted_on(*rest)[::-1])
+    monkeypatch.setattr(group_sums, "shares", lambda votes, plan, _: honest(votes, plan, votes[0].groups))
+    built = federation(tmp_path / "f", FIRMS, voted())
+    with opened(built) as coordinator:
+        train(built, coordinator)
+    monkeypatch.undo()
+    assert "is not on the groups that were opened" in str(audit_all(built.coordinator).rounds[0].problem)
+
+
+def test_a_round_on_which_half_of_the_firms_do_not_vote_is_void(tmp_path: Path) -> None:
+    def before(kind: str, member: str, message: Any) -> None:
+        if kind == VALIDATE and member <= "firm-05":
+            raise Lost
+
+    built = federation(tmp_path / "f", FIRMS, voted())
+    with opened(built) as coordinator:
+        with pytest.raises(RunFailed, match="5 of 10 firms voted"):
+            train(built, coordinator, app=Meddler(before=before))
+        assert set(phases(coordinator)) == {"aborted"}

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from clients.model_files import ModelFileInvalid, write_vector
 from clients.plan import MICRO, PlanInvalid
 from server.aggregation.evidence import ArtifactMismatch
-from server.aggregation.group_sums import Evidence, GroupSum, after_round, group_mean
+from server.aggregation.group_sums import Electorate, Evidence, GroupSum, after_round, group_mean
 from server.aggregation.robust import GroupMean, capped, combine, cosine, median, norm
 from server.descent import Descent
 
+NOBODY = Electorate("test", bytes(16), {})
 VECTORS = st.lists(st.floats(-1e6, 1e6, allow_nan=False), min_size=1, max_size=70)
 
 
@@ -95,7 +96,7 @@ def test_groups_that_point_away_from_the_root_do_not_count() -> None:
 def test_a_step_is_nothing_where_no_group_is_left() -> None:
     found = combine(means([-1, 0], [-1, 1]), plan(groups=2), np.array([1.0, 0.0]))
     assert (found.gradient.tolist(), found.weights) == ([0, 0], (0, 0))
-    assert combine(means([1.0], [2.0]), plan(groups=2), accepted=(False, True)).gradient.tolist() == [2]
+    assert combine(means([1.0], [2.0]), plan(groups=2), votes=(0.0, 0.5)).gradient.tolist() == [2]
 
 
 def test_a_firm_that_declares_a_million_units_does_not_take_the_mean_over() -> None:
@@ -112,20 +113,21 @@ def test_a_nothing_has_no_direction() -> None:
 def test_a_round_in_groups_that_are_summed_steps_as_one_without() -> None:
     before, terms = Descent.start(np.zeros(2)), a_plan(groups=2, units=30)
     sums = [GroupSum(np.array([1.0, 2.0]), 10), GroupSum(np.array([3.0, 4.0]), 20)]
-    assert after_round(before, terms, sums, Evidence()).digest == before.step(np.array([4.0, 6.0]), terms).digest
+    found = after_round(before, terms, sums, Evidence(), NOBODY)
+    assert found.digest == before.step(np.array([4.0, 6.0]), terms).digest
 
 
 def test_a_mean_of_even_groups_steps_as_their_sum() -> None:
     before = Descent.start(np.zeros(2))
     sums = [GroupSum(np.array([1.0, 2.0]), 15), GroupSum(np.array([3.0, 4.0]), 15)]
-    found = after_round(before, a_plan(groups=2, combine="mean", units=30), sums, Evidence())
+    found = after_round(before, a_plan(groups=2, combine="mean", units=30), sums, Evidence(), NOBODY)
     assert found.parameters == pytest.approx(before.step(np.array([4.0, 6.0]), a_plan(units=30)).parameters)
 
 
 def test_the_root_gradient_is_read_from_what_is_stored() -> None:
     before, terms = Descent.start(np.zeros(2)), a_plan(groups=2, combine="mean", root=bytes(32))
     sums = [GroupSum(np.array([1.0, 0.0]), 1), GroupSum(np.array([-1.0, 0.0]), 1)]
-    found = after_round(before, terms, sums, Evidence(write_vector(np.array([2.0, 0.0]))))
+    found = after_round(before, terms, sums, Evidence(write_vector(np.array([2.0, 0.0]))), NOBODY)
     assert found.parameters.tolist() == [-1, 0]
 
 
@@ -133,7 +135,7 @@ def test_the_root_gradient_is_read_from_what_is_stored() -> None:
 def test_a_root_gradient_that_is_none_is_refused(root: bytes) -> None:
     sums = [GroupSum(np.ones(2), 1), GroupSum(np.ones(2), 1)]
     with pytest.raises((ArtifactMismatch, ModelFileInvalid)):
-        after_round(Descent.start(np.zeros(2)), plan(groups=2, root=bytes(32)), sums, Evidence(root))
+        after_round(Descent.start(np.zeros(2)), plan(groups=2, root=bytes(32)), sums, Evidence(root), NOBODY)
 
 
 def test_held_out_units_are_not_counted_as_trained_on() -> None:

@@ -1,0 +1,61 @@
+"""A firm's part in judging the groups of a round that it contributed to: one signed vote, on units it never trains on.
+
+The round has been paid for when the firm contributed, and each of its units is in the sum or in the vote, never in
+both: whatever is asked about here, the vote costs a unit no more than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.firm import Firm
+from clients.held_out import divide
+from clients.messages import Refusal
+from clients.model_files import read_vector
+from clients.offer import Offer, check_plan, read_offer
+from clients.parent_model import parent_model
+from clients.vote import Vote, groups_hash, scores_of
+
+
+def validate(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Vote on the opened groups of a round, once.
+
+    The firm cannot know that these are the sums that were opened: it signs what it was shown, and whoever audits the
+    round sees whether that is what was opened.
+
+    Raises:
+        Refusal, MaskingError, LedgerError: no vote was cast.
+    """
+    offer = read_offer(firm, request["statement"], request["receipt"])
+    private = firm.task(offer.payload["task"])
+    check_plan(firm, private, offer)
+    plan = offer.plan
+    if not plan.held_out_micro:
+        raise Refusal("vote", "the plan asks for no votes")
+    parameters = parent_model(offer, private, request)
+    gradients = _gradients(offer, request["groups"])
+    groups = groups_hash(request["groups"])
+
+    def make() -> bytes:
+        stream = firm.stream(offer.payload["task"], plan.number, "vote")
+        examples = divide(firm, private, plan).held_out
+        if plan.sampling_rate < 1.0:
+            examples = examples.sample(stream.bernoulli(examples.units, plan.sampling_rate))
+        scores = scores_of(private.task.architecture, parameters, gradients, examples, plan, stream)
+        return Vote(firm.config.cid, offer.round_id, firm.member, groups, scores).sign(firm.key)
+
+    return {"vote": firm.answers.vote(firm.config.cid, offer.round_id, groups, make)}
+
+
+def _gradients(offer: Offer, groups: list[Any]) -> list[NDArray[np.float64]]:
+    plan = offer.plan
+    if len(groups) != plan.groups or any(type(one) is not bytes for one in groups):
+        raise Refusal("vote", f"the plan has {plan.groups} groups, {len(groups)} were sent")
+    gradients = [read_vector(one, "mean gradient of a group") for one in groups]
+    if any(one.shape != (plan.dimension,) or not np.isfinite(one).all() for one in gradients):
+        raise Refusal("vote", "the mean gradients of the groups do not fit the model")
+    return gradients
