@@ -12,6 +12,7 @@ from flwr.clientapp import ClientApp
 from clients import participation, validation
 from clients.errors import ClientError
 from clients.firm import Firm, open_firm
+from clients.key_setup import end_stale_epoch
 from clients.messages import HELLO, OPEN, PAIR, REQUESTS, TRAIN, VALIDATE, WITNESS, pack, pack_refusal, unpack
 from clients.node import node_settings
 from ledger.errors import LedgerError
@@ -31,6 +32,7 @@ def _respond(message: Message, context: Context, kind: str, handler: Handler) ->
             raise ClientError("this node has no firm: start its SuperNode with --node-config \"home='/path'\"")
         firm = open_firm(home)
         try:
+            end_stale_epoch(firm)
             content = pack(handler(firm, request))
         finally:
             firm.rest()

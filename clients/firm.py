@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,8 +80,10 @@ class Firm:
         FirmConfigInvalid, TaskSpecInvalid, TableInvalid: what the operator must mend.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, now: Callable[[], float] = time.time) -> None:
+        """Open the firm at `home`; `now` is the clock, in seconds since 1970."""
         self.home = home
+        self.now = now
         self.config: FirmConfig = load_firm_config(home / "firm.toml")
         self._tasks: dict[str, PrivateTask] = {}
         self.divided: dict[tuple[str, int], Divided] = {}  # by task and held-out share, see `clients.held_out`
@@ -148,7 +151,8 @@ class Firm:
     @cached_property
     def round_secrets(self) -> RoundSecrets:
         """Masking keys of the epoch and what is kept between the two trips of a round."""
-        return RoundSecrets(None if self.in_memory else self.home / "masking", secrets.token_bytes)
+        folder, most_days = self._file("masking"), self.config.limits.epoch_days
+        return RoundSecrets(folder, secrets.token_bytes, lambda: self.now(), most_days)
 
     def task(self, name: str) -> PrivateTask:
         """A task that the firm takes part in, with its own table encoded.

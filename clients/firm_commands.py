@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clients.dispute_commands import open_dispute
+from clients.key_commands import forget_epoch
 
 if TYPE_CHECKING:
     from clients.accounts import Account
@@ -186,6 +187,7 @@ def status(home: Home, as_json: Json = False) -> None:
 app.command("open-dispute", epilog="Example: artesian firm open-dispute 4f2a --to bank-1 -o opening --home firm-1")(
     open_dispute
 )
+app.command("forget-epoch", epilog="Example: artesian firm forget-epoch --home firm-1")(forget_epoch)
 
 
 def mirrored_ledger(firm: Firm) -> dict[str, Any] | None:

@@ -44,6 +44,7 @@ class Limits(_Part):
     colluders: int = Field(default=1, ge=0)  # firms that may side with a lying coordinator
     smallest_group: int = Field(default=2, ge=2)  # fewest honest firms whose sum may ever be opened
     aggregation: tuple[Literal["masked", "plain"], ...] = ("masked",)
+    epoch_days: int = Field(default=30, ge=1, le=3650)  # masking secrets that are older are destroyed
     without_privacy: bool = False
     without_ledger: bool = False
     epsilon: float = Field(default=8.0, gt=0)  # the cap over the lifetime of a data set

@@ -35,7 +35,12 @@ _RECORD, _FIELD, _REFUSED = "artesian", "message", "refused"
 
 REQUESTS: Mapping[str, Mapping[str, type]] = {
     HELLO: {"cid": str, "task": str, "epoch": int},
-    PAIR: {"epoch": int, "announcements": dict, "signing_keys": dict},
+    PAIR: {
+        "epoch": int,
+        "final": str,  # the checkpoint of the ledger that has the keys; without a ledger empty, and these two:
+        "announcements": dict,  # {firm: its statement}
+        "signing_keys": dict,
+    },
     WITNESS: {"entries": list, "checkpoint": str, "proof": list, "final": str},
     TRAIN: {
         "statement": bytes,  # the signed `round`; without a ledger its bare payload

@@ -20,8 +20,9 @@ from clients.discrete_gaussian import discrete_gaussian
 from clients.firm import Firm, NotTakingPart, PrivateTask
 from clients.groups import draw_groups
 from clients.held_out import divide
+from clients.key_setup import announcement, pair, require_final, require_on_ledger
 from clients.masking.contribution import Contribution, protect
-from clients.masking.epoch import announce, open_pair_secrets, read_announcement, seal_pair_secrets
+from clients.masking.epoch import open_pair_secrets
 from clients.masking.errors import ValueOutOfBounds
 from clients.masking.plain import expose
 from clients.masking.session import RosterEntry, Session
@@ -31,7 +32,6 @@ from clients.offer import Offer, check_plan, read_offer, session_of, sessions_of
 from clients.parent_model import parent_model
 from clients.plan import MICRO
 from clients.training import Protection, bounded_gradient_sum
-from ledger.checkpoint import SignedCheckpoint, verify_final
 from ledger.genesis import record
 from ledger.rules import Phase
 from ledger.statement import sign_statement
@@ -45,7 +45,7 @@ def hello(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     """Say who this firm is; for a task, how many units it declares (0: takes no part), and its masking key."""
     if request["cid"] != firm.config.cid:
         raise Refusal("consortium", f"{firm.member} belongs to {firm.config.cid!r}, not {request['cid']!r}")
-    units, announcement = 0, b""
+    units, vouched = 0, b""
     if request["task"]:
         # A firm without this task still witnesses: the quorum is of all members, whatever they train.
         with suppress(NotTakingPart):
@@ -54,45 +54,14 @@ def hello(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     if not 0 <= epoch <= _LAST_EPOCH:
         raise Refusal("epoch", f"{epoch} is not an epoch between 0 and {_LAST_EPOCH}")
     if units and epoch:
-        keys = firm.round_secrets.epoch_keys(epoch)
-        announcement = announce(keys, firm.config.cid, epoch, firm.member, firm.key.sign)
+        vouched = announcement(firm, epoch)
     return {
         "member": firm.member,
         "units": units,
-        "announcement": announcement,
-        "signing_key": firm.key.public.ed25519.raw,
+        "announcement": vouched,
+        "signing_key": firm.key.public.raw,
         "mirrored": 0 if firm.config.limits.without_ledger else firm.witness.size,
     }
-
-
-def pair(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Draw pair secrets with the firms of higher ids, sealed to their announced keys; keep this firm's half."""
-    epoch = request["epoch"]
-    roster = _roster(firm, epoch, request["announcements"], request["signing_keys"])
-    keys = firm.round_secrets.epoch_keys(epoch)
-    cid, sign = firm.config.cid, firm.key.sign
-    firm.round_secrets.keep_roster(epoch, roster)
-    pairs, sealed = seal_pair_secrets(keys, cid, epoch, firm.member, roster, sign, secrets.token_bytes)
-    firm.round_secrets.keep_pairs(epoch, pairs)
-    return {"sealed": sealed}
-
-
-def _roster(
-    firm: Firm, epoch: int, announcements: Mapping[str, bytes], claimed: Mapping[str, bytes]
-) -> list[RosterEntry]:
-    """Authenticated epoch keys: each is signed by the key under which its member is enrolled on the ledger."""
-    out = []
-    for member, raw in sorted(announcements.items()):
-        key = claimed.get(member, b"") if firm.config.limits.without_ledger else _enrolled_key(firm, member)
-        out.append(read_announcement(raw, firm.config.cid, epoch, member, key))
-    return out
-
-
-def _enrolled_key(firm: Firm, member: str) -> bytes:
-    known = firm.witness.state.members.get(member)
-    if known is None or not known.active or known.kind != "firm":
-        raise Refusal("roster", f"{member!r} is not an active firm on the ledger that {firm.member} mirrors")
-    return known.key.ed25519.raw
 
 
 def witness(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,6 +120,7 @@ def _session(firm: Firm, offer: Offer, private: PrivateTask, sealed: Mapping[str
         entries = tuple(entry for entry in roster if entry.member in offer.cohort)
         if [entry.member for entry in entries] != sorted(offer.cohort):
             raise Refusal("roster", "the epoch's keys are not set up for every firm of the cohort")
+        require_on_ledger(firm, plan.epoch, entries)
     else:
         sessions = _plain_sessions(firm.config.cid, offer.round_id, private.task.architecture.size, offer)
         return next(one for one in sessions if firm.member in one)
@@ -252,11 +222,7 @@ def _final_commits(firm: Firm, round_id: bytes, note: str) -> dict[str, bytes]:
     Without the quorum a coordinator that forks the ledger could have firms answer for different sets, and open a sum
     of fewer firms, with less noise, than the threshold says.
     """
-    mirror, point = firm.witness.mirror, SignedCheckpoint.parse(note).checkpoint
-    if (point.size, point.root) != (mirror.size, mirror.root):
-        raise Refusal("final", f"the final checkpoint is not of the ledger that {firm.member} mirrors")
-    verify_final(note, mirror.policy)
-    mirror.learn(note)
+    require_final(firm, note)
     current = firm.witness.state.rounds.get(round_id)
     if current is None or current.phase is not Phase.OPEN:
         raise Refusal("round", "the round to open is not open in this firm's mirror of the ledger")

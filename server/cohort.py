@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +11,17 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from clients.errors import ClientError
-from clients.masking.epoch import read_announcement
+from clients.masking.announcement import read_announcement
+from clients.masking.errors import EpochEnded
 from clients.masking.session import RosterEntry
-from clients.messages import HELLO, PAIR, REPLIES, pack, unpack
+from clients.messages import HELLO, PAIR, REPLIES, Refusal, pack, unpack
+from ledger.errors import LedgerError
+from ledger.keys import PublicKey
 from server.engines.asking import answers
 from server.errors import ServerError
 
 log = logging.getLogger("artesian.coordinator")
-EnrolledKey = Callable[[str], bytes | None]
+EnrolledKey = Callable[[str], PublicKey | None]
 """The signing key under which a firm is enrolled on the ledger, or None if no active firm has this id."""
 _MOST_UNITS = 10**12
 
@@ -43,15 +46,15 @@ class Present:
         node: Flower's id of its SuperNode.
         units: declared privacy units; 0 for a firm that takes no part in the task and only witnesses.
         roster: its keys; bare where nothing is masked.
-        announcement: its signed masking key, to be relayed; empty where nothing is masked.
-        signing_key: under which it signs, 32 bytes: as enrolled, or by its own word where there is no ledger.
+        signing_key: under which it is enrolled, or says it is where there is no ledger.
+        announcement: its signed masking key, for the ledger or to be relayed; empty where nothing is masked.
     """
 
     node: int
     units: int
     roster: RosterEntry
+    signing_key: PublicKey
     announcement: bytes
-    signing_key: bytes = b""
 
 
 class Cohort:
@@ -69,6 +72,7 @@ class Cohort:
         self._timeout_s = timeout_s
         self._present: dict[str, Present] = {}
         self._unpaired: set[str] = set()
+        self._ended: set[str] = set()
         self._sealed: dict[str, dict[str, bytes]] = {}
         self.mirrored: dict[str, int] = {}
         self.refusals: list[tuple[int, str, str]] = []
@@ -96,10 +100,15 @@ class Cohort:
 
     def signing_key(self, member: str) -> bytes:
         """The key under which a firm signs, 32 bytes."""
-        return self._present[member].signing_key
+        return self._present[member].signing_key.ed25519.raw
+
+    @property
+    def announcements(self) -> dict[str, bytes]:
+        """The signed masking key of every firm that trains."""
+        return {member: self._present[member].announcement for member in self.members}
 
     def meet(self, epoch: int, enrolled: EnrolledKey | None = None) -> None:
-        """Ask every node who it is; the firms that take part in the task are the cohort.
+        """Ask every node who it is; the firms that take part in the task are the cohort. Each new epoch begins so.
 
         Args:
             epoch: of the masking keys; 0 where nothing is masked.
@@ -108,12 +117,13 @@ class Cohort:
         Raises:
             RunFailed: nobody takes part, or two nodes are one firm.
         """
+        self._present, self._unpaired, self._ended, self._sealed = {}, set(), set(), {}
         request = {"cid": self._cid, "task": self._task_name, "epoch": epoch}
         for node, reply in self._ask_nodes(HELLO, dict.fromkeys(self._grid.get_node_ids(), request), 0):
             member = reply["member"]
             try:
                 present = self._check(node, reply, epoch, enrolled)
-            except (ClientError, NotWhoItSays) as error:
+            except (ClientError, LedgerError, NotWhoItSays) as error:
                 self.note(0, f"node {node}", str(error))
                 continue
             if member in self._present:
@@ -125,7 +135,7 @@ class Cohort:
 
     def _check(self, node: int, reply: Mapping[str, Any], epoch: int, enrolled: EnrolledKey | None) -> Present:
         member, units, announcement = reply["member"], reply["units"], reply["announcement"]
-        key = reply["signing_key"] if enrolled is None else enrolled(member)
+        key = PublicKey(reply["signing_key"]) if enrolled is None else enrolled(member)
         if key is None:
             raise NotWhoItSays(f"it says it is {member!r}, which is no active firm on the ledger")
         if not 0 <= units <= _MOST_UNITS:
@@ -134,24 +144,26 @@ class Cohort:
         if epoch and units:
             # Signed with the enrolled key: another node cannot stand in for the firm, or shut it out.
             roster = read_announcement(announcement, self._cid, epoch, member, key)
-        return Present(node, units, roster, announcement, key)
+        return Present(node, units, roster, key, announcement)
 
-    def pair(self, epoch: int) -> None:
-        """Relay the epoch's announced keys and collect the pair secrets, sealed from firm to firm.
+    def pair(self, epoch: int, final: str = "") -> None:
+        """Have the firms draw their pair secrets, and collect those, sealed from firm to firm.
 
         A firm that does not set up its keys is left out of the cohort.
+
+        Args:
+            final: the final checkpoint of the ledger that has the firms' keys; without one the keys are relayed.
 
         Raises:
             RunFailed: no firm did.
         """
         firms = {member: self._present[member] for member in self.members}
-        request = {
-            "epoch": epoch,
-            "announcements": {member: firm.announcement for member, firm in firms.items()},
-            "signing_keys": {member: firm.roster.signing_key for member, firm in firms.items()},
-        }
+        request = {"epoch": epoch, "final": final, "announcements": {}, "signing_keys": {}}
+        if not final:
+            request["announcements"] = self.announcements
+            request["signing_keys"] = {member: firm.signing_key.raw for member, firm in firms.items()}
         replies = dict(self.ask(PAIR, dict.fromkeys(firms, request), 0))
-        self._unpaired = firms.keys() - replies.keys()
+        self.leave_out(firms.keys() - replies.keys())
         if not self.members:
             raise RunFailed(f"{self._task_name}: no firm set up its masking keys; {self.why(0)}")
         self._sealed = {member: {} for member in self.members}
@@ -159,6 +171,15 @@ class Cohort:
             for receiver, message in reply["sealed"].items():
                 if receiver in self._sealed and isinstance(message, bytes):
                     self._sealed[receiver][sender] = message
+
+    def leave_out(self, members: Collection[str]) -> None:
+        """These firms do not train in this epoch."""
+        self._unpaired |= set(members)
+
+    def take_ended(self) -> set[str]:
+        """The firms that have refused a message because their keys of the epoch are destroyed; each told once."""
+        ended, self._ended = self._ended, set()
+        return ended
 
     def sealed_for(self, member: str) -> dict[str, bytes]:
         """Pair secrets that wait for a firm; they travel until it has answered once."""
@@ -207,6 +228,8 @@ class Cohort:
                 fields = unpack(reply.content, REPLIES[kind], f"{kind} reply of {who}")
             except ClientError as error:
                 self.note(number, who, str(error))
+                if isinstance(error, Refusal) and error.code == EpochEnded.__name__:
+                    self._ended.add(who)
                 continue
             yield node, fields
         for who in silent.values():

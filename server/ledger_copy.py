@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from clients.masking.announcement import PURPOSE
 from clients.offer import Offer
 from clients.plan import Plan
 from ledger.audit import audit
@@ -67,6 +68,7 @@ class RecordedRound:
         payload: the round record.
         spec: 32 bytes, the task spec's hash.
         signing_keys: the enrolled keys of the firms when the round was opened, 32 bytes each.
+        epoch_keys: their latest masking keys then, each with its epoch; without those that had ended.
         contributions: by firm, in ledger order.
         units: what each of them declared.
         aggregate, publication: these records, once they are there.
@@ -79,6 +81,7 @@ class RecordedRound:
     payload: Mapping[str, Any]
     spec: bytes
     signing_keys: Mapping[str, bytes]
+    epoch_keys: Mapping[str, tuple[int, bytes]]
     contributions: Mapping[str, Contribution]
     units: dict[str, int]
     aggregate: Mapping[str, Any] | None = None
@@ -138,6 +141,7 @@ class LedgerCopy:
     def index(entries: Sequence[bytes]) -> dict[bytes, RecordedRound]:
         """The training rounds among entries that the rules have admitted."""
         keys: dict[str, bytes] = {}
+        epoch_keys: dict[str, tuple[int, bytes]] = {}
         specs: dict[str, bytes] = {}
         rounds: dict[bytes, RecordedRound] = {}
         named: dict[bytes, RecordedRound] = {}  # by the round statement's digest
@@ -150,13 +154,19 @@ class LedgerCopy:
             match record["t"]:
                 case "enrol" | "rotate":
                     keys[record["member"]] = PublicKey(record["key"]).ed25519.raw
+                    epoch_keys.pop(record["member"], None)
+                case "suspend":
+                    epoch_keys.pop(record["member"], None)
+                case "epoch_key" if record["purpose"] == PURPOSE:
+                    epoch_keys[statement.issuer] = (record["epoch"], record["key"])
                 case "task":
                     specs[record["task"]] = record["spec"]
                 case "round":
                     cohort = {member: keys[member] for member in record["cohort"]}
                     spec = specs[record["task"]]
                     given = contributions[record["id"]]
-                    opened = RecordedRound(entry, statement.digest, record, spec, cohort, given, {})
+                    masking = {member: epoch_keys[member] for member in cohort if member in epoch_keys}
+                    opened = RecordedRound(entry, statement.digest, record, spec, cohort, masking, given, {})
                     opened.published = of_task.setdefault(record["task"], [])
                     rounds[record["id"]] = named[statement.digest] = opened
                 case "contribution":

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ledger.errors import LedgerError
+from ledger.keys import PublicKey
 from ledger.log import Log
 from server.errors import ServerError
 
@@ -32,11 +33,11 @@ class Record:
         self._mirrored[member] = size
         self._unconfirmed.discard(member)
 
-    def enrolled_key(self, member: str) -> bytes | None:
-        """The signing key under which a firm is enrolled now, 32 bytes; None if no active firm has this id."""
+    def enrolled_key(self, member: str) -> PublicKey | None:
+        """The signing key under which a firm is enrolled now; None if no active firm has this id."""
         state = self.ledger.state
         known = state.members.get(member)
-        return known.key.ed25519.raw if known is not None and state.is_enrolled(member, "firm") else None
+        return known.key if known is not None and state.is_enrolled(member, "firm") else None
 
     def unconfirmed(self, members: Sequence[str]) -> list[str]:
         """Those who were sent news and did not confirm it: they may have mirrored it or not, and must be asked."""

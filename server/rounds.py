@@ -22,6 +22,7 @@ from server.cohort import Cohort, RunFailed
 from server.coordinator import Coordinator, Progress, write_json
 from server.descent import Descent
 from server.errors import ServerError
+from server.key_epochs import KeyEpochs
 from server.model_store import load_model, store_model
 from server.pruning import prune
 from server.recording import Record
@@ -65,6 +66,7 @@ class Run:
         self._progress = progress
         self._now = now
         self.cohort = Cohort(grid, coordinator.config.cid, task_name, self._settings.aggregation.deadline_s)
+        self._epochs = KeyEpochs(self.cohort, self._record, now)
         self.seconds: list[float] = []
 
     def run(self) -> Release:
@@ -77,7 +79,7 @@ class Run:
         try:
             plans = self._prepare()
             start = self._resume(plans)
-            descent, round_id = self._train(plans, start)
+            descent, round_id, plans = self._train(plans, start)
             release = self._publish(descent, round_id, plans)
             self._prune()
             return release
@@ -85,7 +87,7 @@ class Run:
             self._report()
 
     def _prepare(self) -> list[Plan]:
-        """Meet the firms, declare the task, set up masking keys, and draw up the plan of every round."""
+        """Meet the firms, declare the task, and draw up the plan of every round; masking keys are not set up yet."""
         masked = self._settings.aggregation.kind == "masked"
         epoch = self._home.next_epoch() if masked else 0
         self.cohort.meet(epoch, None if self._record is None else self._record.enrolled_key)
@@ -93,8 +95,11 @@ class Run:
             for member, size in self.cohort.mirrored.items():
                 self._record.has_mirrored(member, size)
             self._declare_task(self._record)
-        if masked:
-            self.cohort.pair(epoch)
+            if not masked:
+                bring_up_to_date(self.cohort, self._record, 0)
+        return self._plans(epoch)
+
+    def _plans(self, epoch: int) -> list[Plan]:
         least = 1 if self._record is None else self._record.ledger.state.terms.min_cohort
         if len(self.cohort.members) < least:
             raise RunFailed(
@@ -111,7 +116,6 @@ class Run:
             record.append([self._statements.make("task", self._name, task=self._name, spec=spec)])
         elif known.spec != self._task.spec.hash:
             raise RunFailed(f"{self._name}: the ledger has another spec under this name; give the new one a new name")
-        bring_up_to_date(self.cohort, record, 0)
 
     def _resume(self, plans: list[Plan]) -> Standing:
         """Where the run stands; a round that was left open is aborted."""
@@ -127,11 +131,24 @@ class Run:
             self._progress(f"{self._name}: going on after round {start.done}")
         return start
 
-    def _train(self, plans: list[Plan], start: Standing) -> tuple[Descent, bytes]:
+    def _with_keys(self, plans: list[Plan]) -> list[Plan]:
+        """The plans for a masking epoch that has begun: for a new one, if the keys of the last have ended."""
+        if not plans[0].epoch:
+            return plans
+        if self._epochs.are_over(plans[0].epoch):
+            plans = self._prepare()
+            self._progress(f"{self._name}: masking epoch {plans[0].epoch} begins: a firm's keys have ended")
+        if not self._epochs.has_begun(plans[0].epoch):
+            self._epochs.begin(plans[0].epoch)
+            plans = self._plans(plans[0].epoch)  # of the firms that have set up their keys
+        return plans
+
+    def _train(self, plans: list[Plan], start: Standing) -> tuple[Descent, bytes, list[Plan]]:
         descent, round_id, done, failures = self._model(start), start.round_id, start.done, 0
         if start.published:
-            return descent, round_id
+            return descent, round_id, plans
         while done < len(plans):
+            plans = self._with_keys(plans)
             began = time.monotonic()
             try:
                 descent, round_id = TrainingRound(self._setting(), plans[done], descent).run()
@@ -145,7 +162,7 @@ class Run:
             done += 1
             self.seconds.append(time.monotonic() - began)
             self._progress(f"{self._name}: round {done} of {len(plans)}")
-        return descent, round_id
+        return descent, round_id, plans
 
     def _model(self, start: Standing) -> Descent:
         if start.parent is not None:

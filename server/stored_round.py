@@ -110,11 +110,9 @@ def _sessions(
     if len(sids) != plan.groups:
         raise AuditMismatch(f"session: the contributions name {len(sids)} of them")
     stored = [Session.from_bytes(store.get(sid, "session")) for sid in sorted(sids)]
-    # Epoch keys are not on the ledger: each firm vouches for them by the session id in its own header.
-    keys = recorded.signing_keys if any(one.protection == "masked" for one in stored) else {}
-    vouched = {entry.member: entry.epoch_key for one in stored for entry in one.roster}
+    masked = any(one.protection == "masked" for one in stored)
     roster = tuple(
-        RosterEntry(member, keys.get(member, bytes(32)), vouched.get(member, b""))
+        _keys_of(member, recorded, plan.epoch) if masked else RosterEntry(member, bytes(32))
         for member in sorted(recorded.payload["cohort"])
     )
     expected = sessions_of(recorded.payload["cid"], recorded.offer(plan), roster, dimension)
@@ -126,3 +124,13 @@ def _sessions(
             if getattr(found[-1], name) != getattr(session, name):
                 raise AuditMismatch(f"session: its {name} is not that of the round on the ledger")
     return tuple(found)
+
+
+def _keys_of(member: str, recorded: RecordedRound, epoch: int) -> RosterEntry:
+    """A firm's keys as they stood on the ledger when the round was opened."""
+    latest, key = recorded.epoch_keys.get(member, (None, b""))
+    if latest != epoch:
+        raise AuditMismatch(
+            f"round: the ledger had no key of {member} for the masking epoch {epoch} when it was opened"
+        )
+    return RosterEntry(member, recorded.signing_keys[member], key)

@@ -114,12 +114,17 @@ class Consortium:
         self.epoch = epoch
         request = {"cid": CID, "task": "credit", "epoch": epoch}
         answers = {name: participation.hello(self.firms[name], request) for name in names}
-        announced = {name: one["announcement"] for name, one in answers.items()}
+        self.log.append([one["announcement"] for one in answers.values()])
+        self.witness()
         self.sealed = {name: {} for name in names}
         for name in names:
-            pairing = {"epoch": epoch, "announcements": announced, "signing_keys": {}}
-            for receiver, message in participation.pair(self.firms[name], pairing)["sealed"].items():
+            for receiver, message in participation.pair(self.firms[name], self.pairing(epoch))["sealed"].items():
                 self.sealed[receiver][name] = message
+
+    def pairing(self, epoch: int, **changes: Any) -> dict[str, Any]:
+        """The message that asks a firm to draw its pair secrets."""
+        request = {"epoch": epoch, "final": self.log.final() or "", "announcements": {}, "signing_keys": {}}
+        return {**request, **changes}
 
     def open_round(
         self,

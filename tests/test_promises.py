@@ -114,7 +114,8 @@ class TestTheCoordinatorReadsNoOneFirmsUpdate:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         honest = TrainingConfig.plans
-        monkeypatch.setattr(TrainingConfig, "plans", lambda self, *rest, least: honest(self, *rest))  # of one firm, too
+        # The coordinator's plans count on one firm's contribution, too.
+        monkeypatch.setattr(TrainingConfig, "plans", lambda self, *rest, least, **more: honest(self, *rest, **more))
         built = federation(tmp_path / "f", 6, training(1), min_cohort=6)
         with opened(built) as coordinator, pytest.raises(RunFailed, match="this firm asks for 6"):
             train(built, coordinator)

@@ -3,13 +3,12 @@
 Two trips a round: `protect` gives what a firm sends first, `answer` opens the sum over one closed set.
 """
 
+from clients.masking.announcement import announce, read_announcement, roster_on_ledger
 from clients.masking.answer_book import AnswerBook
 from clients.masking.contribution import Contribution, Header, Kept, protect
 from clients.masking.epoch import (
     EpochKeyPair,
-    announce,
     open_pair_secrets,
-    read_announcement,
     seal_pair_secrets,
 )
 from clients.masking.pair_secrets import PairSecrets
@@ -40,6 +39,7 @@ __all__ = [
     "open_pair_secrets",
     "protect",
     "read_announcement",
+    "roster_on_ledger",
     "seal_pair_secrets",
     "threshold_for",
 ]

@@ -7,6 +7,7 @@ signature. Without it, a coordinator that relays the messages could put itself b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ed25519, mlkem, x25519
@@ -33,7 +34,8 @@ _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _MLKEM_BYTES = 1184
 _MLKEM_SEED_BYTES = 64
 EPOCH_KEY_BYTES = _MLKEM_BYTES + 32
-_ANNOUNCEMENT: dict[str, type] = {"cid": str, "epoch": int, "member": str, "key": bytes, "signature": bytes}
+MOST_KEPT = 4096
+"""How many firms' keys are checked once for all firms of a simulation, which read the same ones."""
 _SEALED: dict[str, type] = {"sealed": bytes, "signature": bytes}
 
 
@@ -78,33 +80,6 @@ class EpochKeyPair:
         return _SUITE.decrypt(sealed, self._private, info=info)
 
 
-def announce(keys: EpochKeyPair, cid: str, epoch: int, member: str, sign: Sign) -> bytes:
-    """The signed message by which a member makes its epoch key known."""
-    signature = sign(_announced(cid, epoch, member, keys.public_bytes))
-    fields = {"cid": cid, "epoch": epoch, "member": member, "key": keys.public_bytes, "signature": signature}
-    return wire.encode(fields)
-
-
-def read_announcement(raw: bytes, cid: str, epoch: int, member: str, signing_key: bytes) -> RosterEntry:
-    """Checks an announcement against the signing key under which `member` is enrolled.
-
-    Returns:
-        The member's entry for a session's roster.
-
-    Raises:
-        MalformedMessage: not an announcement.
-        KeySetupRefused: for another consortium, epoch or member, or not signed by `signing_key`.
-    """
-    fields = wire.decode(raw, _ANNOUNCEMENT, "epoch key")
-    if (fields["cid"], fields["epoch"], fields["member"]) != (cid, epoch, member):
-        raise KeySetupRefused(f"epoch key of {member}: it was announced for another consortium, epoch or member")
-    if len(fields["key"]) != EPOCH_KEY_BYTES:
-        raise KeySetupRefused(f"epoch key of {member}: {len(fields['key'])} bytes, expected {EPOCH_KEY_BYTES}")
-    signed = _announced(cid, epoch, member, fields["key"])
-    _require_signature(signing_key, fields["signature"], signed, f"epoch key of {member}")
-    return RosterEntry(member, signing_key, fields["key"])
-
-
 def seal_pair_secrets(
     keys: EpochKeyPair,
     cid: str,
@@ -119,7 +94,7 @@ def seal_pair_secrets(
     Call it once an epoch: a second call draws other secrets.
 
     Args:
-        roster: entries that `read_announcement` gave, in any order; `me` among them.
+        roster: authenticated entries whose epoch keys are well formed (`announcement`), in any order; `me` among them.
 
     Returns:
         The secrets known so far, and {peer: message to that peer}. Peers with lower ids send theirs, which
@@ -138,7 +113,7 @@ def seal_pair_secrets(
             continue
         secret = random_bytes(KEY_BYTES)
         transcript = _transcript(cid, epoch, entries[me], entries[peer])
-        sealed = _SUITE.encrypt(secret, _public_key(entries[peer]), info=transcript)
+        sealed = _SUITE.encrypt(secret, _public_key(entries[peer].epoch_key), info=transcript)
         messages[peer] = wire.encode({"sealed": sealed, "signature": sign(_sealed(transcript, sealed))})
         secrets.add(entries[peer], secret)
     return secrets, messages
@@ -173,18 +148,24 @@ def open_pair_secrets(
         secrets.add(entries[sender], secret)
 
 
-def _public_key(entry: RosterEntry) -> MLKEM768X25519PublicKey:
-    raw = entry.epoch_key
+@lru_cache(maxsize=MOST_KEPT)
+def is_epoch_key(raw: bytes) -> bool:
+    """Whether secrets can be sealed to `raw`: both halves are well formed, and the curve's is not of small order."""
+    try:
+        _public_key(raw)
+        x25519.X25519PrivateKey.generate().exchange(x25519.X25519PublicKey.from_public_bytes(raw[_MLKEM_BYTES:]))
+    except (KeySetupRefused, ValueError):
+        return False
+    return True
+
+
+def _public_key(raw: bytes) -> MLKEM768X25519PublicKey:
     try:
         lattice = mlkem.MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM_BYTES])
         curve = x25519.X25519PublicKey.from_public_bytes(raw[_MLKEM_BYTES:])
     except ValueError:
-        raise KeySetupRefused(f"epoch key of {entry.member}: not an ML-KEM-768 + X25519 key") from None
+        raise KeySetupRefused(f"epoch key: not an ML-KEM-768 + X25519 key of {EPOCH_KEY_BYTES} bytes") from None
     return MLKEM768X25519PublicKey(lattice, curve)
-
-
-def _announced(cid: str, epoch: int, member: str, key: bytes) -> bytes:
-    return framed(b"artesian/masking/v1/epoch-key", cid.encode(), str(epoch).encode(), member.encode(), key)
 
 
 def _transcript(cid: str, epoch: int, lower: RosterEntry, higher: RosterEntry) -> bytes:

@@ -27,6 +27,10 @@ class KeySetupRefused(MaskingError):
     exit_code = 1
 
 
+class EpochEnded(KeySetupRefused):
+    """The epoch's keys are destroyed, here or by rotation: it is for the coordinator to begin a new one."""
+
+
 class SessionReused(MaskingError):
     """This firm has already protected an update in this session or in this round."""
 

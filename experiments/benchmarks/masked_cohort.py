@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clients.masking import (
     AnswerBook,
@@ -19,15 +18,14 @@ from clients.masking import (
     RosterEntry,
     Session,
     UnmaskingReply,
-    announce,
     answer,
     open_pair_secrets,
     protect,
-    read_announcement,
     seal_pair_secrets,
     threshold_for,
 )
 from clients.masking.ring import Integers
+from ledger.keys import SigningKey
 from server.aggregation.masked import Aggregator, OpenedSum, RoundArtifacts
 
 CID = "cohort-in-memory"
@@ -158,18 +156,9 @@ class MaskedRound:
 def set_up_cohort(size: int, epoch: int = 1) -> Cohort:
     """Makes keys for `size` firms and runs the key set-up between them."""
     names = sorted(f"firm-{number}" for number in range(1, size + 1))
-    signing = {name: Ed25519PrivateKey.generate() for name in names}
+    signing = {name: SigningKey.generate() for name in names}
     keys = {name: EpochKeyPair.generate() for name in names}
-    roster = tuple(
-        read_announcement(
-            announce(keys[name], CID, epoch, name, signing[name].sign),
-            CID,
-            epoch,
-            name,
-            signing[name].public_key().public_bytes_raw(),
-        )
-        for name in names
-    )
+    roster = tuple(RosterEntry(name, signing[name].public.raw, keys[name].public_bytes) for name in names)
     firms, mail = {}, {name: dict[str, bytes]() for name in names}
     for name in names:
         pair_secrets, messages = seal_pair_secrets(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets as csprng
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,15 +17,17 @@ from hoarder import Hoard
 
 from clients import participation
 from clients.errors import ClientError
+from clients.firm import Firm
 from clients.masking import (
     Contribution,
     EpochKeyPair,
     Session,
     UnmaskingReply,
     announce,
+    read_announcement,
     seal_pair_secrets,
 )
-from clients.masking.errors import AlreadyAnswered, KeySetupRefused, MaskingError
+from clients.masking.errors import AlreadyAnswered, EpochEnded, KeySetupRefused, MaskingError
 from clients.masking.ring import Integers
 from clients.messages import Refusal
 from clients.offer import read_offer
@@ -32,6 +36,7 @@ from ledger.checkpoint import NotFinal
 from ledger.errors import LedgerError
 from ledger.keys import SigningKey
 from ledger.log import Log
+from ledger.rules import Refused
 from ledger.statement import decode_statement
 from server.coordinator import LEDGER_FILE
 
@@ -216,36 +221,79 @@ def test_a_voided_rounds_update_is_never_sent_again(world: Consortium, clear: di
 class TestKeySubstitution:
     """The coordinator relays all keys. Between the victim and its peers it would read everything of the victim's."""
 
-    def _false_keys(self, signer: SigningKey, names: list[str], epoch: int) -> dict[str, tuple[EpochKeyPair, bytes]]:
-        keys = {name: EpochKeyPair.generate() for name in names}
-        return {name: (pair, announce(pair, CID, epoch, name, signer.sign)) for name, pair in keys.items()}
+    def _announced(self, world: Consortium, epoch: int, names: list[str]) -> dict[str, bytes]:
+        request = {"cid": CID, "task": "credit", "epoch": epoch}
+        return {name: participation.hello(world.firms[name], request)["announcement"] for name in names}
 
     def test_of_the_peers_epoch_keys(self, world: Consortium) -> None:
         """Shown keys of the coordinator's own, under its peers' names, the lowest firm would seal all secrets to it."""
-        victim, epoch = "firm-1", EPOCH + 1
-        true = participation.hello(world.firms[victim], {"cid": CID, "task": "credit", "epoch": epoch})["announcement"]
-        others = [name for name in world.names if name != victim]
+        victim, epoch = world.firms["firm-1"], EPOCH + 1
+        world.log.append(list(self._announced(world, epoch, ["firm-1"]).values()))
         for signer in (world.key, SigningKey.generate()):
-            false = self._false_keys(signer, others, epoch)
-            claimed = dict.fromkeys(others, signer.public.raw) | {victim: world.firms[victim].key.public.raw}
-            announced = {victim: true, **{name: raw for name, (_, raw) in false.items()}}
-            with pytest.raises(KeySetupRefused, match="the signature is not the sender's enrolled key's"):
-                participation.pair(
-                    world.firms[victim], {"epoch": epoch, "announcements": announced, "signing_keys": claimed}
-                )
-        assert not world.firms[victim].round_secrets.has_pairs(epoch)
+            false = {
+                name: announce(EpochKeyPair.generate(), CID, epoch, name, signer, record_id=bytes(16), now_s=1)
+                for name in world.names[1:]
+            }
+            for raw in false.values():
+                with pytest.raises(Refused, match="'signature'"):
+                    world.log.append([raw])
+        world.witness()
+        told = world.pairing(epoch, announcements=false, signing_keys=dict.fromkeys(false, signer.public.raw))
+        assert participation.pair(victim, told)["sealed"] == {}
+        assert [entry.member for entry in victim.round_secrets.roster(epoch)] == ["firm-1"]
+
+    def test_of_the_peers_epoch_keys_where_no_ledger_vouches(self, world: Consortium) -> None:
+        """Without a ledger a firm takes the message's word for signing keys, and holds the statements to those."""
+        false = announce(EpochKeyPair.generate(), CID, 2, VICTIM, world.key, record_id=bytes(16), now_s=1)
+        with pytest.raises(KeySetupRefused, match="the signature is not the sender's enrolled key's"):
+            read_announcement(false, CID, 2, VICTIM, world.firms[VICTIM].key.public)
 
     def test_of_an_earlier_epochs_keys(self, world: Consortium) -> None:
-        """Keys that leaked once, rightly signed then, are announced again in the next epoch."""
-        old = [
-            participation.hello(firm, {"cid": CID, "task": "credit", "epoch": EPOCH})["announcement"]
-            for firm in world.firms.values()
-        ]
-        victim = world.firms["firm-1"]
-        fresh = participation.hello(victim, {"cid": CID, "task": "credit", "epoch": EPOCH + 1})["announcement"]
-        announced = {**dict(zip(world.names, old, strict=True)), "firm-1": fresh}
-        with pytest.raises(KeySetupRefused, match="another consortium, epoch or member"):
-            participation.pair(victim, {"epoch": EPOCH + 1, "announcements": announced, "signing_keys": {}})
+        """Keys that leaked once, rightly signed then, are brought out again in the next epoch."""
+        size = world.log.size
+        old = [raw for raw in world.log.entries(0, size) if decode_statement(raw).payload["t"] == "epoch_key"]
+        again = self._announced(world, EPOCH, world.names)
+        world.log.append(list(self._announced(world, EPOCH + 1, world.names[:1]).values()))
+        assert max(world.log.append(old)) < size  # the same statements: they change nothing
+        for name in world.names:
+            with pytest.raises(Refused, match="'epoch'"):
+                world.log.append([again[name]])
+        world.witness()
+        victim, announced = world.firms["firm-1"], {"announcements": again, "signing_keys": {}}
+        assert participation.pair(victim, world.pairing(EPOCH + 1, **announced))["sealed"] == {}
+        with pytest.raises(EpochEnded):
+            participation.pair(victim, world.pairing(EPOCH, **announced))
+
+    def test_two_forks_of_the_ledger_show_two_keys_of_one_firm(self, world: Consortium, tmp_path: Path) -> None:
+        """A firm that sides with the coordinator signs two keys, and cosigns both histories.
+
+        Drawn with either, secrets would split the others into halves that cannot open a sum together. Of two histories
+        at most one is final: only its firms draw secrets, all of them with the same keys.
+        """
+        epoch, honest = EPOCH + 1, world.names[:-1]
+        world.firms[VICTIM].rest()
+        twin = Firm(Path(shutil.copytree(world.firms[VICTIM].home, tmp_path / "twin")))
+        announced = list(self._announced(world, epoch, honest).values())
+        request = {"cid": CID, "task": "credit", "epoch": epoch}
+        world.log.close()
+        forked = world.built.coordinator / "fork.db"
+        shutil.copy(world.built.coordinator / LEDGER_FILE, forked)
+        sides = ((LEDGER_FILE, honest[:3], world.firms[VICTIM]), (forked.name, honest[3:], twin))
+        for file, half, liar in sides:
+            world.log = Log.open(world.built.coordinator / file, world.key)
+            world.log.append([*announced, participation.hello(liar, request)["announcement"]])
+            firms = [*(world.firms[name] for name in half), liar]
+            lines = [participation.witness(firm, world.news(firm))["cosignature"] for firm in firms]
+            told = world.pairing(epoch, final=world.log.checkpoint() + "".join(lines))
+            for name in half:
+                with suppress(NotFinal):
+                    participation.pair(world.firms[name], told)
+            world.log.close()
+        world.log = Log.open(world.built.coordinator / LEDGER_FILE, world.key)
+        twin.close()
+        drew = [name for name in honest if world.firms[name].round_secrets.has_pairs(epoch)]
+        assert drew == honest[:3]
+        assert len({world.firms[name].round_secrets.roster(epoch) for name in drew}) == 1
 
     def test_of_the_pair_secrets_on_their_way(self, world: Consortium, clear: dict[str, list[Integers]]) -> None:
         """The victim is sent secrets that the coordinator drew, sealed to its true key under its peers' names.

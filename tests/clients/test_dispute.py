@@ -148,7 +148,7 @@ def test_a_round_must_be_named_and_known(firm: Firm, prefix: str) -> None:
 
 
 def test_a_past_epoch_stays_closed(world: Disputed, firm: Firm) -> None:
-    firm.round_secrets.epoch_keys(plan_of(world).epoch + 1)
+    firm.round_secrets.begin(plan_of(world).epoch + 1, firm.key.public.kid)
     with pytest.raises(DisputeRefused, match="has ended here; they are destroyed"):
         world.open(firm)
 

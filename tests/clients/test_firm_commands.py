@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from artesian import app
 from clients.firm import Firm
+from clients.masking.errors import EpochEnded
 from clients.wallet import Wallet
 from experiments.simulation import simulate
 from experiments.simulation_config import SimulationConfig
@@ -237,7 +239,6 @@ def test_a_firm_that_never_ran_has_spent_nothing_and_gets_no_files(home: Path, t
 
 
 def test_a_changed_mirror_is_told(home: Path, tmp_path: Path) -> None:
-    import shutil
     import sqlite3
 
     copy = tmp_path / "firm"
@@ -249,3 +250,20 @@ def test_a_changed_mirror_is_told(home: Path, tmp_path: Path) -> None:
     told = run("status", "--home", copy)
     assert (told.exit_code, told.stdout, told.stderr.count("\n")) == (1, "", 1)
     assert "entry 5" in told.stderr
+
+
+def test_an_epoch_ends_on_the_operators_word(home: Path, tmp_path: Path) -> None:
+    """Beside a running client, and once: the second time there is nothing left."""
+    copy = tmp_path / "firm"
+    shutil.copytree(home, copy)
+    client = Firm(copy)
+    assert client.round_secrets.current() is not None
+    said = json.loads(run("forget-epoch", "--home", copy, "--json").stdout)
+    files = ["epoch-1.key", "epoch-1.pairs", "epoch-1.roster", "round.kept", "wrapping.key"]
+    assert said == {"member": "firm-1", "epoch": 1, "destroyed": files}
+    assert [path.name for path in (copy / "masking").iterdir()] == ["ended"]
+    with pytest.raises(EpochEnded):
+        client.round_secrets.pairs(1)
+    again = run("forget-epoch", "--home", copy)
+    assert (again.exit_code, again.stdout) == (0, "firm-1 holds no masking secrets.\n")
+    assert json.loads(run("forget-epoch", "--home", copy, "--json").stdout)["epoch"] is None

@@ -239,13 +239,6 @@ def test_another_consortium_and_another_task(world: Consortium) -> None:
         world.firms[LAST].task("fraud")
 
 
-def test_keys_of_someone_who_is_no_firm(world: Consortium) -> None:
-    """Attack: the coordinator announces keys of its own under an invented name."""
-    request = {"epoch": EPOCH + 2, "announcements": {"ghost": b""}, "signing_keys": {"ghost": bytes(32)}}
-    with pytest.raises(Refusal, match="'ghost' is not an active firm"):
-        participation.pair(world.firms[LAST], request)
-
-
 # Paying.
 
 

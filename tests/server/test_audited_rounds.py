@@ -190,13 +190,14 @@ def test_a_ledger_of_other_people_is_not_this_one(copy: Copy, tmp_path: Path) ->
 
 
 def resigned(copy: Copy, built: Any, kind: str, change: Callable[[dict[str, Any]], None]) -> list[bytes]:
-    """The entries with the last record of a kind changed and signed again by the coordinator."""
-    key = SigningKey.load(built.coordinator / "signing.pem")
+    """The entries with the last record of a kind changed and signed again by its issuer."""
     entries = copy.entries
     index = max(at for at, raw in enumerate(entries) if decode_statement(raw).payload["t"] == kind)
     payload = deepcopy(dict(decode_statement(entries[index]).payload))
     change(payload)
-    entries[index] = sign_statement(payload, issuer="coordinator", subject="s", key=key)
+    issuer = decode_statement(entries[index]).issuer
+    home = built.coordinator if issuer == "coordinator" else built.member(issuer)
+    entries[index] = sign_statement(payload, issuer=issuer, subject="s", key=SigningKey.load(home / "signing.pem"))
     return entries
 
 
@@ -212,6 +213,9 @@ def resigned(copy: Copy, built: Any, kind: str, change: Callable[[dict[str, Any]
         ("round", lambda record: record.update(parent_model=None), "no model to start from"),
         ("publish", lambda record: record.update(model=bytes(32)), "is not the round's aggregate"),
         ("task", lambda record: record.update(spec=bytes(32)), "another model, round or task spec"),
+        ("epoch_key", lambda record: record.update(key=bytes(1216)), "session: its roster is not that of the round"),
+        ("epoch_key", lambda record: record.update(epoch=2), "no key of firm-5 for the masking epoch 1 when it was"),
+        ("epoch_key", lambda record: record.update(purpose="other"), "no key of firm-5 for the masking epoch 1"),
     ],
 )
 def test_records_that_do_not_fit_the_artifacts_are_named(

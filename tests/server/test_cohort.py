@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from flwr.serverapp import Grid
 
 from clients.messages import HELLO, PAIR, WITNESS
 from server.cohort import Cohort, RunFailed
+from server.key_epochs import KeyEpochs
 from server.recording import Record
-from server.witnessing import bring_up_to_date
 
 
 def met(
@@ -39,8 +40,7 @@ def met(
 
 
 def pair(cohort: Cohort, record: Record) -> None:
-    bring_up_to_date(cohort, record, 0)
-    cohort.pair(1)
+    KeyEpochs(cohort, record, time.time).begin(1)
 
 
 def saying(kind: str, firm: str, **fields: Any) -> Meddler:

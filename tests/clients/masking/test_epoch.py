@@ -10,29 +10,25 @@ from pathlib import Path
 
 import cbor2
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clients.masking import (
     EpochKeyPair,
     PairSecrets,
     RosterEntry,
-    announce,
     open_pair_secrets,
-    read_announcement,
     seal_pair_secrets,
 )
 from clients.masking.errors import KeySetupRefused, MalformedMessage
 from experiments.benchmarks.masked_cohort import set_up_cohort
+from ledger.keys import SigningKey
 
 CID = "cid"
 
 
 class Member:
-    def __init__(self, name: str, epoch: int = 1) -> None:
-        self.name, self.signing, self.keys = name, Ed25519PrivateKey.generate(), EpochKeyPair.generate()
-        self.public = self.signing.public_key().public_bytes_raw()
-        self.announcement = announce(self.keys, CID, epoch, name, self.signing.sign)
-        self.entry = read_announcement(self.announcement, CID, epoch, name, self.public)
+    def __init__(self, name: str) -> None:
+        self.name, self.signing, self.keys = name, SigningKey.generate(), EpochKeyPair.generate()
+        self.entry = RosterEntry(name, self.signing.public.raw, self.keys.public_bytes)
 
     def seal(self, *roster: RosterEntry, epoch: int = 1) -> tuple[PairSecrets, dict[str, bytes]]:
         terms = (self.keys, CID, epoch, self.name, roster, self.signing.sign)
@@ -58,34 +54,6 @@ def test_both_ends_derive_the_same_seeds_and_other_sessions_others() -> None:
 
 def _changed(raw: bytes, **fields: object) -> bytes:
     return cbor2.dumps({**cbor2.loads(raw), **fields}, canonical=True)
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"epoch": 2}, "another consortium, epoch or member"),
-        ({"cid": "x"}, "another consortium, epoch or member"),
-        ({"member": "firm-2"}, "another consortium, epoch or member"),
-        ({"key": bytes(1216)}, "signature"),
-        ({"key": bytes(3)}, "3 bytes, expected 1216"),
-        ({"signature": bytes(64)}, "signature"),
-        ({"signature": b""}, "signature"),
-    ],
-)
-def test_a_changed_announcement_is_refused(change: dict[str, object], reason: str) -> None:
-    member = Member("firm-1")
-    with pytest.raises(KeySetupRefused, match=reason):
-        read_announcement(_changed(member.announcement, **change), CID, 1, "firm-1", member.public)
-
-
-def test_an_announcement_under_another_key_or_for_another_epoch_is_refused(
-    pair: tuple[Member, Member],
-) -> None:
-    one, other = pair
-    with pytest.raises(KeySetupRefused, match="signature"):
-        read_announcement(one.announcement, CID, 1, "firm-1", other.public)
-    with pytest.raises(KeySetupRefused, match="another consortium, epoch"):
-        read_announcement(one.announcement, CID, 2, "firm-1", one.public)
 
 
 def test_a_coordinator_cannot_put_itself_between_two_firms(pair: tuple[Member, Member]) -> None:
