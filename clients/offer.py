@@ -148,7 +148,11 @@ def sessions_of(cid: str, offer: Offer, roster: tuple[RosterEntry, ...], dimensi
 
 
 def session_of(cid: str, offer: Offer, entries: tuple[RosterEntry, ...], dimension: int) -> Session:
-    """The masked sum of one group of a round, or of its whole cohort where there is one."""
+    """The masked sum of one group of a round, or of its whole cohort where there is one.
+
+    Args:
+        dimension: parameters of the model that the round starts from; with summed weights one value more is masked.
+    """
     plan = offer.plan
     return Session(
         cid=cid,
@@ -156,7 +160,7 @@ def session_of(cid: str, offer: Offer, entries: tuple[RosterEntry, ...], dimensi
         round_id=offer.round_id,
         roster=entries,
         model=bytes(offer.payload["parent_model"]),
-        dimension=dimension,
+        dimension=dimension + plan.values - plan.dimension,
         ring_bits=plan.ring_bits,
         threshold=plan.threshold,
         bound=plan.grid(len(entries)).bound,

@@ -146,7 +146,7 @@ def _update(
         private.task.architecture,
         parameters,
         divide(firm, private, plan).trained,
-        Protection(plan.clip, plan.box, plan.sampling_rate),
+        Protection(plan.clip, plan.box, plan.sampling_rate, plan.weight),
         stream,
         gradients="auto" if experiment is None else experiment.gradients,
     )

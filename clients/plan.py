@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from clients.errors import ClientError
+from clients.grid import GRID_STEPS, ROUNDING_STEPS, TAIL_STDS, Grid
 from clients.masking.quantiser import largest_of
 from clients.masking.session import Protection as Aggregation
 from clients.privacy import NOTHING, NanoRdp, gaussian_rdp
@@ -17,40 +18,12 @@ MICRO = 1_000_000
 NANO = 1_000_000_000
 Privacy = Literal["none", "local", "distributed"]
 Combination = Literal["sum", "mean", "median"]
-TAIL_STDS = 9.0  # noise further out has probability 2e-19 a coordinate; such an update is refused, never wrapped
-GRID_STEPS = 8  # grid steps in one standard deviation of a firm's noise: then shares add up to a discrete Gaussian
-ROUNDING_STEPS = 1.5  # most that rounding to the grid adds to one coordinate of a difference of two sums, see `Grid`
+Weighting = Literal["declared", "summed"]
 MAX_DIMENSION = 1 << 27
 
 
 class PlanInvalid(ClientError):
     """A plan that cannot be carried out as it stands."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The integers that one firm's protected update is made of.
-
-    A firm rounds its bounded sum to the grid and adds noise that is integer from the start, a discrete Gaussian. One
-    unit moves the rounded sum by at most clip / step + `ROUNDING_STEPS` * sqrt(dimension) steps in Euclidean norm: a
-    step a coordinate by rounding, and half of one for what float64 loses in summing up to 2**20 units. The noise is
-    measured against that, so what is accounted is what is added (Kairouz, Liu, Steinke 2021, section 4).
-
-    Of any `threshold` firms in an opened sum those that do not collude add up to k shares of parameter sigma. Their sum
-    is a discrete Gaussian of k sigma^2 but for a divergence of at most 10 k exp(-pi^2 sigma^2) a coordinate (theorem
-    11 there): below 1e-260 for sigma >= `GRID_STEPS` and every dimension allowed, so that rounding an account up to
-    whole nano-RDP covers it. A discrete Gaussian costs no more Rényi divergence than the continuous one at any integer
-    shift (Canonne, Kamath, Steinke 2020, theorem 4), sampled or not, at the integer orders that accounts are kept at.
-
-    Attributes:
-        bound: largest magnitude of a firm's protected value, in the unit of the update.
-        step: distance of two grid points, in that unit.
-        sigma: parameter of one firm's noise in steps, about its standard deviation; 0 without privacy.
-    """
-
-    bound: float
-    step: float
-    sigma: int
 
 
 @dataclass(frozen=True)
@@ -62,9 +35,9 @@ class Plan:
         spec: SHA-256 of the task spec.
         aggregation: `masked`, or `plain` for simulations.
         privacy: `local` (each firm's noise is enough by itself), `distributed` (only the sum's noise is), `none`.
-        dimension: values in an update.
+        dimension: parameters of the model, and values in a gradient.
         noise_micro: noise multiplier of the protected sum, in 1e-6: its standard deviation over what one unit moves
-            the sum by, `clip` and what rounding to the grid adds.
+            the sum by, `unit_norm` and what rounding to the grid adds.
         clip_micro: largest norm of one unit's gradient, in 1e-6.
         box_micro: largest coordinate of a firm's sum before noise, in 1e-6.
         sampling_micro: share of the units that a round samples, in 1e-6.
@@ -74,7 +47,7 @@ class Plan:
         epoch: number of the masking keys' epoch.
         threshold: fewest firms that can open the sum.
         ring_bits: width of the masked integers.
-        units: declared units of the cohort together; the step divides by it.
+        units: declared units of the cohort together.
         rate_micro, momentum_micro, average_from: the server's step, see `server.descent`.
         deadline_s: seconds that the coordinator waits for a reply.
         groups: into how many random groups the cohort is divided, see `clients.groups`. Each group's sum is opened by
@@ -89,6 +62,12 @@ class Plan:
         held_out_micro: share of each firm's units, in 1e-6, that it never trains on and votes on the groups with; 0 for
             no votes.
         vote_clip_micro: most that one held-out unit can add to a vote, in 1e-6 of a nat.
+        weighting: what the step divides by: `declared`, the units declared times the sampling rate; `summed`, the units
+            that the firms' weights in the opened sum stand for. Then a firm's vector has one coordinate more, its last.
+        weight_micro: what each unit that a round samples adds to that coordinate, in 1e-6, at most the clip (so that
+            declared units fit into the box); 0 where weights are declared.
+        least_weight_micro: the step divides by no smaller total weight, whatever its noise made of it, in 1e-6: one
+            unit's at least; 0 where weights are declared.
     """
 
     number: int
@@ -117,6 +96,9 @@ class Plan:
     root: bytes = b""
     held_out_micro: int = 0
     vote_clip_micro: int = 0
+    weighting: str = "declared"
+    weight_micro: int = 0
+    least_weight_micro: int = 0
 
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
@@ -127,6 +109,12 @@ class Plan:
             raise PlanInvalid(f"plan: unknown aggregation {self.aggregation!r} or privacy {self.privacy!r}")
         if (self.privacy == "none") != (self.noise_micro == 0):
             raise PlanInvalid("plan: noise and privacy disagree: none means no noise, and only none does")
+        if self.weighting not in get_args(Weighting):
+            raise PlanInvalid(f"plan: unknown weighting {self.weighting!r}")
+        if len({self.weighting == "summed", self.weight_micro > 0, self.least_weight_micro > 0}) > 1:
+            raise PlanInvalid("plan: weighting and weights disagree: summed means weights, and only it does")
+        if not self.weight_micro <= min(self.clip_micro, self.least_weight_micro):
+            raise PlanInvalid("plan: a unit's weight must be at most the clip and at most the least total weight")
         if len(self.spec) != 32 or self.number > self.rounds or self.box_micro <= 0:
             raise PlanInvalid("plan: spec, number or box is out of range")
         self._check_robust()
@@ -148,6 +136,21 @@ class Plan:
     @property
     def box(self) -> float:
         return self.box_micro / MICRO
+
+    @property
+    def weight(self) -> float:
+        """What one unit adds to its firm's weight; 0 where weights are declared."""
+        return self.weight_micro / MICRO
+
+    @property
+    def values(self) -> int:
+        """Values in the vector that a firm sends: a gradient, and its weight where that goes through the sum."""
+        return self.dimension + (self.weighting == "summed")
+
+    @property
+    def unit_norm(self) -> float:
+        """Largest Euclidean norm of what one unit adds to that vector: of a clipped gradient and a weight."""
+        return math.hypot(self.clip, self.weight)
 
     @property
     def sampling_rate(self) -> float:
@@ -185,14 +188,14 @@ class Plan:
         largest = largest_of(cohort_size, self.ring_bits)
         if self.privacy == "none":
             return Grid(self.box, self.box / max(largest, 1), 0)
-        share, rounding = self._share(cohort_size), ROUNDING_STEPS * math.sqrt(self.dimension)
-        # largest = box / step + TAIL_STDS * (share * (clip / step + rounding) + 1), solved for the step.
+        share, rounding = self._share(cohort_size), ROUNDING_STEPS * math.sqrt(self.values)
+        # largest = box / step + TAIL_STDS * (share * (unit_norm / step + rounding) + 1), solved for the step.
         room = largest - TAIL_STDS * (share * rounding + 1)
         if room <= 1:
             raise self._too_coarse(0)
-        step = (self.box + TAIL_STDS * share * self.clip) / room
-        sigma = math.ceil(share * (self.clip / step + rounding))
-        if sigma < GRID_STEPS or self.clip / step < rounding:  # or rounding would more than double the noise
+        step = (self.box + TAIL_STDS * share * self.unit_norm) / room
+        sigma = math.ceil(share * (self.unit_norm / step + rounding))
+        if sigma < GRID_STEPS or self.unit_norm / step < rounding:  # or rounding would more than double the noise
             raise self._too_coarse(sigma)
         return Grid(step * largest, step, sigma)
 
@@ -202,7 +205,7 @@ class Plan:
             grid = self.grid(cohort_size)
         except PlanInvalid:
             return False
-        return self.privacy == "none" or ROUNDING_STEPS * math.sqrt(self.dimension) * grid.step <= most * self.clip
+        return self.privacy == "none" or ROUNDING_STEPS * math.sqrt(self.values) * grid.step <= most * self.unit_norm
 
     @staticmethod
     def _too_coarse(sigma: int) -> PlanInvalid:
@@ -299,5 +302,7 @@ _RANGES: tuple[tuple[str, int, int], ...] = (
     ("norm_cap_milli", 0, 10**6),
     ("held_out_micro", 0, MICRO // 2),
     ("vote_clip_micro", 0, 100 * MICRO),
+    ("weight_micro", 0, 10**12),
+    ("least_weight_micro", 0, 10**18),
 )
 _FEWEST_GROUPS = {"sum": 1, "mean": 2, "median": 3}

@@ -80,9 +80,7 @@ def build(home: Path, tasks: Sequence[FederatedTask], terms: Terms) -> Federatio
     """
     if home.exists() and any(home.iterdir()):
         raise ExperimentError(f"{home}: is not empty; give an empty or new directory as --home")
-    count = len(tasks[0].parts)
-    width = len(str(count))
-    federation = Federation(home, tuple(f"firm-{k + 1:0{width}d}" for k in range(count)), terms.banks)
+    federation = Federation(home, firm_names(len(tasks[0].parts)), terms.banks)
     keys = {name: make_home(federation.member(name)) for name in (*federation.firms, *terms.banks)}
     for position, firm in enumerate(federation.firms):
         _furnish(federation.member(firm), firm, position, tasks, terms)
@@ -101,6 +99,12 @@ def build(home: Path, tasks: Sequence[FederatedTask], terms: Terms) -> Federatio
         if terms.ledger:
             certify_member(federation.coordinator, federation.member(name), name)
     return federation
+
+
+def firm_names(count: int) -> tuple[str, ...]:
+    """The ids of so many firms, in order."""
+    width = len(str(count))
+    return tuple(f"firm-{k + 1:0{width}d}" for k in range(count))
 
 
 def _founder(name: str, key: PublicKey, banks: tuple[str, ...]) -> Founder:

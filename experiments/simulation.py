@@ -79,7 +79,7 @@ def simulate(
     with tempfile.TemporaryDirectory(prefix="artesian-") as scratch:
         began = time.monotonic()
         name = prepared.task.spec.name
-        config.plans(prepared.task, _units(prepared), 1)  # refuses what does not fit before anything is made
+        config.plans(prepared.task, declared_units(prepared), 1)  # refuses what does not fit before anything is made
         federated = FederatedTask(name, prepared.task, prepared.spec_text, prepared.parts, config.training_only())
         federation = build(home or Path(scratch) / "home", [federated], _terms(config))
         seconds["found"] = time.monotonic() - began
@@ -109,7 +109,7 @@ def simulate(
     }
 
 
-def _units(prepared: Prepared) -> dict[str, int]:
+def declared_units(prepared: Prepared) -> dict[str, int]:
     """What each firm would declare."""
     counts = [prepared.task.examples(part).units for part in prepared.parts]
     return {f"firm-{k}": round_figure(count) for k, count in enumerate(counts)}

@@ -45,9 +45,9 @@ class Descent:
         """One round's step.
 
         Args:
-            total: float64[d], the opened sum of the cohort's clipped unit gradients, in gradient units.
+            total: float64[plan.values], see `mean_gradient`.
         """
-        return self.along(total / (plan.units * (plan.sampling_micro / MICRO)), plan)
+        return self.along(mean_gradient(total, plan), plan)
 
     def along(self, gradient: Vector, plan: Plan) -> Descent:
         """The step along a mean gradient float64[d]."""
@@ -79,3 +79,28 @@ class Descent:
         """
         vectors = [read_vector(files[name], name) for name in (PARAMETERS, VELOCITY, AVERAGE)]
         return cls(*vectors)
+
+
+def mean_gradient(total: Vector, plan: Plan) -> Vector:
+    """The mean over units of their clipped gradients, from an opened sum.
+
+    Declared weights divide by the units that the cohort declares times the sampling rate. Summed weights divide by
+    those that the round sampled at the firms in this sum, give or take the noise of their total weight.
+
+    Args:
+        total: float64[plan.values], the opened sum of the cohort's clipped unit gradients, in gradient units; summed
+            weights have their total in its last place.
+
+    Returns:
+        float64[plan.dimension].
+    """
+    if plan.weighting == "declared":
+        return total / (plan.units * (plan.sampling_micro / MICRO))
+    return total[:-1] / counted_units(total, plan)
+
+
+def counted_units(total: Vector, plan: Plan) -> float:
+    """The units that an opened sum with summed weights is of: its total weight over a unit's, and no less than a plan
+    allows. Noise can make it too small or negative; the least weight then makes the step shorter, never longer.
+    """
+    return max(float(total[-1]), plan.least_weight_micro / MICRO) / plan.weight

@@ -43,6 +43,7 @@ class OpenedUpdate:
         update: float64[dimension], in the unit of the update: the firm's clipped sum with its noise.
         noise_std: standard deviation of the firm's noise a coordinate, in that unit; 0 without privacy.
         others: float64[dimension], the sum of all others' updates.
+        units: what the firm's weight counts, with noise of the deviation `units_std`; None where weights are declared.
     """
 
     member: str
@@ -55,6 +56,8 @@ class OpenedUpdate:
     update: NDArray[np.float64]
     noise_std: float
     others: NDArray[np.float64]
+    units: float | None = None
+    units_std: float = 0.0
 
     @property
     def norm(self) -> float:
@@ -158,7 +161,10 @@ def _prove(opening: Opening, recorded: RecordedRound, store: ArtifactStore) -> O
         raise AuditMismatch(f"{name}: {member} opens another session than it contributed to")
     total = recompute(session, kept.artifacts, kept.commits)
     values = open_update(session, member, kept.artifacts, kept.commits, opening.seeds)
-    real = session.quantiser.dequantise
+    update, others = session.quantiser.dequantise(values), session.quantiser.dequantise(total - values)
+    noise_std = plan.noise_std(len(session.roster))
+    # A weight is no direction: beside the gradients it would make any two updates look alike.
+    summed = plan.weighting == "summed"
     return OpenedUpdate(
         member=member,
         auditor=opening.auditor,
@@ -167,7 +173,9 @@ def _prove(opening: Opening, recorded: RecordedRound, store: ArtifactStore) -> O
         number=plan.number,
         entry=contribution.index,
         firms=len(kept.commits),
-        update=real(values),
-        noise_std=plan.noise_std(len(session.roster)),
-        others=real(total - values),
+        update=update[: plan.dimension],
+        noise_std=noise_std,
+        others=others[: plan.dimension],
+        units=float(update[-1]) / plan.weight if summed else None,
+        units_std=noise_std / plan.weight if summed else 0.0,
     )

@@ -88,6 +88,8 @@ def _facts(found: "OpenedUpdate") -> dict[str, Any]:
         "norm_over_noise": found.norm / found.noise_norm if noisy else None,
         "share_of_sum": found.share_of_sum,
         "cosine_with_others": found.cosine,
+        "units": found.units,
+        "units_std": found.units_std,
     }
 
 
@@ -111,5 +113,7 @@ def _words(found: "OpenedUpdate") -> list[str]:
             f"In the sum of {found.firms} firms: its norm is {found.share_of_sum:.3g} times the sum's, its cosine with "
             f"the others' sum {found.cosine:.3g}."
         )
+    if found.units is not None:
+        lines.append(f"Its weight counts {found.units:.4g} units, with noise of a deviation of {found.units_std:.3g}.")
     lines.append("Whether the records behind it are true is not shown.")
     return lines

@@ -27,6 +27,8 @@ _SAME_RUN = (
     "root",
     "held_out_micro",
     "vote_clip_micro",
+    "weighting",
+    "weight_micro",
 )
 """What the rounds of one run have in common. Firms may come and go in between; what a round costs may not change."""
 

@@ -18,7 +18,7 @@ class Setting:
 
     Attributes:
         task: the task's name.
-        dimension: values in an update.
+        dimension: parameters of the task's model.
         record: the ledger; None in simulations without one.
         root: the coordinator's own table, where plans name one.
     """

@@ -181,7 +181,12 @@ class Run:
             self._name,
             descent,
             round_id,
-            facts={"rounds": len(plans), "firms": self.cohort.members, "privacy": self._privacy(plans)},
+            facts={
+                "rounds": len(plans),
+                "firms": self.cohort.members,
+                "weighting": plans[-1].weighting,
+                "privacy": self._privacy(plans),
+            },
             record=self._record,
             sign=self._statements.make,
             witness=self._witness,

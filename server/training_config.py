@@ -16,6 +16,10 @@ from clients.tasks.task import Task
 from server.errors import ServerError
 
 MOST_ROUNDING = 0.02
+WEIGHT_SHARE = 0.125
+"""A unit's weight over the clip, where weights go through the sum: 0.8 % more noise, see docs/adr/0013."""
+LEAST_WEIGHT_STDS = 4.0
+"""Least total weight over the deviation of its noise when nobody drops out."""
 
 
 class TrainingConfigInvalid(ServerError):
@@ -27,7 +31,11 @@ class _Part(BaseModel):
 
 
 class Steps(_Part):
-    """Rounds and the server's step; `average_last` is the share of rounds whose models are averaged."""
+    """Rounds and the server's step; `average_last` is the share of rounds whose models are averaged.
+
+    `weighting` says what a step divides by: the units that firms declare, or the units that they count, which go
+    through the sum as gradients do (bounded, noised, masked), so that no firm need declare a true figure.
+    """
 
     rounds: int = Field(default=40, ge=1, le=100_000)
     rate: float = Field(default=8.0, gt=0)
@@ -36,6 +44,14 @@ class Steps(_Part):
     sampling_rate: float = Field(default=1.0, gt=0, le=1)
     average_last: float = Field(default=0.5, ge=0, le=1)
     initial_seed: int = 0
+    weighting: Literal["declared", "summed"] = "declared"
+
+    def weights(self) -> dict[str, Any]:
+        """What a plan says of weights that go through the sum, before the least total is known."""
+        if self.weighting == "declared":
+            return {}
+        weight_micro = math.ceil(WEIGHT_SHARE * round(self.clip * MICRO))
+        return {"weighting": self.weighting, "weight_micro": weight_micro, "least_weight_micro": weight_micro}
 
 
 class PrivacyTarget(_Part):
@@ -167,11 +183,13 @@ class TrainingConfig(_Part):
             "momentum_micro": round(steps.momentum * MICRO),
             "average_from": steps.rounds - round(steps.rounds * steps.average_last),
             "deadline_s": self.aggregation.deadline_s,
+            **steps.weights(),
             **self.robust.fields(root),
         }
         first = Plan(number=1, **common)
         if self.aggregation.ring_bits is None and not all(first.grid_is_fine(k, MOST_ROUNDING) for k in (n, most)):
             common["ring_bits"] = 32
+        common |= _least_weight(Plan(number=1, **common), len(units), (n, most))
         plans = [Plan(number=number, **common) for number in range(1, steps.rounds + 1)]
         for size in (n, most):
             plans[0].grid(size)
@@ -190,3 +208,29 @@ class TrainingConfig(_Part):
                 f"aggregation.drop_outs: {drop_outs} of {n} firms; at most {n - least} may be missing"
             )
         return max(least, n - (max(1, n // 8) if drop_outs is None else drop_outs))
+
+
+def _least_weight(plan: Plan, firms: int, sizes: tuple[int, int]) -> dict[str, int]:
+    """The least total weight that a mean of this plan divides by: one unit's, or some deviations of its noise.
+
+    Args:
+        firms: in the cohort.
+        sizes: firms in the smallest and in the largest group.
+
+    Raises:
+        TrainingConfigInvalid: the units declared do not weigh that much, so steps would be too short.
+    """
+    if plan.weighting == "declared":
+        return {}
+    smallest, largest = sizes
+    # Groups whose sums are added up are divided by one total weight; otherwise each by its own.
+    together, units = (firms, plan.units) if plan.combine == "sum" else (largest, plan.units * smallest // firms)
+    noise = max(map(plan.noise_std, sizes)) * math.sqrt(together)
+    least = max(plan.weight, LEAST_WEIGHT_STDS * noise)
+    trained = units * (1.0 - plan.held_out_micro / MICRO) * plan.sampling_rate
+    if trained * plan.weight < least:
+        raise TrainingConfigInvalid(
+            f"training.weighting: a round trains on {trained:.0f} units, too few to count through "
+            f"noise of {noise / plan.weight:.0f} units; use weighting declared"
+        )
+    return {"least_weight_micro": math.ceil(least * MICRO)}

@@ -60,6 +60,12 @@ def a_plan(**changes: Any) -> Plan:
     return Plan(**{**fields, **changes})
 
 
+def a_summed_plan(**changes: Any) -> Plan:
+    """The same with weights that go through the sum: an eighth of the clip a unit, and one unit at least."""
+    share = changes.get("clip_micro", MICRO) // 8
+    return a_plan(**{"weighting": "summed", "weight_micro": share, "least_weight_micro": share, **changes})
+
+
 class Consortium:
     """Six firms, their ledger, and a coordinator that does what the test says."""
 

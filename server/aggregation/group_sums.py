@@ -15,7 +15,7 @@ from clients.vote import groups_hash
 from server.aggregation.evidence import ArtifactMismatch
 from server.aggregation.robust import GroupMean, Vector, capped, combine
 from server.aggregation.votes import read_vote, require_votes, shares
-from server.descent import Descent
+from server.descent import Descent, counted_units
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class GroupSum:
     """An opened sum.
 
     Attributes:
-        total: float64[plan.dimension], the sum of clipped unit gradients, in gradient units.
+        total: float64[plan.values], the sum of clipped unit gradients, in gradient units; with summed weights, theirs
+            comes last.
         units: declared units of the firms in it.
     """
 
@@ -97,6 +98,9 @@ def _root(before: Descent, evidence: Evidence) -> Vector:
 
 def group_mean(opened: GroupSum, plan: Plan) -> GroupMean:
     """The mean over the units that a group trained on."""
+    if plan.weighting == "summed":
+        counted = counted_units(opened.total, plan)
+        return GroupMean(opened.total[:-1] / counted, counted)
     trained = opened.units * (1.0 - plan.held_out_micro / MICRO)
     return GroupMean(opened.total / (trained * (plan.sampling_micro / MICRO)), trained)
 

@@ -31,7 +31,7 @@ class GroupMean:
 
     Attributes:
         gradient: float64[d].
-        units: declared units of the firms in the sum, as far as they are trained on.
+        units: of the firms in the sum, as far as they are trained on: declared, or counted by the sum itself.
     """
 
     gradient: Vector

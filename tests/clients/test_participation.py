@@ -385,6 +385,26 @@ def test_noise_in_what_leaves_is_the_plans(
     assert abs(noise.mean()) < 4 * wanted / np.sqrt(len(noise))
 
 
+@pytest.mark.parametrize("privacy", ["local", "distributed"])
+def test_a_weight_leaves_with_the_noise_of_every_other_value(
+    world: Consortium, opened: Callable[..., bytes], privacy: str
+) -> None:
+    weights = dict.fromkeys(("weight_micro", "least_weight_micro"), MICRO // 8)
+    plan = good_plan(privacy=privacy, noise_micro=3 * MICRO, weighting="summed", **weights)
+    firm = world.firms["firm-1"]
+    statement = opened(plan)
+    offer = read_offer(firm, statement, world.receipt(statement))
+    private = firm.task("credit")
+    session = participation._session(firm, offer, private, world.sealed["firm-1"])
+    assert session.dimension == plan.values == TASK.architecture.size + 1
+    parameters = np.zeros(TASK.architecture.size)
+    drawn = [participation._update(firm, offer, private, parameters, session)[-1] for _ in range(800)]
+    weight = np.array(drawn) * session.quantiser.step
+    wanted = plan.noise_std(6)
+    assert weight.mean() == pytest.approx(private.examples.units / 8, abs=4 * wanted / np.sqrt(800))
+    assert weight.std() == pytest.approx(wanted, rel=4 / np.sqrt(2 * 800))
+
+
 def test_secure_noise_is_new_every_time(world: Consortium) -> None:
     firm = world.firms["firm-1"]
     assert firm.stream("credit", 1).bytes(32) != firm.stream("credit", 1).bytes(32)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from consortium_world import a_plan
+from consortium_world import a_plan, a_summed_plan
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from opacus.accountants import RDPAccountant
 
+from clients.grid import GRID_STEPS, TAIL_STDS, Grid
 from clients.masking.quantiser import Quantiser
 from clients.masking.threshold import threshold_for
-from clients.plan import GRID_STEPS, MICRO, TAIL_STDS, Grid, Plan, PlanInvalid
+from clients.plan import MICRO, Plan, PlanInvalid
 from clients.privacy import NOTHING, PrivacyError, add, epsilon, noise_for
 
 
@@ -49,6 +51,12 @@ from clients.privacy import NOTHING, PrivacyError, add, epsilon, noise_for
         ("momentum_micro", MICRO),
         ("average_from", -1),
         ("deadline_s", 0),
+        ("weighting", "median"),
+        ("weighting", "summed"),
+        ("weight_micro", -1),
+        ("weight_micro", 1),
+        ("least_weight_micro", 1),
+        ("least_weight_micro", 10**18 + 1),
     ],
 )
 def test_a_field_out_of_range_is_named(name: str, value: object) -> None:
@@ -64,10 +72,31 @@ def test_noise_and_privacy_agree() -> None:
     assert a_plan(privacy="none", noise_micro=0).round_rdp() == NOTHING
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weight_micro": 0},
+        {"least_weight_micro": 0},
+        {"weighting": "declared"},
+        {"weight_micro": MICRO + 1, "least_weight_micro": 2 * MICRO},  # declared units would not fit into the box
+        {"weight_micro": MICRO // 8, "least_weight_micro": MICRO // 8 - 1},  # less than one unit
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(PlanInvalid, match=r"plan: .*weight"):
+        a_summed_plan(**changes)
+
+
 def test_a_plan_comes_back_from_its_record() -> None:
-    plan = a_plan(sampling_micro=123_456, number=2)
-    assert Plan.from_map(plan.to_map()) == plan
-    assert {type(value) for value in plan.to_map().values()} == {int, str, bytes}
+    for plan in (a_plan(sampling_micro=123_456, number=2), a_summed_plan(number=3)):
+        assert Plan.from_map(plan.to_map()) == plan
+        assert {type(value) for value in plan.to_map().values()} == {int, str, bytes}
+
+
+def test_declared_weights_are_recorded_as_before_there_were_others() -> None:
+    later = {"weighting", "weight_micro", "least_weight_micro"}
+    assert not later & a_plan().to_map().keys()
+    assert later <= a_summed_plan().to_map().keys()
 
 
 @given(st.data())
@@ -110,13 +139,22 @@ def test_a_record_that_lacks_a_field() -> None:
 
 
 def moved(plan: Plan, grid: Grid) -> float:
-    """Most that one unit moves a firm's rounded sum by, in grid steps: the clip, and one a coordinate."""
-    return plan.clip / grid.step + math.sqrt(plan.dimension)
+    """Most that one unit moves a firm's rounded sum by, in grid steps: clip and weight, and one a coordinate."""
+    weights = int(plan.weighting == "summed")
+    norm = math.sqrt(plan.clip**2 + plan.weight**2) if weights else plan.clip
+    return norm / grid.step + math.sqrt(plan.dimension + weights)
 
 
-@given(st.integers(5, 500), st.data(), st.floats(0.1, 50), st.floats(0.01, 10), st.integers(1, 10**6))
+@given(
+    st.integers(5, 500),
+    st.data(),
+    st.floats(0.1, 50),
+    st.floats(0.01, 10),
+    st.integers(1, 10**6),
+    st.sampled_from([a_plan, a_summed_plan]),
+)
 def test_noise_is_enough_whoever_drops_out_and_whoever_colludes(
-    n: int, data: st.DataObject, multiplier: float, clip: float, dimension: int
+    n: int, data: st.DataObject, multiplier: float, clip: float, dimension: int, make: Callable[..., Plan]
 ) -> None:
     """Of any set that can be opened, the noise of those who do not collude has the plan's deviation at least."""
     colluders = data.draw(st.integers(0, n // 2))
@@ -124,7 +162,7 @@ def test_noise_is_enough_whoever_drops_out_and_whoever_colludes(
     threshold = data.draw(st.integers(least, n))
     assume(threshold > colluders)
     micro = {"noise_micro": round(multiplier * MICRO), "clip_micro": round(clip * MICRO)}
-    plan = a_plan(colluders=colluders, threshold=threshold, ring_bits=32, dimension=dimension, **micro)
+    plan = make(colluders=colluders, threshold=threshold, ring_bits=32, dimension=dimension, **micro)
     try:
         grid = plan.grid(n)
     except PlanInvalid as error:
@@ -170,11 +208,12 @@ def test_colluders_leave_someone_honest(colluders: int, aggregation: str, thresh
     st.integers(1, 10**8),
     st.integers(1, 10**7),
     st.sampled_from([24, 32]),
+    st.sampled_from([a_plan, a_summed_plan]),
 )
 def test_a_grid_holds_the_box_and_the_noise_and_is_fine_enough(
-    n: int, box: int, noise: int, dimension: int, bits: int
+    n: int, box: int, noise: int, dimension: int, bits: int, make: Callable[..., Plan]
 ) -> None:
-    plan = a_plan(box_micro=box, noise_micro=noise, ring_bits=bits, threshold=n, dimension=dimension)
+    plan = make(box_micro=box, noise_micro=noise, ring_bits=bits, threshold=n, dimension=dimension)
     try:
         grid = plan.grid(n)
     except PlanInvalid:
@@ -208,6 +247,33 @@ def test_one_unit_moves_the_rounded_sum_by_no_more_than_the_noise_is_measured_ag
     unit *= plan.clip / np.linalg.norm(unit)
     difference = quantiser.quantise(total + unit) - quantiser.quantise(total)
     assert np.linalg.norm(difference) <= moved(plan, grid)
+
+
+@given(st.integers(0, 2**32), st.floats(0.01, 3.0), st.integers(1, 8), st.integers(0, 1000))
+def test_one_unit_with_its_weight_moves_the_rounded_vector_by_no_more_either(
+    seed: int, clip: float, divisor: int, units: int
+) -> None:
+    """Also where the box cuts, and on the coarsest grid that is not refused."""
+    rng = np.random.default_rng(seed)
+    clip_micro = round(clip * MICRO)
+    weights = dict.fromkeys(("weight_micro", "least_weight_micro"), clip_micro // divisor)
+    plan = a_summed_plan(clip_micro=clip_micro, dimension=50, box_micro=40 * MICRO, **weights)
+    grid = plan.grid(6)
+    quantiser = Quantiser(grid.bound, 6, plan.ring_bits)
+    gradient = rng.normal(size=50)
+    unit = np.append(gradient * plan.clip / np.linalg.norm(gradient), plan.weight)
+    before = np.append(rng.uniform(-1.2 * plan.box, 1.2 * plan.box, 50), plan.weight * units)
+    one, other = (quantiser.quantise(np.clip(total, -plan.box, plan.box)) for total in (before + unit, before))
+    assert np.linalg.norm(unit) <= plan.unit_norm * (1 + 1e-12)
+    assert np.linalg.norm(one - other) <= moved(plan, grid)
+
+
+def test_a_weight_is_a_value_more_and_a_little_noise() -> None:
+    declared, summed = a_plan(ring_bits=32), a_summed_plan(ring_bits=32)
+    assert (declared.values, summed.values) == (declared.dimension, declared.dimension + 1)
+    assert summed.noise_std(6) / declared.noise_std(6) == pytest.approx(math.sqrt(1 + 1 / 64), rel=1e-4)
+    assert summed.round_rdp() == declared.round_rdp()
+    assert (declared.unit_norm, declared.weight) == (declared.clip, 0.0)
 
 
 @pytest.mark.parametrize("firms", [1, 2, 4])

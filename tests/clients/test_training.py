@@ -105,6 +105,48 @@ def test_one_unit_moves_the_sum_by_the_clip_at_most(
         assert np.linalg.norm(moved) <= clip * (1 + 1e-12)
 
 
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=8),
+    st.integers(0, 2**16),
+    st.floats(1e-3, 10.0),
+    st.floats(0.01, 1.0),
+    st.floats(0.1, 20.0),
+    st.sampled_from([LOGISTIC, QUANTILES]),
+)
+def test_one_unit_moves_the_vector_with_its_weight_by_clip_and_weight_at_most(
+    counts: list[int], seed: int, clip: float, share: float, box: float, architecture: Architecture
+) -> None:
+    """Neighbouring tables: one unit less, whatever the box cuts off."""
+    data = examples(architecture, counts, seed)
+    parameters = np.random.default_rng(seed).normal(size=architecture.size, scale=3.0)
+    protection = Protection(clip, box * clip, 1.0, share * clip)
+
+    def vector(of: Examples) -> NDArray[np.float64]:
+        return bounded_gradient_sum(architecture, parameters, of, protection, RandomStream.secure())
+
+    total = vector(data)
+    assert total.shape == (architecture.size + 1,)
+    for unit in range(data.units):
+        moved = total - vector(data.sample(np.arange(data.units) != unit))
+        assert np.linalg.norm(moved) <= np.hypot(clip, share * clip) * (1 + 1e-12)
+        assert moved[-1] <= share * clip * (1 + 1e-12)
+
+
+def test_the_weight_counts_the_units_sampled_and_the_box_bounds_it() -> None:
+    data = examples(LOGISTIC, [3, 1, 4, 2, 5, 1, 1, 2])
+    parameters = np.zeros(LOGISTIC.size)
+    chosen = RandomStream.seeded(3, "s").bernoulli(8, 0.5)
+    for box, weight in ((99.0, 0.25 * chosen.sum()), (0.5, 0.5)):
+        protection = Protection(1.0, box, 0.5, 0.25)
+        found = bounded_gradient_sum(LOGISTIC, parameters, data, protection, RandomStream.seeded(3, "s"))
+        assert found[-1] == weight
+        bare = clipped_gradient_sum(LOGISTIC, parameters, data.sample(chosen), 1.0)
+        np.testing.assert_array_equal(found[:-1], np.clip(bare, -box, box))
+    nobody = data.sample(np.zeros(8, dtype=bool))
+    assert not bounded_gradient_sum(LOGISTIC, parameters, nobody, protection, RandomStream.secure()).any()
+
+
 def test_clipping_each_example_in_place_of_each_unit_would_be_seen() -> None:
     """The check above fails when units are wrong: ten examples of one unit, counted as ten units, move ten clips."""
     parameters, inputs = np.zeros(LOGISTIC.size), np.ones((11, 6))

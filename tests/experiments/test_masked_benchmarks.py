@@ -1,6 +1,6 @@
 """The masking benchmarks measure rounds whose sums come out, and say what they ran beside."""
 
-from experiments.benchmarks import masked_scale
+from experiments.benchmarks import masked_accuracy, masked_scale
 from experiments.benchmarks.masked_cohort import set_up_cohort
 
 
@@ -8,6 +8,14 @@ def test_rounds_of_two_sizes_are_measured() -> None:
     figures = masked_scale.run(runs=1, many=12, small=2_000, large=50_000)
     assert [figure.unit for figure in figures] == ["ms"] * 7 + ["MiB"]
     assert all(figure.value > 0 and figure.beside and figure.command for figure in figures)
+
+
+def test_masks_cost_no_accuracy() -> None:
+    """With the same draws all that differs from float64 averaging is the quantiser."""
+    figures = masked_accuracy.run(runs=1, many=1)
+    assert all(figure.unit == "AUC" and 0.7 < figure.value < 0.9 and figure.command for figure in figures)
+    for figure in figures[:3]:
+        assert figure.beside["largest difference of one run"] < 1e-4
 
 
 def test_the_aggregator_holds_no_firms_vector() -> None:

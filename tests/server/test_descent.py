@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clients.model_files import ModelFileInvalid
 from clients.plan import Plan
-from server.descent import PARAMETERS, Descent
+from server.descent import PARAMETERS, Descent, mean_gradient
 
 PLAN = Plan(
     number=1,
@@ -37,6 +37,9 @@ PLAN = Plan(
     deadline_s=60,
 )
 
+# A unit weighs 1/4, and the step divides by three units at least.
+SUMMED = replace(PLAN, weighting="summed", weight_micro=250_000, least_weight_micro=750_000)
+
 
 def vector(*values: float) -> Any:
     return np.array(values, dtype=np.float64)
@@ -49,6 +52,25 @@ def test_a_step_by_hand() -> None:
     second = first.step(vector(0.0, 0.0), replace(PLAN, number=2))
     assert second.velocity.tolist() == [0.5, -1.0]
     assert second.parameters.tolist() == [-1.0 - 2 * 0.5, 4.0 + 2 * 1.0]
+
+
+def test_a_step_by_hand_with_weights_in_the_sum() -> None:
+    # A total weight of 2 is 8 units, whatever the 20 declared and their sampling; rate 2.
+    after = Descent.start(vector(1.0, 0.0)).step(vector(8.0, -16.0, 2.0), SUMMED)
+    assert after.parameters.tolist() == [1.0 - 2 * 1.0, 0.0 + 2 * 2.0]
+    assert after.average.size == after.velocity.size == 2
+
+
+@given(st.floats(-1e12, 1e12), st.integers(0, 2**32 - 1))
+def test_no_total_weight_makes_a_step_long_or_turns_it_round(weight: float, seed: int) -> None:
+    total = np.append(np.random.default_rng(seed).normal(size=3), weight)
+    mean = mean_gradient(total, SUMMED)
+    assert np.all(mean * total[:-1] >= 0)
+    assert np.all(np.abs(mean) <= np.abs(total[:-1]) / 3)
+    if weight <= 0.75:
+        np.testing.assert_array_equal(mean, total[:-1] / 3.0)
+    else:
+        np.testing.assert_allclose(mean, total[:-1] / (weight * 4), rtol=1e-12)
 
 
 @given(st.integers(0, 6), st.integers(0, 2**32 - 1))

@@ -69,6 +69,17 @@ def test_of_a_round_in_groups_its_own_sum_is_shown(tmp_path: Path) -> None:
     assert found.firms == 5
 
 
+def test_a_weight_is_told_apart_from_the_gradient(tmp_path: Path) -> None:
+    built = disputed(tmp_path / "home", weighting="summed")
+    found = built.examine(sealed(built, built.opening("firm-2", tmp_path)))
+    values = built.masked[built.round.id, "firm-2"]
+    assert found.update.size == found.others.size == len(values) - 1
+    assert found.units is not None
+    assert found.units_std > 0
+    assert abs(found.units - 60) < 6 * found.units_std
+    assert found.units / (found.update[0] / values[0] * values[-1]) == pytest.approx(8)
+
+
 MISMATCHES: dict[str, tuple[Callable[[Opening], Opening], str]] = {
     "another round": (lambda o: replace(o, round_id=bytes(16)), "the ledger has no aggregate of it"),
     "another session": (lambda o: replace(o, sid=bytes(32)), "opens another session"),

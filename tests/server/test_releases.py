@@ -55,6 +55,7 @@ def test_the_manifest_names_the_model_its_task_its_firms_and_its_privacy(home: P
     assert manifest["model"] == release.model.hex()
     assert manifest["firms"] == ["firm-1", "firm-2", "firm-3"]
     assert manifest["rounds"] == 2
+    assert manifest["weighting"] == "declared"
     assert 0 < manifest["privacy"]["epsilon"] <= 4.0
     assert release_spec(release).hash == spec().hash
     for name, digest in manifest["files"].items():

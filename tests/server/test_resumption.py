@@ -215,11 +215,14 @@ def test_a_revoked_model_is_not_published_again(tmp_path: Path) -> None:
         assert first.model != second.model
 
 
-def test_other_terms_are_another_run_on_the_model_so_far(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("term", "other"), [("rate = 2.0", "rate = 1.0"), ('weighting = "declared"', 'weighting = "summed"')]
+)
+def test_other_terms_are_another_run_on_the_model_so_far(tmp_path: Path, term: str, other: str) -> None:
     built = federation(tmp_path / "f", 3, training(4))
     stop(built, killed_at(WITNESS, 3 + 6 + 6 + 1))
     path = built.coordinator / "coordinator.toml"
-    path.write_text(path.read_text().replace("rate = 2.0", "rate = 1.0"))
+    path.write_text(path.read_text().replace(term, other))
     with opened(built) as coordinator:
         train(built, coordinator)
         done = [one for one in rounds(coordinator) if one.phase != "aborted"]

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from clients.groups import GroupsImpossible
 from clients.masking.errors import PlanRefused
-from clients.plan import Plan, PlanInvalid
+from clients.plan import MICRO, Plan, PlanInvalid
 from clients.privacy import PrivacyError, add, epsilon
 from clients.tasks.task import task_for
-from server.training_config import MOST_ROUNDING, TrainingConfig, TrainingConfigInvalid
+from server.training_config import LEAST_WEIGHT_STDS, MOST_ROUNDING, TrainingConfig, TrainingConfigInvalid
 
 TASK = task_for(spec())
 UNITS = {f"firm-{k}": 100 for k in range(8)}
@@ -107,6 +107,29 @@ def test_without_privacy_there_is_no_noise_and_no_cost() -> None:
     plan = config(privacy={"mode": "none"}).plans(TASK, UNITS, 1)[0]
     assert plan.noise_micro == 0
     assert not any(plan.round_rdp())
+
+
+@pytest.mark.parametrize("mode", ["none", "local", "distributed"])
+def test_weights_that_go_through_the_sum_cost_the_same_and_stand_out_of_their_noise(mode: str) -> None:
+    cohort = dict.fromkeys(UNITS, 1000)
+    parts: dict[str, Any] = {"privacy": {"mode": mode, "epsilon": 3.0}}
+    declared = config(**parts).plans(TASK, cohort, 1)[0]
+    plan = config(**parts, training={"weighting": "summed"}).plans(TASK, cohort, 1)[0]
+    assert plan.round_rdp() == declared.round_rdp()
+    assert (plan.weight, plan.values) == (0.125 * plan.clip, plan.dimension + 1)
+    noise = plan.noise_std(len(cohort)) * len(cohort) ** 0.5
+    assert plan.least_weight_micro >= MICRO * max(plan.weight, LEAST_WEIGHT_STDS * noise)
+    assert plan.least_weight_micro < plan.units * plan.weight_micro
+    assert plan.grid_is_fine(len(cohort), MOST_ROUNDING)
+
+
+def test_too_few_units_to_be_counted_through_the_noise_are_told_to_declare() -> None:
+    summed = config(privacy={"epsilon": 0.5}, training={"weighting": "summed"})
+    with pytest.raises(TrainingConfigInvalid, match=r"trains on 800 units, too few.*weighting declared"):
+        summed.plans(TASK, UNITS, 1)
+    sampled = config(privacy={"epsilon": 8.0}, training={"weighting": "summed", "sampling_rate": 0.01})
+    with pytest.raises(TrainingConfigInvalid, match="trains on 8 units"):
+        sampled.plans(TASK, UNITS, 1)
 
 
 @pytest.mark.parametrize(("units", "bits"), [(100, 24), (1_000_000, 32)])
