@@ -7,8 +7,7 @@ what protects the update. It costs once: the same update with the same noise, sh
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +86,7 @@ def prepare(firm: Firm, round_id: str, auditor: str) -> Prepared:
 
     Raises:
         DisputeRefused: saying why not.
-        KeySetupRefused: its pair secrets cannot be read, or are of other keys.
+        KeySetupRefused: its pair secrets cannot be read, or their time is over: then they are destroyed now.
         LedgerError: the mirror cannot be read.
     """
     if firm.config.limits.without_ledger:
@@ -105,7 +104,7 @@ def prepare(firm: Firm, round_id: str, auditor: str) -> Prepared:
     return Prepared(opening, key, found, session.dimension, cost)
 
 
-def carry_out(firm: Firm, prepared: Prepared, now: Callable[[], float] = time.time) -> bytes:
+def carry_out(firm: Firm, prepared: Prepared) -> bytes:
     """Pay for an opening, if it was not paid for before, and seal it; the spend is on disk before the file exists.
 
     Raises:
@@ -119,7 +118,7 @@ def carry_out(firm: Firm, prepared: Prepared, now: Callable[[], float] = time.ti
         if reservation is not None:
             firm.wallet.settle(reservation)
     record_id = secrets.token_bytes(16)
-    return seal_opening(prepared.opening, firm.key, prepared.auditor_key, record_id=record_id, ts=int(now()))
+    return seal_opening(prepared.opening, firm.key, prepared.auditor_key, record_id=record_id, ts=int(firm.now()))
 
 
 def own_session(firm: Firm, found: OwnContribution) -> Session:
@@ -173,7 +172,10 @@ def _own_contribution(firm: Firm, store: Store, state: State, final_size: int, p
     if "aggregate" not in records:
         raise DisputeRefused(f"{name}: it is {of.phase}, not aggregated; only what is in an opened sum can be disputed")
     if records["aggregate"] >= final_size:
-        raise DisputeRefused(f"{name}: its aggregate, entry {records['aggregate']}, is not final in this mirror yet")
+        raise DisputeRefused(
+            f"{name}: its aggregate, entry {records['aggregate']}, is not final in this mirror yet; its "
+            "client learns that with the coordinator's next message"
+        )
     if "contribution" not in records:
         raise DisputeRefused(f"{name}: {firm.member} did not contribute to it")
     read = {kind: decode_statement(store.entries(at, at + 1)[0]) for kind, at in records.items()}

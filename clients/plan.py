@@ -250,7 +250,8 @@ class Plan:
         shown = gaussian_rdp(self._share(cohort_size), 1.0, 1)
         if self.sampling_micro < MICRO:
             return shown
-        return tuple(one - paid for one, paid in zip(shown, self.round_rdp(), strict=True))
+        paid = gaussian_rdp(self.noise_multiplier, 1.0, 1)
+        return tuple(one - part for one, part in zip(shown, paid, strict=True))
 
     def to_map(self) -> dict[str, Any]:
         """The plan as the ledger's `round` record holds it.

@@ -82,6 +82,8 @@ class Run:
             descent, round_id, plans = self._train(plans, start)
             release = self._publish(descent, round_id, plans)
             self._prune()
+            if self._record is not None:
+                self._witness()  # what is final a firm's mirror learns with the next message only
             return release
         finally:
             self._report()

@@ -41,7 +41,7 @@ class Disputed:
     """What is left of a run: the homes, the rounds, and the truth that masks hid.
 
     Attributes:
-        rounds: the task's rounds, oldest first; the last one's aggregate is final, and no firm knows it yet.
+        rounds: the task's rounds, oldest first.
         masked: {(round id, firm): int64[dimension] before the masks}.
     """
 

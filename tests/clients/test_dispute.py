@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +23,12 @@ from artesian import app
 from clients.accounts import OverCap
 from clients.dispute import DisputeRefused, prepare
 from clients.firm import Firm
-from clients.masking.errors import KeySetupRefused
+from clients.masking.errors import EpochEnded, KeySetupRefused
+from clients.messages import OPEN, TRAIN
 from clients.plan import MICRO, Plan
 from clients.privacy import NOTHING, add, gaussian_rdp
 from clients.wallet import Wallet
+from ledger.commands.places import mirror_standing
 from ledger.statement import decode_statement
 
 UNIT, DATA = "one row", "data/credit.csv"
@@ -120,12 +125,21 @@ def test_over_the_cap_nothing_is_opened(world: Disputed, firm: Firm) -> None:
     assert not out.exists()
 
 
-@pytest.mark.parametrize("auditor", ["firm-2", "firm-3", "bank-2", "coordinator", "nobody"])
+@pytest.mark.parametrize(
+    ("auditor", "why"),
+    [
+        ("firm-2", "firm-2: it is this firm itself"),
+        ("firm-3", "firm-3 has no encryption key"),
+        ("bank-2", "bank-2 has no encryption key"),
+        ("coordinator", "'coordinator' is not an active member"),
+        ("nobody", "'nobody' is not an active member"),
+    ],
+)
 def test_only_another_active_member_with_an_encryption_key_can_be_the_auditor(
-    world: Disputed, firm: Firm, auditor: str
+    world: Disputed, firm: Firm, auditor: str, why: str
 ) -> None:
     before = firm.wallet.head
-    with pytest.raises(DisputeRefused, match=auditor) as caught:
+    with pytest.raises(DisputeRefused, match=why) as caught:
         world.open(firm, auditor)
     assert caught.value.exit_code == 1
     assert firm.wallet.head == before
@@ -135,8 +149,17 @@ def test_another_firm_can_be_the_auditor(world: Disputed, firm: Firm) -> None:
     assert world.examine(world.open(firm, "firm-5"), "firm-5").auditor == "firm-5"
 
 
+def test_the_last_round_of_a_run_can_be_opened(world: Disputed, firm: Firm) -> None:
+    """Each firm's mirror has learnt that it is final."""
+    assert world.examine(world.open(firm, number=2)).number == 2
+
+
 def test_a_round_that_is_not_final_here_stays_closed(world: Disputed, firm: Firm) -> None:
-    """No firm has been told yet that the last aggregate is final."""
+    """The mirror has its aggregate, and not what the other members' witnesses said of it."""
+    with contextlib.closing(sqlite3.connect(firm.home / "mirror.db")) as database, database:
+        database.execute("DELETE FROM cosignatures WHERE size > ?", (world.rounds[1].index + 1,))
+        database.execute("DELETE FROM snapshots")
+    assert world.open(firm)
     with pytest.raises(DisputeRefused, match="is not final in this mirror yet"):
         world.open(firm, number=2)
 
@@ -151,6 +174,14 @@ def test_a_past_epoch_stays_closed(world: Disputed, firm: Firm) -> None:
     firm.round_secrets.begin(plan_of(world).epoch + 1, firm.key.public.kid)
     with pytest.raises(DisputeRefused, match="has ended here; they are destroyed"):
         world.open(firm)
+
+
+def test_an_epoch_that_is_too_old_stays_closed(world: Disputed, firm: Firm) -> None:
+    late = Firm(firm.home, lambda: firm.now() + 31 * 86_400)
+    for why, error in (("began 31", EpochEnded), ("has ended here", DisputeRefused)):
+        with pytest.raises(error, match=why):
+            world.open(late)
+    late.close()
 
 
 @pytest.mark.parametrize("what", ["masking", "answers.sqlite"])
@@ -175,16 +206,62 @@ def test_damaged_secrets_open_nothing(world: Disputed, firm: Firm) -> None:
         world.open(firm)
 
 
-def test_a_firm_that_did_not_contribute_has_nothing_to_open(tmp_path: Path) -> None:
+def test_what_is_in_no_sum_has_nothing_to_open(tmp_path: Path) -> None:
+    """One firm never contributes; another once keeps its answer to itself, so that round is void."""
+    lost: list[str] = []
+
     def drop(kind: str, member: str, _: Any) -> None:
-        if (kind, member) == ("train.update", "firm-5"):
+        if (kind, member) == (OPEN, "firm-4") and not lost:
+            lost.append(member)
+            raise Lost
+        if (kind, member) == (TRAIN, "firm-5"):
             raise Lost
 
     built = disputed(tmp_path / "home", Meddler(before=drop))
-    firm = built.firm("firm-5", tmp_path)
-    with pytest.raises(DisputeRefused, match="firm-5 did not contribute"):
+    assert [str(one.phase) for one in built.rounds] == ["aborted", "aggregated", "published"]
+    for name, number, why in (
+        ("firm-1", 1, "it is aborted, not aggregated"),
+        ("firm-5", 2, "firm-5 did not contribute"),
+    ):
+        firm = built.firm(name, tmp_path)
+        with pytest.raises(DisputeRefused, match=why):
+            built.open(firm, "bank-1", number)
+        firm.close()
+
+
+def test_an_update_without_masks_needs_no_opening(tmp_path: Path) -> None:
+    built = disputed(tmp_path / "home", mode="local", kind="plain")
+    firm = built.firm("firm-1", tmp_path)
+    with pytest.raises(DisputeRefused, match="its updates were not masked"):
         built.open(firm)
     firm.close()
+
+
+def test_a_suspended_member_is_no_auditor(world: Disputed, firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its encryption key is still on the ledger."""
+
+    def suspended(home: Path) -> Any:
+        found = mirror_standing(home)
+        assert found is not None
+        known = found.state.members.get("bank-1")
+        assert known is not None
+        return replace(
+            found, state=replace(found.state, members=found.state.members.set("bank-1", replace(known, active=False)))
+        )
+
+    monkeypatch.setattr("clients.dispute.mirror_standing", suspended)
+    with pytest.raises(DisputeRefused, match="'bank-1' is not an active member"):
+        world.open(firm)
+
+
+def test_the_account_of_the_rounds_own_task_spec_pays(world: Disputed, firm: Firm) -> None:
+    """Under another spec it could be another unit, whose account knows nothing of the rounds."""
+    spec = firm.home / "tasks/credit.toml"
+    spec.write_text(spec.read_text().replace("Income", "Revenue"))
+    before = firm.wallet.head
+    with pytest.raises(DisputeRefused, match="the round was of another task spec"):
+        world.open(firm)
+    assert firm.wallet.head == before
 
 
 @pytest.mark.parametrize("mode", ["local", "none"])

@@ -16,9 +16,12 @@ from dispute_world import Disputed, disputed
 
 from artesian import app
 from clients.masking.contribution import Header
-from clients.opening import NoOpening, NotForThisKey, Opening, seal_opening
-from ledger.keys import SigningKey
-from ledger.service.encryption_key import EncryptionKey
+from clients.opening import NoOpening, NotForThisKey, Opening, open_opening, seal_opening
+from ledger.encoding import encode
+from ledger.genesis import record
+from ledger.keys import BadSignature, SigningKey
+from ledger.service.encryption_key import EncryptionKey, seal
+from ledger.statement import sign_statement
 from server.artifacts import ArtifactStore
 from server.dispute import NotAnAuditor, examine
 from server.errors import ServerError
@@ -105,6 +108,35 @@ def test_the_first_thing_that_does_not_match_is_named(world: Disputed, opening: 
 def test_only_the_firm_itself_can_have_signed_it(world: Disputed, opening: Opening) -> None:
     with pytest.raises(ServerError, match="not signed with a key that firm-2 has had since the round"):
         world.examine(sealed(world, opening, "firm-3"))
+
+
+def test_a_signature_that_does_not_fit_is_refused(world: Disputed, opening: Opening) -> None:
+    """By somebody with the seeds who names the firm's key and does not have it."""
+    _, statement = open_opening(sealed(world, opening), world.key("bank-1"), opening.cid, "bank-1")
+    forged = statement.raw[:-1] + bytes([statement.raw[-1] ^ 1])
+    bound = encode(["artesian/opening/v1", opening.cid, "bank-1"])
+    with pytest.raises(BadSignature, match="firm-2"):
+        world.examine(b"artesian opening v1\n" + seal(forged, world.key("bank-1").public, bound))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_key_counts_that_the_firm_has_had_since_the_round(world: Disputed, opening: Opening, when: str) -> None:
+    """Rotated after the round, both keys sign an opening; before it, the old one is a stranger's."""
+    copy, store = world.copy(), ArtifactStore(world.built.coordinator / "artifacts")
+    new = SigningKey.generate()
+    fields = {"member": "firm-2", "key": new.public.raw, "approvals": []}
+    payload = record("rotate", cid=opening.cid, record_id=bytes(16), ts=1, **fields)
+    rotated = sign_statement(payload, issuer="firm-2", subject="firm-2", key=new)
+    at = 1 + copy.rounds[opening.round_id].entry if when == "after" else copy.rounds[opening.round_id].entry - 1
+    entries = (*copy.entries[:at], rotated, *copy.entries[at + (when == "before") :])
+    made = seal_opening(opening, new, world.key("bank-1").public, record_id=bytes(16), ts=1)
+    assert examine(made, replace(copy, entries=entries), store, [world.key("bank-1")]).member == "firm-2"
+    old = sealed(world, opening)
+    if when == "after":
+        assert examine(old, replace(copy, entries=entries), store, [world.key("bank-1")]).member == "firm-2"
+        return
+    with pytest.raises(ServerError, match="not signed with a key that firm-2 has had since the round"):
+        examine(old, replace(copy, entries=entries), store, [world.key("bank-1")])
 
 
 def test_it_is_for_this_auditor_of_this_consortium(world: Disputed, opening: Opening) -> None:
