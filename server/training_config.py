@@ -94,7 +94,7 @@ class Robust(_Part):
 
     groups: int = Field(default=1, ge=1, le=10_000)
     combine: Literal["sum", "mean", "median"] = "mean"
-    norm_cap: float | None = Field(default=1.5, gt=0, le=1000)
+    norm_cap: float | None = Field(default=1.0, gt=0, le=1000)
     root: str | None = None
     held_out: float = Field(default=0.0, ge=0, le=0.5)
     vote_clip: float = Field(default=0.1, gt=0, le=100)

@@ -49,7 +49,8 @@ class TrainingRound:
         """Take the round to its aggregate; returns the model after it and the round's id.
 
         Raises:
-            RoundAborted: it was given up, on the ledger too, and no update was opened unless all of it was.
+            RoundAborted: it was given up, on the ledger too. Of one group nothing was opened; of several, sums of some
+                groups may have been, each with its full noise, and paid for.
             NotWitnessed: the round did not become final; nobody was asked to train.
         """
         offer, statement = self._open()

@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, str] = {
     "ledger_start": "starting a ledger of a million entries after a crash",
     "ledger_quorum": "from submitting a statement to its finality by ten witness processes",
     "credit": "AUC with and without privacy, beside central and local-only training",
+    "poisoning": "AUC under poisoning for every defence, with and without noise (half an hour)",
     "demand": "WAPE with and without privacy, beside local-only and central models",
 }
 

@@ -146,3 +146,24 @@ def test_the_same_units_in_every_round_from_a_secret_of_the_firm(world: Consorti
     (again.home / SECRET_FILE).unlink()
     again.divided.clear()
     assert aside(again) != before
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        ({"min_cohort": 6}, "cohort: 5 firms in a group, this firm asks for at least 6"),
+        ({"smallest_group": 4}, "threshold: 4 firms could open the sum, this firm asks for 5"),
+    ],
+    ids=["cohort", "threshold"],
+)
+def test_a_firm_holds_its_group_to_its_limits(
+    world: Consortium, statement: bytes, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int], says: str
+) -> None:
+    """Ten firms are in the cohort; the four others of its group are all that this one hides among."""
+    firm = world.firms[ME]
+    changed = firm.config.limits.model_copy(update=limits)
+    monkeypatch.setattr(firm, "config", firm.config.model_copy(update={"limits": changed}))
+    paid = firm.wallet.head
+    with pytest.raises(Refusal, match=says):
+        participation.train(firm, world.request(ME, statement))
+    assert firm.wallet.head == paid

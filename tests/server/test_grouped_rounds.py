@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from clients.masking.contribution import Header
 from clients.messages import OPEN, TRAIN, VALIDATE
 from experiments.federation import write_table
 from ledger.statement import decode_statement
-from server import validation
+from server import training_round, validation
 from server.aggregation import group_sums
 from server.audit import audit_all
 from server.coordinator import Coordinator
@@ -63,14 +64,8 @@ def test_a_round_in_groups_is_recomputed(tmp_path: Path, rules: dict[str, Any]) 
     assert [one.problem for one in audit_all(built.coordinator).rounds] == [None]
 
 
-def test_a_firm_masks_with_its_own_group_only(tmp_path: Path) -> None:
-    """Nine others would be a cohort; the four of its group are what it hides among, and what its limits are held to."""
-    built = federation(tmp_path / "f", FIRMS, robust(), limits={"min_cohort": 6})
-    with opened(built) as coordinator, pytest.raises(RunFailed, match="5 firms in a group, this firm asks for"):
-        train(built, coordinator)
-
-
-def test_nothing_of_any_group_is_opened_where_one_is_too_small(tmp_path: Path) -> None:
+def test_nothing_of_any_group_is_opened_where_one_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.rounds._ATTEMPTS", 1)
     lost: set[str] = set()
 
     def before(kind: str, member: str, message: Any) -> None:
@@ -145,7 +140,11 @@ def test_a_coordinator_that_shows_firms_other_groups_is_found_out(
     assert "is not on the groups that were opened" in str(audit_all(built.coordinator).rounds[0].problem)
 
 
-def test_a_round_on_which_half_of_the_firms_do_not_vote_is_void(tmp_path: Path) -> None:
+def test_a_round_on_which_half_of_the_firms_do_not_vote_is_void(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.rounds._ATTEMPTS", 1)
+
     def before(kind: str, member: str, message: Any) -> None:
         if kind == VALIDATE and member <= "firm-05":
             raise Lost
@@ -155,3 +154,15 @@ def test_a_round_on_which_half_of_the_firms_do_not_vote_is_void(tmp_path: Path) 
         with pytest.raises(RunFailed, match="5 of 10 firms voted"):
             train(built, coordinator, app=Meddler(before=before))
         assert set(phases(coordinator)) == {"aborted"}
+
+
+def test_a_coordinator_that_follows_other_rules_than_the_plan_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = group_sums.after_round
+    uncapped: Any = lambda before, plan, *rest: honest(before, replace(plan, norm_cap_milli=0), *rest)  # noqa: E731
+    monkeypatch.setattr(training_round, "after_round", uncapped)
+    built = federation(tmp_path / "f", FIRMS, robust(norm_cap=0.5))
+    with opened(built) as coordinator:
+        train(built, coordinator)
+    assert str(audit_all(built.coordinator).rounds[0].problem).startswith("model: the contributions give ")

@@ -147,7 +147,7 @@ def test_groups_have_the_threshold_and_the_noise_of_their_own_size() -> None:
     units = {f"firm-{k:02}": 10 for k in range(16)}
     plan = config(robust={"groups": 3}).plans(TASK, units, 1)[0]
     alone = config(privacy={"epsilon": 3.0, "colluders": 1}).plans(TASK, dict(list(units.items())[:5]), 1)[0]
-    assert (plan.groups, plan.combine, plan.norm_cap_milli, plan.threshold) == (3, "mean", 1500, 5)
+    assert (plan.groups, plan.combine, plan.norm_cap_milli, plan.threshold) == (3, "mean", 1000, 5)
     assert (plan.colluders, plan.noise_micro, plan.units) == (1, alone.noise_micro, 160)
     assert Plan.from_map(plan.to_map()) == plan
 

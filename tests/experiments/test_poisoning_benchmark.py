@@ -1,0 +1,21 @@
+"""The poisoning benchmark trains what it says, and every defence of it is a plan."""
+
+from __future__ import annotations
+
+from experiments.benchmarks import poisoning
+from server.training_config import TrainingConfig
+
+
+def test_a_figure_stands_beside_its_defences() -> None:
+    (figure,) = poisoning.run(
+        1, rounds=1, attacks=["label-flip"], noises=["without noise"], defences=["no defence", "norm cap and votes"]
+    )
+    assert figure.name == "label-flip, without noise, no defence"
+    assert 0.5 < figure.value < 1
+    assert figure.beside.keys() == {"norm cap and votes"}
+
+
+def test_defences_are_configurations() -> None:
+    for rules in poisoning.DEFENCES.values():
+        for noise in poisoning.NOISE.values():
+            TrainingConfig.model_validate({"robust": rules, **noise})
