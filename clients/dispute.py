@@ -182,7 +182,7 @@ def _own_contribution(firm: Firm, store: Store, state: State, final_size: int, p
     payload: Mapping[str, Any] = read["round"].payload
     plan = Plan.from_map(payload["plan"]) if isinstance(payload["plan"], dict) else None
     if plan is None or plan.aggregation != "masked":
-        raise DisputeRefused(f"{name}: its updates were not masked; there is nothing to open")
+        raise DisputeRefused(f"{name}: its updates were not masked; only masks can be taken off for an auditor")
     offer = Offer(payload, read["round"].digest, plan)
     commit = read["contribution"].payload["commit"]
     return OwnContribution(offer, records["contribution"], commit, records["aggregate"])

@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -43,6 +44,14 @@ def one_ray() -> Generator[None, None, None]:
     with (Path(tempfile.gettempdir()) / f"artesian-tests-ray-{os.getuid()}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture(scope="session")
+def disputed_federation(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A federation after two rounds, its firms' updates open to disputes; for tests that change nothing in it."""
+    from dispute_world import disputed  # not for the tests that need none: it imports Flower
+
+    return disputed(tmp_path_factory.mktemp("disputed") / "home", count=2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -79,8 +79,8 @@ class Disputed:
         return LedgerCopy.read(self.built.coordinator / "ledger.db", None)
 
 
-def disputed(home: Path, app: App = client_app, firms: int = 5, **terms: Any) -> Disputed:
-    """Firms with this app train two rounds, unless `terms` of the training say otherwise."""
+def disputed(home: Path, app: App = client_app, firms: int = 5, count: int = 1, **terms: Any) -> Disputed:
+    """Firms with this app train `count` rounds under these terms."""
     seen: dict[tuple[bytes, str], Integers] = {}
     honest = participation.protect
 
@@ -88,7 +88,7 @@ def disputed(home: Path, app: App = client_app, firms: int = 5, **terms: Any) ->
         seen[session.round_id, me] = np.array(values)
         return honest(session, me, values, *rest, **more)
 
-    built = federation(home, firms, training(2, **terms), banks=("bank-1", "bank-2"))
+    built = federation(home, firms, training(count, **terms), banks=("bank-1", "bank-2"))
     with pytest.MonkeyPatch.context() as patch, opened(built) as coordinator:
         patch.setattr(participation, "protect", watch)
         coordinator.log.append([publish_key(built, name) for name in AUDITORS if name in (*built.firms, *built.banks)])

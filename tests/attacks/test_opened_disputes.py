@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dispute_world import Disputed, disputed
+from dispute_world import Disputed
 from hoarder import Hoard
 
 from clients.masking import Contribution, Header, Session
@@ -28,8 +28,8 @@ VICTIM = "firm-2"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Disputed:
-    return disputed(tmp_path_factory.mktemp("disputed") / "home")
+def world(disputed_federation: Disputed) -> Disputed:
+    return disputed_federation
 
 
 def stored(world: Disputed, number: int = 1) -> StoredSum:

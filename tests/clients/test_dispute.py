@@ -35,8 +35,8 @@ UNIT, DATA = "one row", "data/credit.csv"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Disputed:
-    return disputed(tmp_path_factory.mktemp("disputed") / "home")
+def world(disputed_federation: Disputed) -> Disputed:
+    return disputed_federation
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def test_what_is_in_no_sum_has_nothing_to_open(tmp_path: Path) -> None:
         if (kind, member) == (TRAIN, "firm-5"):
             raise Lost
 
-    built = disputed(tmp_path / "home", Meddler(before=drop))
+    built = disputed(tmp_path / "home", Meddler(before=drop), count=2)
     assert [str(one.phase) for one in built.rounds] == ["aborted", "aggregated", "published"]
     for name, number, why in (
         ("firm-1", 1, "it is aborted, not aggregated"),

@@ -28,8 +28,8 @@ from server.errors import ServerError
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Disputed:
-    return disputed(tmp_path_factory.mktemp("disputed") / "home")
+def world(disputed_federation: Disputed) -> Disputed:
+    return disputed_federation
 
 
 @pytest.fixture(scope="module")
