@@ -268,6 +268,14 @@ def test_one_unit_with_its_weight_moves_the_rounded_vector_by_no_more_either(
     assert np.linalg.norm(one - other) <= moved(plan, grid)
 
 
+@pytest.mark.parametrize("bits", [24, 32])
+def test_gradient_and_weight_are_noised_as_one_vector_of_their_common_norm(bits: int) -> None:
+    weights = dict.fromkeys(("weight_micro", "least_weight_micro"), 3 * MICRO)
+    summed = a_summed_plan(clip_micro=4 * MICRO, dimension=1, ring_bits=bits, **weights)
+    assert summed.grid(6) == a_plan(clip_micro=5 * MICRO, dimension=2, ring_bits=bits).grid(6)
+    assert summed.grid(6) != a_plan(clip_micro=5 * MICRO, dimension=1, ring_bits=bits).grid(6)
+
+
 def test_a_weight_is_a_value_more_and_a_little_noise() -> None:
     declared, summed = a_plan(ring_bits=32), a_summed_plan(ring_bits=32)
     assert (declared.values, summed.values) == (declared.dimension, declared.dimension + 1)
