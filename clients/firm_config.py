@@ -27,7 +27,8 @@ class TaskAtFirm(_Part):
     """A task that this firm takes part in. Paths are relative to the firm's home.
 
     `units` is the number of privacy units that the firm *declares*: a round figure that its operator makes public,
-    not a count that a program takes from the data, since an exact count would say something about every unit.
+    not a count that a program takes from the data, since an exact count would say something about every unit. Where a
+    plan sums weights it weighs nothing: it sizes what a firm may send, and may be larger than the truth.
     """
 
     name: Slug
