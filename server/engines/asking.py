@@ -6,16 +6,19 @@ answer can be dealt with, and let go, while others are still under way.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 
 AT_ONCE = 32
 """How many messages are pushed, and how many answers pulled, together."""
+BYTES_AT_ONCE = 32 << 20
+"""Where they are large, as many as have so many bytes, or one: memory grows with a message, not with the nodes."""
 
+_FIRST_PULL = 4  # how large answers are shows when the first ones come
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
 
 
@@ -37,26 +40,75 @@ def answers(
         clock: seconds, monotonic.
         sleep: waits so many seconds.
     """
-    rest, waiting = iter(messages), dict[str, None]()
-    while pushed := list(islice(rest, AT_ONCE)):
-        sent = [one for one in grid.push_messages(pushed) if one]  # Flower names what it could not push None
-        del pushed  # a message may be large, and the next ones are made before these would be let go
-        waiting |= dict.fromkeys(sent)
-        yield from _ready(grid, waiting, sent)
+    rest, asked = iter(messages), _Asked(grid)
+    while sent := asked.push(rest):
+        yield from asked.ready(sent)
     until_s, pause_s = clock() + timeout_s, _FIRST_PAUSE_S
-    while waiting:
-        left_s, before = until_s - clock(), len(waiting)
-        yield from _ready(grid, waiting, list(waiting))
+    while asked.waiting:
+        left_s, before = until_s - clock(), len(asked.waiting)
+        yield from asked.ready(list(asked.waiting))
         if left_s <= 0:
             return
-        pause_s = _FIRST_PAUSE_S if len(waiting) < before else min(2 * pause_s, _LONGEST_PAUSE_S)
-        if waiting:
+        pause_s = _FIRST_PAUSE_S if len(asked.waiting) < before else min(2 * pause_s, _LONGEST_PAUSE_S)
+        if asked.waiting:
             sleep(min(pause_s, left_s))
 
 
-def _ready(grid: Grid, waiting: dict[str, None], wanted: Sequence[str]) -> Iterator[Message]:
-    """Pull what is there of the replies to `wanted`, and take them off what is waited for."""
-    for start in range(0, len(wanted), AT_ONCE):
-        for reply in grid.pull_messages(wanted[start : start + AT_ONCE]):
-            waiting.pop(reply.metadata.reply_to_message_id, None)
-            yield reply
+class _Asked:
+    """The messages of one question to many nodes.
+
+    Attributes:
+        waiting: ids of the messages that are not answered yet, in the order in which they were pushed.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._together = _FIRST_PULL
+        self._bytes = 0
+        self.waiting = dict[str, None]()
+
+    def push(self, rest: Iterator[Message]) -> list[str]:
+        """Push the next messages; returns an id for each, empty where Flower could not push it; none when all are."""
+        self._sweep()
+        batch, sizes = list[Message](), dict[int, int]()
+        for message in rest:
+            batch.append(message)
+            sizes |= _sizes(message)
+            if len(batch) == AT_ONCE or sum(sizes.values()) >= BYTES_AT_ONCE:
+                break
+        if not batch:
+            return []
+        self._bytes += sum(sizes.values())
+        ids = [one or "" for one in self._grid.push_messages(batch)]  # Flower names what it could not push None
+        self.waiting |= dict.fromkeys(filter(None, ids))
+        return ids
+
+    def ready(self, ids: Sequence[str]) -> Iterator[Message]:
+        """Pull what is there of the replies to messages, and take them off what is waited for."""
+        wanted = [one for one in ids if one]
+        while wanted:
+            self._sweep()
+            pulled, wanted = wanted[: self._together], wanted[self._together :]
+            for reply in self._grid.pull_messages(pulled):
+                size = sum(_sizes(reply).values())
+                self._bytes += size
+                self._together = max(1, min(AT_ONCE, BYTES_AT_ONCE // max(1, size)))
+                self.waiting.pop(reply.metadata.reply_to_message_id, None)
+                yield reply
+
+    def _sweep(self) -> None:
+        """Let messages go that are done with: Flower's records refer to themselves, so only the collector frees them.
+
+        It counts objects and not their bytes, and would come when hundreds of large messages have been left.
+        """
+        if self._bytes >= BYTES_AT_ONCE:
+            gc.collect()
+            self._bytes = 0
+
+
+def _sizes(message: Message) -> dict[int, int]:
+    """How many bytes each large value of a message has, by identity: many messages may share one."""
+    if message.has_error():
+        return {}
+    values = (value for record in message.content.config_records.values() for value in record.values())
+    return {id(value): len(value) for value in values if isinstance(value, bytes)}

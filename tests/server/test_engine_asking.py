@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from server.engines import asking
 from server.engines.asking import AT_ONCE, answers
 
 
 class Content:
-    """Stands for a large message or reply."""
+    """Stands for a message or reply that holds a value of bytes."""
+
+    def __init__(self, value: bytes = b"", *, cyclic: bool = False) -> None:
+        self.config_records = {"record": {"value": value}}
+        self.me = self if cyclic else None
 
 
 class Post:
     """A grid whose nodes answer at given seconds; `None` never answers."""
 
-    def __init__(self, ready_s: Iterable[float | None], *, lost: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self,
+        ready_s: Iterable[float | None],
+        *,
+        lost: frozenset[int] = frozenset(),
+        value: Callable[[], bytes] = bytes,
+        reply: bytes = b"",
+        cyclic: bool = False,
+    ) -> None:
         self.ready_s = list(ready_s)
         self.lost = lost
+        self.value, self.reply, self.cyclic = value, reply, cyclic
         self.now_s = 0.0
         self.pauses: list[float] = []
         self.pushed: list[int] = []
@@ -31,9 +47,9 @@ class Post:
 
     def messages(self) -> Iterator[Any]:
         for node in range(len(self.ready_s)):
-            content = Content()
+            content = Content(self.value(), cyclic=self.cyclic)
             self.sent.append(weakref.ref(content))
-            yield SimpleNamespace(node=node, content=content)
+            yield SimpleNamespace(node=node, content=content, has_error=lambda: False)
             del content
 
     def push_messages(self, messages: list[Any]) -> list[str | None]:
@@ -47,14 +63,16 @@ class Post:
         for one in wanted:
             ready_s = self.ready_s[int(one)]
             if ready_s is not None and ready_s <= self.now_s:
-                content = Content()
+                content = Content(self.reply, cyclic=self.cyclic)
                 self.answered.append(weakref.ref(content))
-                replies.append(SimpleNamespace(metadata=SimpleNamespace(reply_to_message_id=one), content=content))
+                metadata = SimpleNamespace(reply_to_message_id=one)
+                replies.append(SimpleNamespace(metadata=metadata, content=content, has_error=lambda: False))
         self._count()
         return replies
 
     def _count(self) -> None:
-        gc.collect()
+        if not self.cyclic:
+            gc.collect()
         alive = sum(ref() is not None for refs in (self.sent, self.answered) for ref in refs)
         self.most_alive = max(self.most_alive, alive)
 
@@ -130,3 +148,34 @@ def test_few_messages_and_answers_are_in_memory_at_once() -> None:
     late = Post([0.5] * (AT_ONCE * 6))
     assert len(late.ask(10)) == AT_ONCE * 6
     assert late.most_alive <= 2 * AT_ONCE + 2
+
+
+def test_of_large_messages_and_answers_fewer_are_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "BYTES_AT_ONCE", 1000)
+    count = 5 * AT_ONCE
+    requests = Post([0.0] * count, value=lambda: bytes(bytearray(250)))
+    assert len(requests.ask(10)) == count
+    assert max(requests.pushed) == 4
+    replies = Post([0.0] * count, reply=bytes(200))
+    assert len(replies.ask(10)) == count
+    assert (max(replies.pushed), max(replies.pulls)) == (AT_ONCE, 5)
+    larger_than_all = Post([0.0] * 3, value=lambda: bytes(bytearray(2000)), reply=bytes(2000))
+    assert len(larger_than_all.ask(10)) == 3
+    assert larger_than_all.pushed == [1, 1, 1]
+    shared = bytes(bytearray(900))
+    same = Post([0.0] * count, value=lambda: shared)
+    assert len(same.ask(10)) == count
+    assert max(same.pushed) == AT_ONCE
+
+
+def test_messages_that_refer_to_themselves_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Flower's records do: without a collection in time, the memory of a round grows with its firms."""
+    monkeypatch.setattr(asking, "BYTES_AT_ONCE", 1000)
+    post = Post([0.0] * (5 * AT_ONCE), value=lambda: bytes(bytearray(250)), reply=bytes(200), cyclic=True)
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(post.ask(10)) == 5 * AT_ONCE
+    finally:
+        gc.enable()
+    assert post.most_alive <= 16
