@@ -69,6 +69,8 @@ def simulate(
     """
     if config.engine == "ray" and config.aggregation.kind == "masked" and not config.ledger:
         raise SimulationConfigInvalid("engine: ray with masked updates needs ledger = true, or use aggregation plain")
+    if config.robust.root is not None:
+        raise SimulationConfigInvalid("robust.root: a simulated coordinator has no table of its own; leave it out")
     began = time.monotonic()
     prepared = prepare(config, spec_path, table_path)
     seconds = {"prepare": time.monotonic() - began}

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from experiments.benchmarks import poisoning
+from experiments.simulation import simulate
+from experiments.simulation_config import SimulationConfig, SimulationConfigInvalid
 from server.training_config import TrainingConfig
 
 
@@ -19,3 +25,9 @@ def test_defences_are_configurations() -> None:
     for rules in poisoning.DEFENCES.values():
         for noise in poisoning.NOISE.values():
             TrainingConfig.model_validate({"robust": rules, **noise})
+
+
+def test_a_simulated_coordinator_has_no_root_table() -> None:
+    config = SimulationConfig.model_validate({"data": {"spec": "x"}, "robust": {"groups": 2, "root": "root.csv"}})
+    with pytest.raises(SimulationConfigInvalid, match=r"robust\.root"):
+        simulate(config, Path("spec"), Path("table"), None, lambda _: None)
