@@ -58,7 +58,7 @@ class PrivacyTarget(_Part):
     """Epsilon of the whole run for every unit of every firm, at `delta`.
 
     With distributed noise the claim holds against the coordinator and any `colluders` firms together, whoever drops
-    out; None takes an eighth of the cohort, at least one.
+    out; None takes an eighth of the cohort (of a group, where there are several), at least one.
     """
 
     mode: Literal["none", "local", "distributed"] = "distributed"
@@ -71,7 +71,8 @@ class Aggregation(_Part):
     """How updates are added up.
 
     A round goes on without up to `drop_outs` firms, as far as the masking's threshold allows; None takes an eighth of
-    the cohort, at least one. Each drop-out that is allowed makes every firm's share of distributed noise larger.
+    the cohort, at least one. Where there are several groups, that is of each. Each drop-out that is allowed makes every
+    firm's share of distributed noise larger.
 
     None for `ring_bits` takes 24, and 32 (a third more to send) where rounding to the coarser grid would add more than
     `MOST_ROUNDING` to the noise.
