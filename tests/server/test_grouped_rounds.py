@@ -8,28 +8,37 @@ from typing import Any
 
 import pytest
 from federation_world import (
+    SPEC,
     Lost,
     Meddler,
     federation,
     opened,
     phases,
     rounds,
+    spec,
     stored,
     tables,
     train,
     training,
     with_fields,
 )
+from typer.testing import CliRunner
 
 from clients.masking.contribution import Header
 from clients.messages import OPEN, TRAIN, VALIDATE
+from clients.tasks.task import task_for
 from experiments.federation import write_table
 from ledger.statement import decode_statement
 from server import training_round, validation
 from server.aggregation import group_sums
+from server.artifacts import ArtifactStore
 from server.audit import audit_all
+from server.audit_commands import app
 from server.coordinator import Coordinator
+from server.ledger_copy import LedgerCopy
 from server.opening_record import Opening
+from server.root_audit import RootMismatch, audit_roots
+from server.root_table import RootTable
 from server.rounds import RunFailed
 
 FIRMS = 10
@@ -62,6 +71,25 @@ def test_a_round_in_groups_is_recomputed(tmp_path: Path, rules: dict[str, Any]) 
     assert bool(opening.root) == ("root" in rules)
     assert release.manifest["privacy"]["groups"] == 2
     assert [one.problem for one in audit_all(built.coordinator).rounds] == [None]
+    if "root" in rules:
+        check_root_audit(built.coordinator)
+
+
+def check_root_audit(home: Path) -> None:
+    """Whoever has the table that the plan names computes its gradient again; another table's, or file, is no."""
+    (home / "task.toml").write_text(SPEC, encoding="utf-8")
+    write_table(tables(1, 30, seed=98)[0], home / "other.csv")
+    spec_file = ["--spec", str(home / "task.toml"), "--home", str(home)]
+    assert (
+        "1 rounds: the root gradient is" in CliRunner().invoke(app, ["root", str(home / "root.csv"), *spec_file]).stdout
+    )
+    found = CliRunner().invoke(app, ["root", str(home / "other.csv"), *spec_file])
+    assert "no plan names it" in str(found.exception)
+    task = task_for(spec())
+    named, other = (RootTable.read(home / name, task) for name in ("root.csv", "other.csv"))
+    done = list(LedgerCopy.read(home / "ledger.db", None).rounds.values())
+    with pytest.raises(RootMismatch, match="is not that of this table"):
+        audit_roots(done, ArtifactStore(home / "artifacts"), replace(other, digest=named.digest))
 
 
 def test_nothing_of_any_group_is_opened_where_one_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
