@@ -23,7 +23,7 @@ SECRET_FILE = "held-out.key"
 def divide(firm: Firm, private: PrivateTask, plan: Plan) -> Divided:
     """Set a share of the units aside, as the plan says; none where it has no votes."""
     if not plan.held_out_micro:
-        return Divided(private.examples, private.examples)
+        return Divided(private.examples, None)
     key = (private.settings.name, plan.held_out_micro)
     if key not in firm.divided:
         firm.divided[key] = _divide(firm, private, plan.held_out_micro)

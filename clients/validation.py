@@ -43,6 +43,7 @@ def validate(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     def make() -> bytes:
         stream = firm.stream(offer.payload["task"], plan.number, "vote")
         examples = divide(firm, private, plan).held_out
+        assert examples is not None
         if plan.sampling_rate < 1.0:
             examples = examples.sample(stream.bernoulli(examples.units, plan.sampling_rate))
         scores = scores_of(private.task.architecture, parameters, gradients, examples, plan, stream)

@@ -70,10 +70,10 @@ class Examples:
 
 @dataclass(frozen=True)
 class Divided:
-    """A firm's examples: those that it trains on, and those that it holds out to vote with."""
+    """A firm's examples: those that it trains on, and those that it holds out to vote with, if any."""
 
     trained: Examples
-    held_out: Examples
+    held_out: Examples | None
 
 
 def one_hot(codes: NDArray[np.int32], width: int) -> sparse.csr_array:

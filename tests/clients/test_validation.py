@@ -134,7 +134,9 @@ def test_the_units_that_vote_are_never_trained_on(
 
 def test_the_same_units_in_every_round_from_a_secret_of_the_firm(world: Consortium) -> None:
     def aside(firm: Firm) -> list[list[float]]:
-        return divide(firm, firm.task("credit"), voting()).held_out.inputs.toarray().tolist()  # type: ignore[no-any-return]
+        held_out = divide(firm, firm.task("credit"), voting()).held_out
+        assert held_out is not None
+        return np.asarray(held_out.inputs.toarray()).tolist()  # type: ignore[no-any-return]
 
     firm = world.firms[ME]
     assert firm.config.experiment is None  # a real firm: nothing of this follows from a seed
