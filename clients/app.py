@@ -9,11 +9,27 @@ from typing import Any
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from clients import participation, validation
+from clients import encrypted_sums, participation, validation
 from clients.errors import ClientError
 from clients.firm import Firm, open_firm
 from clients.key_setup import end_stale_epoch
-from clients.messages import HELLO, OPEN, PAIR, REQUESTS, TRAIN, VALIDATE, WITNESS, pack, pack_refusal, unpack
+from clients.messages import (
+    CHECK,
+    DECRYPT,
+    HELLO,
+    HOLD,
+    KEY,
+    OPEN,
+    PAIR,
+    REQUESTS,
+    REVEAL,
+    TRAIN,
+    VALIDATE,
+    WITNESS,
+    pack,
+    pack_refusal,
+    unpack,
+)
 from clients.node import node_settings
 from ledger.errors import LedgerError
 
@@ -79,3 +95,33 @@ def open_round(message: Message, context: Context) -> Message:
 def validate(message: Message, context: Context) -> Message:
     """Vote on the opened groups of a round."""
     return _respond(message, context, VALIDATE, validation.validate)
+
+
+@app.query("hold")
+def hold(message: Message, context: Context) -> Message:
+    """Make a key for encrypted sums of others."""
+    return _respond(message, context, HOLD, encrypted_sums.hold)
+
+
+@app.query("key")
+def key(message: Message, context: Context) -> Message:
+    """Take the public key of a key holder."""
+    return _respond(message, context, KEY, encrypted_sums.take_key)
+
+
+@app.train("reveal")
+def reveal(message: Message, context: Context) -> Message:
+    """Hand over an encrypted update that this firm is committed to."""
+    return _respond(message, context, REVEAL, encrypted_sums.reveal)
+
+
+@app.train("check")
+def check(message: Message, context: Context) -> Message:
+    """Compute a piece of an encrypted sum."""
+    return _respond(message, context, CHECK, encrypted_sums.check)
+
+
+@app.train("decrypt")
+def decrypt(message: Message, context: Context) -> Message:
+    """Open an encrypted sum."""
+    return _respond(message, context, DECRYPT, encrypted_sums.decrypt)

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from clients.accounts import Reservation, WalletRefused
 from clients.data import read_table
+from clients.encryption.held_keys import HeldKeys
+from clients.encryption.kept_contexts import KeptContexts
+from clients.encryption.kept_vector import KeptVector
 from clients.errors import ClientError
 from clients.firm_config import FirmConfig, TaskAtFirm, load_firm_config
 from clients.masking.answer_book import AnswerBook
@@ -153,6 +156,21 @@ class Firm:
         """Masking keys of the epoch and what is kept between the two trips of a round."""
         folder, most_days = self._file("masking"), self.config.limits.epoch_days
         return RoundSecrets(folder, secrets.token_bytes, lambda: self.now(), most_days)
+
+    @cached_property
+    def held_keys(self) -> HeldKeys:
+        """The key with which this firm opens encrypted sums of others, if it is asked and agrees to."""
+        return HeldKeys(None if self.in_memory else self.home / "held-keys", secrets.token_bytes)
+
+    @cached_property
+    def kept_vector(self) -> KeptVector:
+        """The encrypted update that this firm is committed to and has not handed over yet."""
+        return KeptVector(None if self.in_memory else self.home / "encrypted-update")
+
+    @cached_property
+    def contexts(self) -> KeptContexts:
+        """The public contexts of key holders."""
+        return KeptContexts(None if self.in_memory else self.home / "contexts")
 
     def task(self, name: str) -> PrivateTask:
         """A task that the firm takes part in, with its own table encoded.

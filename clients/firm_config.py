@@ -44,12 +44,22 @@ class Limits(_Part):
     min_cohort: int = Field(default=5, ge=3)
     colluders: int = Field(default=1, ge=0)  # firms that may side with a lying coordinator
     smallest_group: int = Field(default=2, ge=2)  # fewest honest firms whose sum may ever be opened
-    aggregation: tuple[Literal["masked", "plain"], ...] = ("masked",)
+    aggregation: tuple[Literal["masked", "encrypted", "plain"], ...] = ("masked",)
+    key_holders: tuple[Slug, ...] = ()  # who may hold the key of encrypted sums; itself, if it agrees to
     epoch_days: int = Field(default=30, ge=1, le=3650)  # masking secrets that are older are destroyed
     without_privacy: bool = False
     without_ledger: bool = False
     epsilon: float = Field(default=8.0, gt=0)  # the cap over the lifetime of a data set
     delta: float = Field(default=1e-5, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _names_whom_it_trusts(self) -> Self:
+        if "encrypted" in self.aggregation and not self.key_holders:
+            raise ValueError(
+                "limits: aggregation 'encrypted' lets whoever holds the key read each update it gets hold of: "
+                "name in key_holders whom this firm trusts with that"
+            )
+        return self
 
 
 class Experiment(_Part):

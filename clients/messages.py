@@ -30,6 +30,11 @@ WITNESS = "query.witness"
 TRAIN = "train.update"
 OPEN = "train.open"
 VALIDATE = "train.validate"
+HOLD = "query.hold"
+KEY = "query.key"
+REVEAL = "train.reveal"
+CHECK = "train.check"
+DECRYPT = "train.decrypt"
 
 _RECORD, _FIELD, _REFUSED = "artesian", "message", "refused"
 
@@ -57,6 +62,29 @@ REQUESTS: Mapping[str, Mapping[str, type]] = {
         "digests": dict,
         "groups": list,  # mean gradients, as model files
     },
+    HOLD: {"cid": str, "epoch": int},  # to the key holder of encrypted sums
+    KEY: {"holder": str, "context": bytes},
+    REVEAL: {"statement": bytes, "receipt": bytes, "final": str, "commits": dict},
+    CHECK: {
+        "statement": bytes,
+        "receipt": bytes,
+        "final": str,
+        "commits": dict,
+        "headers": dict,
+        "hashes": dict,  # {firm: SHA-256 of every piece of its ciphertext}
+        "number": int,
+        "pieces": dict,  # {firm: that piece}
+    },
+    DECRYPT: {
+        "statement": bytes,
+        "receipt": bytes,
+        "final": str,
+        "commits": dict,
+        "signing_keys": dict,  # where there is no ledger to take them from
+        "pieces": list,
+        "reveals": dict,
+        "checks": list,
+    },
 }
 REPLIES: Mapping[str, Mapping[str, type]] = {
     HELLO: {"member": str, "units": int, "announcement": bytes, "signing_key": bytes, "mirrored": int},
@@ -65,6 +93,11 @@ REPLIES: Mapping[str, Mapping[str, type]] = {
     TRAIN: {"contribution": bytes, "statement": bytes},
     OPEN: {"reply": bytes},
     VALIDATE: {"vote": bytes},
+    HOLD: {"context": bytes, "statement": bytes},
+    KEY: {"hash": bytes},
+    REVEAL: {"vector": bytes, "signature": bytes},
+    CHECK: {"signature": bytes},
+    DECRYPT: {"total": bytes, "signature": bytes},
 }
 
 

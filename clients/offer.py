@@ -11,6 +11,7 @@ from typing import Any
 
 import cbor2
 
+from clients.encryption.policy import check_holder
 from clients.firm import Firm, PrivateTask
 from clients.groups import draw_groups, group_sizes
 from clients.masking.session import RosterEntry, Session
@@ -106,9 +107,9 @@ def check_plan(firm: Firm, private: PrivateTask, offer: Offer) -> None:
             "the plan adds no noise; this firm trains with differential privacy only",
         ),
         (
-            plan.privacy != "distributed" or plan.aggregation == "masked" or limits.without_privacy,
+            plan.privacy != "distributed" or plan.aggregation != "plain" or limits.without_privacy,
             "privacy",
-            "distributed noise protects only a masked sum, and the plan leaves updates unmasked",
+            "distributed noise protects only a masked sum or an encrypted one, and the plan leaves updates as they are",
         ),
         (
             plan.privacy != "distributed" or plan.colluders >= limits.colluders,
@@ -126,8 +127,12 @@ def check_plan(firm: Firm, private: PrivateTask, offer: Offer) -> None:
             raise Refusal(code, detail)
     for size in {smallest, largest}:
         plan.grid(size)
-    if plan.aggregation == "masked":
-        least = threshold_for(largest, colluders=limits.colluders, smallest_group=limits.smallest_group)
+    if plan.aggregation == "encrypted":
+        check_holder(firm, plan, cohort)
+    if plan.aggregation != "plain":
+        least = limits.colluders + limits.smallest_group  # one sum opens, whoever lies: see docs/secure-aggregation.md
+        if plan.aggregation == "masked":
+            least = threshold_for(largest, colluders=limits.colluders, smallest_group=limits.smallest_group)
         if not limits.without_ledger:
             least = max(least, firm.witness.state.terms.min_cohort)
         if plan.threshold < least:
@@ -164,5 +169,7 @@ def session_of(cid: str, offer: Offer, entries: tuple[RosterEntry, ...], dimensi
         ring_bits=plan.ring_bits,
         threshold=plan.threshold,
         bound=plan.grid(len(entries)).bound,
-        protection="masked" if plan.aggregation == "masked" else "plain",
+        protection=plan.protection,
+        key_holder=plan.key_holder,
+        context=plan.context,
     )

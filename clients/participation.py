@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clients.closed_sets import final_commits
 from clients.discrete_gaussian import discrete_gaussian
+from clients.encryption.contribution import seal
 from clients.firm import Firm, NotTakingPart, PrivateTask
 from clients.groups import draw_groups
 from clients.held_out import divide
-from clients.key_setup import announcement, pair, require_final, require_on_ledger
+from clients.key_setup import announcement, pair, require_on_ledger
 from clients.masking.contribution import Contribution, protect
 from clients.masking.epoch import open_pair_secrets
 from clients.masking.errors import ValueOutOfBounds
@@ -33,7 +35,6 @@ from clients.parent_model import parent_model
 from clients.plan import MICRO
 from clients.training import Protection, bounded_gradient_sum
 from ledger.genesis import record
-from ledger.rules import Phase
 from ledger.statement import sign_statement
 
 __all__ = ["Offer", "hello", "open_sum", "pair", "session_of", "train", "witness"]
@@ -104,7 +105,9 @@ def _require_first(firm: Firm, offer: Offer) -> None:
     """Refuse a round that this firm is in already, before it pays: the answer book would refuse only afterwards."""
     known = None if firm.config.limits.without_ledger else firm.witness.state.rounds.get(offer.round_id)
     logged = known is not None and firm.member in known.contributions
-    if logged or (offer.plan.aggregation == "masked" and firm.round_secrets.has_round(offer.round_id)):
+    masked = offer.plan.aggregation == "masked" and firm.round_secrets.has_round(offer.round_id)
+    encrypted = offer.plan.aggregation == "encrypted" and firm.answers.entered(firm.config.cid, offer.round_id)
+    if logged or masked or encrypted:
         raise Refusal("round", f"{firm.member} has contributed to this round already; open a new one")
 
 
@@ -122,6 +125,8 @@ def _session(firm: Firm, offer: Offer, private: PrivateTask, sealed: Mapping[str
             raise Refusal("roster", "the epoch's keys are not set up for every firm of the cohort")
         require_on_ledger(firm, plan.epoch, entries)
     else:
+        if plan.aggregation == "encrypted":
+            firm.contexts.context(plan.key_holder, plan.context)  # it must be here before anything is paid
         sessions = _plain_sessions(firm.config.cid, offer.round_id, private.task.architecture.size, offer)
         return next(one for one in sessions if firm.member in one)
     groups = draw_groups(firm.config.cid, offer.payload["task"], plan.number, plan.groups, entries)
@@ -165,6 +170,11 @@ def _update(
 def _protect(firm: Firm, session: Session, values: NDArray[np.int64]) -> Contribution:
     if session.protection == "plain":
         return expose(session, firm.member, values)
+    if session.protection == "encrypted":
+        context = firm.contexts.context(session.key_holder, session.context)
+        contribution, vector = seal(session, firm.member, values, context, firm.answers)
+        firm.kept_vector.keep(contribution.header, vector)
+        return contribution
     pairs = firm.round_secrets.pairs(session.epoch)
     contribution, kept = protect(
         session, firm.member, values, pairs, secrets.token_bytes, policy=firm.group_policy, book=firm.answers
@@ -198,7 +208,7 @@ def open_sum(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     if firm.config.limits.without_ledger:
         commits = dict(request["commits"])
     else:
-        commits = _final_commits(firm, request["round"], request["final"])
+        commits = final_commits(firm, request["round"], request["final"])
     kept = firm.round_secrets.kept_round(request["round"])
     if not firm.config.limits.without_ledger:
         commits = {member: commit for member, commit in commits.items() if member in kept.session}  # of other groups
@@ -214,16 +224,3 @@ def open_sum(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
         firm.answers,
     )
     return {"reply": reply.to_bytes()}
-
-
-def _final_commits(firm: Firm, round_id: bytes, note: str) -> dict[str, bytes]:
-    """What the contributions to a round are committed to, once a quorum has cosigned exactly what this firm mirrors.
-
-    Without the quorum a coordinator that forks the ledger could have firms answer for different sets, and open a sum
-    of fewer firms, with less noise, than the threshold says.
-    """
-    require_final(firm, note)
-    current = firm.witness.state.rounds.get(round_id)
-    if current is None or current.phase is not Phase.OPEN:
-        raise Refusal("round", "the round to open is not open in this firm's mirror of the ledger")
-    return {member: logged.commit for member, logged in current.contributions.items()}

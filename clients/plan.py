@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from clients.errors import ClientError
 from clients.grid import GRID_STEPS, ROUNDING_STEPS, TAIL_STDS, Grid
@@ -33,7 +33,7 @@ class Plan:
     Attributes:
         number: the round's number in its run, from 1; `rounds` is how many the run has.
         spec: SHA-256 of the task spec.
-        aggregation: `masked`, or `plain` for simulations.
+        aggregation: `masked`, `encrypted`, or `plain` for simulations.
         privacy: `local` (each firm's noise is enough by itself), `distributed` (only the sum's noise is), `none`.
         dimension: parameters of the model, and values in a gradient.
         noise_micro: noise multiplier of the protected sum, in 1e-6: its standard deviation over what one unit moves
@@ -68,6 +68,8 @@ class Plan:
             declared units fit into the box); 0 where weights are declared.
         least_weight_micro: the step divides by no smaller total weight, whatever its noise made of it, in 1e-6: one
             unit's at least; 0 where weights are declared.
+        key_holder: the member that opens an encrypted sum; else empty.
+        context: SHA-256 of its public context of the epoch, 32 bytes; else empty.
     """
 
     number: int
@@ -99,6 +101,8 @@ class Plan:
     weighting: str = "declared"
     weight_micro: int = 0
     least_weight_micro: int = 0
+    key_holder: str = ""
+    context: bytes = b""
 
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
@@ -118,6 +122,7 @@ class Plan:
         if len(self.spec) != 32 or self.number > self.rounds or self.box_micro <= 0:
             raise PlanInvalid("plan: spec, number or box is out of range")
         self._check_robust()
+        self._check_holder()
 
     def _check_robust(self) -> None:
         if self.combine not in get_args(Combination):
@@ -130,6 +135,18 @@ class Plan:
             raise PlanInvalid(f"plan: {self.combine} takes at least {_FEWEST_GROUPS[self.combine]} groups")
         if len(self.root) not in (0, 32) or (self.held_out_micro > 0) != (self.vote_clip_micro > 0):
             raise PlanInvalid("plan: root is a SHA-256, and held-out units and the clip of their votes go together")
+
+    def _check_holder(self) -> None:
+        held = (bool(self.key_holder), len(self.context))
+        if held != ((True, 32) if self.aggregation == "encrypted" else (False, 0)):
+            raise PlanInvalid("plan: an encrypted sum names its key holder and its context, and no other does")
+        if self.aggregation == "encrypted" and self.groups > 1:
+            raise PlanInvalid("plan: an encrypted sum is of one group; its holder opens one sum a round")
+
+    @property
+    def protection(self) -> Aggregation:
+        """What the round's sums are protected by."""
+        return cast(Aggregation, self.aggregation)
 
     @property
     def clip(self) -> float:
@@ -228,7 +245,7 @@ class Plan:
         """
         if self.privacy == "local":
             return self.noise_multiplier
-        fewest = min(self.threshold, cohort_size) if self.aggregation == "masked" else cohort_size
+        fewest = cohort_size if self.aggregation == "plain" else min(self.threshold, cohort_size)
         if self.colluders >= fewest:
             raise PlanInvalid(f"plan: {self.colluders} colluders leave no honest firm among {fewest} that open a sum")
         return self.noise_multiplier / math.sqrt(fewest - self.colluders)

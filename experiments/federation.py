@@ -58,11 +58,12 @@ class Terms:
 
 @dataclass(frozen=True)
 class Federation:
-    """Where everything lies."""
+    """Where everything lies. `holders` are enrolled as firms, and only hold the keys of encrypted sums."""
 
     home: Path
     firms: tuple[str, ...]
     banks: tuple[str, ...]
+    holders: tuple[str, ...] = ()
 
     @property
     def coordinator(self) -> Path:
@@ -80,10 +81,13 @@ def build(home: Path, tasks: Sequence[FederatedTask], terms: Terms) -> Federatio
     """
     if home.exists() and any(home.iterdir()):
         raise ExperimentError(f"{home}: is not empty; give an empty or new directory as --home")
-    federation = Federation(home, firm_names(len(tasks[0].parts)), terms.banks)
-    keys = {name: make_home(federation.member(name)) for name in (*federation.firms, *terms.banks)}
+    holders = tuple(sorted({one.training.aggregation.key_holder or "" for one in tasks} - {""}))
+    federation = Federation(home, firm_names(len(tasks[0].parts)), terms.banks, holders)
+    keys = {name: make_home(federation.member(name)) for name in (*federation.firms, *holders, *terms.banks)}
     for position, firm in enumerate(federation.firms):
         _furnish(federation.member(firm), firm, position, tasks, terms)
+    for holder in holders:
+        _furnish(federation.member(holder), holder, 0, [], terms)
     policy = found(
         federation.coordinator,
         terms.cid,
@@ -157,7 +161,7 @@ def run(federation: Federation, task: str, engine: Engine, progress: Callable[[s
     from server.app import app as server_app
     from server.engine import run_in_process, run_ray
 
-    nodes = [{"home": str(federation.member(name))} for name in federation.firms]
+    nodes = [{"home": str(federation.member(name))} for name in (*federation.firms, *federation.holders)]
     config = {"home": str(federation.coordinator), "task": task}
     start = run_in_process if engine == "in-process" else run_ray
     with _listening(progress):

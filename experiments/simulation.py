@@ -124,6 +124,7 @@ def _terms(config: SimulationConfig) -> Terms:
         "colluders": min(1, config.privacy.colluders if config.privacy.colluders is not None else 1),
         "smallest_group": config.aggregation.smallest_group,
         "aggregation": [config.aggregation.kind],
+        "key_holders": [config.aggregation.key_holder] if config.aggregation.key_holder else [],
         "without_privacy": config.privacy.mode == "none",
         "without_ledger": not config.ledger,
         "epsilon": config.privacy.epsilon or 1.0,

@@ -16,9 +16,11 @@ import numpy as np
 
 from clients.errors import ClientError
 from clients.masking.contribution import Header
+from clients.masking.ring import Integers
 from clients.plan import Plan
 from ledger.errors import LedgerError
 from ledger.policy import Policy
+from server.aggregation.encrypted import recompute_encrypted
 from server.aggregation.group_sums import Electorate, GroupSum, after_round, units_of
 from server.aggregation.masked import recompute
 from server.artifacts import ArtifactMissing, ArtifactStore
@@ -28,7 +30,7 @@ from server.errors import ServerError
 from server.ledger_copy import LedgerCopy, RecordedRound
 from server.model_store import load_model
 from server.retention import check_deletion, deletable
-from server.stored_round import AuditMismatch, stored_round
+from server.stored_round import AuditMismatch, StoredSum, stored_round
 
 ARTIFACTS = "artifacts"
 MIRROR = "mirror.db"
@@ -102,10 +104,10 @@ def audit_round(entries: Sequence[bytes], store: ArtifactStore, round_id: bytes)
 
 
 def _audit(recorded: RecordedRound, store: ArtifactStore) -> RoundAudit:
-    problem, number, deleted = None, 0, None
+    problem, number, deleted, holder = None, 0, None, ""
     try:
         plan = Plan.from_map(recorded.payload["plan"])
-        number = plan.number
+        number, holder = plan.number, plan.key_holder
         try:
             if recorded.aggregate is not None:
                 _check(recorded, plan, store)
@@ -122,6 +124,7 @@ def _audit(recorded: RecordedRound, store: ArtifactStore) -> RoundAudit:
         model=None if recorded.aggregate is None else recorded.aggregate["model"],
         problem=problem,
         deleted=deleted,
+        opened_by=holder or None,
     )
 
 
@@ -151,7 +154,7 @@ def _check(recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> None:
     kept = stored_round(recorded, plan, store)
     sums = []
     for one in kept.sums:
-        total = recompute(one.session, one.artifacts, one.commits)
+        total = _total(one, recorded, plan, store)
         sums.append(GroupSum(one.session.quantiser.dequantise(total), units_of(list(one.commits), recorded.units)))
     keys = {member: recorded.signing_keys[member] for one in kept.sums for member in one.commits}
     electorate = Electorate(recorded.payload["cid"], recorded.id, keys)
@@ -164,6 +167,23 @@ def _check(recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> None:
             f"{aggregate['model'].hex()[:16]} (parameters differ by up to {away:.3g})"
         )
     _check_publication(recorded, store)
+
+
+def _total(stored: StoredSum, recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> Integers:
+    """int64[dimension], the sum that the stored bytes give, or that the key holder vouches for."""
+    session = stored.session
+    if session.protection != "encrypted":
+        return recompute(session, stored.artifacts, stored.commits)
+    if recorded.held.get(session.key_holder) != (session.epoch, session.context):
+        raise AuditMismatch(f"key holder: {session.key_holder} has not vouched for the round's key on the ledger")
+    return recompute_encrypted(
+        session,
+        stored.artifacts,
+        stored.commits,
+        context=store.get(session.context, "public context"),
+        keys=recorded.closing_keys,
+        colluders=plan.colluders,
+    )
 
 
 def _check_publication(recorded: RecordedRound, store: ArtifactStore) -> None:

@@ -91,6 +91,11 @@ def _show(audit: "Audit", rounds: "tuple[RoundAudit, ...]", as_json: bool) -> No
 def _finding(one: "RoundAudit", audit: "Audit") -> str:
     if one.problem is not None:
         return one.problem
+    if one.deleted is None and one.opened_by is not None:
+        return (
+            f"{len(one.firms)} firms, ciphertexts added up again bit for bit; that they open to this sum is the word "
+            f"of {one.opened_by}, and the model follows from it"
+        )
     if one.deleted is None:
         return f"{len(one.firms)} firms, recomputed bit for bit"
     final = "" if _is_final(one.deleted, audit) is not False else " (not final in this copy of the ledger)"
@@ -129,6 +134,7 @@ def _document(one: "RoundAudit", audit: "Audit") -> dict[str, Any]:
         "model": None if one.model is None else one.model.hex(),
         "problem": one.problem,
         "recomputed": one.recomputed,
+        "opened_by": one.opened_by,
         "deleted_by_entry": one.deleted,
         "deletion_is_final": _is_final(one.deleted, audit),
     }

@@ -20,6 +20,8 @@ class RoundAudit:
             or when there is none to recompute.
         deleted: the entry that says under which policy the round's artifacts were deleted, where they were and the
             round cannot be recomputed: then headers, session, publication and both stored models were checked.
+        opened_by: whose word it is that the ciphertexts, which were added up again, decrypt to the sum that the model
+            came from; None where nothing was encrypted.
     """
 
     round_id: bytes
@@ -30,6 +32,7 @@ class RoundAudit:
     model: bytes | None
     problem: str | None
     deleted: int | None = None
+    opened_by: str | None = None
 
     @property
     def ok(self) -> bool:

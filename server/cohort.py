@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,11 @@ class Cohort:
         self._sealed: dict[str, dict[str, bytes]] = {}
         self.mirrored: dict[str, int] = {}
         self.refusals: list[tuple[int, str, str]] = []
+
+    @property
+    def cid(self) -> str:
+        """The consortium's id."""
+        return self._cid
 
     @property
     def members(self) -> list[str]:
@@ -180,6 +185,11 @@ class Cohort:
         """The firms that have refused a message because their keys of the epoch are destroyed; each told once."""
         ended, self._ended = self._ended, set()
         return ended
+
+    def signing_keys(self, members: Iterable[str]) -> dict[str, bytes]:
+        """The Ed25519 keys that these members sign with, 32 bytes each; of those that answered."""
+        found = {member: self._present[member].signing_key for member in members if member in self._present}
+        return {member: key.ed25519.raw for member, key in found.items()}
 
     def sealed_for(self, member: str) -> dict[str, bytes]:
         """Pair secrets that wait for a firm; they travel until it has answered once."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from clients.encryption.policy import PURPOSE as CONTEXTS
 from clients.masking.announcement import PURPOSE
 from clients.offer import Offer
 from clients.plan import Plan
@@ -71,6 +72,8 @@ class RecordedRound:
         epoch_keys: their latest masking keys then, each with its epoch; without those that had ended.
         contributions: by firm, in ledger order.
         units: what each of them declared.
+        held: by key holder, the epoch and the context's SHA-256 that it vouched for when the round was opened.
+        closing_keys: every member's enrolled key when the round was aggregated, 32 bytes each.
         aggregate, publication: these records, once they are there.
         published: what was published of the round's task, in ledger order.
         deletion: that its artifacts are deleted; None where nobody said so.
@@ -84,6 +87,8 @@ class RecordedRound:
     epoch_keys: Mapping[str, tuple[int, bytes]]
     contributions: Mapping[str, Contribution]
     units: dict[str, int]
+    held: Mapping[str, tuple[int, bytes]] = field(default_factory=dict)
+    closing_keys: Mapping[str, bytes] = field(default_factory=dict)
     aggregate: Mapping[str, Any] | None = None
     publication: Mapping[str, Any] | None = None
     published: list[Publication] = field(default_factory=list)
@@ -142,6 +147,7 @@ class LedgerCopy:
         """The training rounds among entries that the rules have admitted."""
         keys: dict[str, bytes] = {}
         epoch_keys: dict[str, tuple[int, bytes]] = {}
+        held: dict[str, tuple[int, bytes]] = {}
         specs: dict[str, bytes] = {}
         rounds: dict[bytes, RecordedRound] = {}
         named: dict[bytes, RecordedRound] = {}  # by the round statement's digest
@@ -155,8 +161,10 @@ class LedgerCopy:
                 case "enrol" | "rotate":
                     keys[record["member"]] = PublicKey(record["key"]).ed25519.raw
                     epoch_keys.pop(record["member"], None)
+                    held.pop(record["member"], None)
                 case "suspend":
                     epoch_keys.pop(record["member"], None)
+                    held.pop(record["member"], None)
                 case "epoch_key" if record["purpose"] == PURPOSE:
                     epoch_keys[statement.issuer] = (record["epoch"], record["key"])
                 case "task":
@@ -167,12 +175,16 @@ class LedgerCopy:
                     given = contributions[record["id"]]
                     masking = {member: epoch_keys[member] for member in cohort if member in epoch_keys}
                     opened = RecordedRound(entry, statement.digest, record, spec, cohort, masking, given, {})
+                    opened.held = dict(held)
                     opened.published = of_task.setdefault(record["task"], [])
                     rounds[record["id"]] = named[statement.digest] = opened
                 case "contribution":
                     rounds[record["round"]].units[statement.issuer] = record["n_bucket"]
+                case "epoch_key" if record["purpose"] == CONTEXTS:
+                    held[statement.issuer] = (record["epoch"], record["key"])
                 case "aggregate":
                     rounds[record["round"]].aggregate = record
+                    rounds[record["round"]].closing_keys = dict(keys)
                 case "publish":
                     made = rounds[record["round"]]
                     made.publication = record

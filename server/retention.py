@@ -130,7 +130,7 @@ def is_due(one: RecordedRound, policy: RetentionPolicy, now_s: float) -> bool:
     """Whether a round's artifacts may be deleted now, and nobody has said yet that they are."""
     since_s = released_s(one)
     kept = since_s is None or now_s - since_s < policy.days * DAY_S
-    return one.deletion is None and not kept and one.payload["plan"]["aggregation"] == "masked"
+    return one.deletion is None and not kept and one.payload["plan"]["aggregation"] != "plain"
 
 
 def check_deletion(one: RecordedRound, store: ArtifactStore) -> RetentionPolicy:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from clients.encryption.contexts import public_context
 from clients.masking.session import RosterEntry, Session
 from clients.offer import Offer, sessions_of
+from server.aggregation.encrypted import EncryptedAggregator
 from server.aggregation.evidence import ContributionRefused
 from server.aggregation.masked import Aggregator
 from server.aggregation.plain import PlainAggregator
+from server.artifacts import ArtifactStore
 
-AnyAggregator = Aggregator | PlainAggregator
+AnyAggregator = Aggregator | EncryptedAggregator | PlainAggregator
 
 
-def aggregator_of(session: Session) -> AnyAggregator:
-    """The empty sum of a session."""
+def aggregator_of(session: Session, artifacts: ArtifactStore) -> AnyAggregator:
+    """The empty sum of a session; the public context of an encrypted one is in the store."""
+    if session.protection == "encrypted":
+        return EncryptedAggregator(session, public_context(artifacts.get(session.context, "public context")))
     return Aggregator(session) if session.protection == "masked" else PlainAggregator(session)
 
 
 class RoundSums:
     """The sums of one round. Every firm of the cohort is in exactly one of them."""
 
-    def __init__(self, sessions: Sequence[Session]) -> None:
-        self._sums = tuple(aggregator_of(session) for session in sessions)
+    def __init__(self, sessions: Sequence[Session], artifacts: ArtifactStore) -> None:
+        self._sums = tuple(aggregator_of(session, artifacts) for session in sessions)
 
     def __iter__(self) -> Iterator[AnyAggregator]:
         return iter(self._sums)
@@ -49,6 +54,8 @@ class RoundSums:
         return [one.close() for one in self._sums]
 
 
-def sums_of(cid: str, offer: Offer, roster: tuple[RosterEntry, ...], dimension: int) -> RoundSums:
+def sums_of(
+    cid: str, offer: Offer, roster: tuple[RosterEntry, ...], dimension: int, artifacts: ArtifactStore
+) -> RoundSums:
     """The sums that a round's statement asks for."""
-    return RoundSums(sessions_of(cid, offer, roster, dimension))
+    return RoundSums(sessions_of(cid, offer, roster, dimension), artifacts)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from flwr.serverapp import Grid
@@ -22,6 +23,7 @@ from server.cohort import Cohort, RunFailed
 from server.coordinator import Coordinator, Progress, write_json
 from server.descent import Descent
 from server.errors import ServerError
+from server.held_key import set_up_key
 from server.key_epochs import KeyEpochs
 from server.model_store import load_model, store_model
 from server.pruning import prune
@@ -153,7 +155,7 @@ class Run:
             plans = self._with_keys(plans)
             began = time.monotonic()
             try:
-                descent, round_id = TrainingRound(self._setting(), plans[done], descent).run()
+                descent, round_id = TrainingRound(self._setting(), self._with_key(plans[done]), descent).run()
             except RoundAborted as error:
                 failures += 1
                 self._progress(f"{self._name}: round {done + 1} aborted: {error}")
@@ -165,6 +167,14 @@ class Run:
             self.seconds.append(time.monotonic() - began)
             self._progress(f"{self._name}: round {done} of {len(plans)}")
         return descent, round_id, plans
+
+    def _with_key(self, plan: Plan) -> Plan:
+        """The plan with a key of its own for the round, where its sum is to be encrypted."""
+        if plan.aggregation != "encrypted":
+            return plan
+        epoch = self._home.next_epoch()
+        context = set_up_key(self.cohort, self._record, self._home.artifacts, plan, epoch)
+        return replace(plan, epoch=epoch, context=context)
 
     def _model(self, start: Standing) -> Descent:
         if start.parent is not None:

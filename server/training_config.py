@@ -76,13 +76,26 @@ class Aggregation(_Part):
 
     None for `ring_bits` takes 24, and 32 (a third more to send) where rounding to the coarser grid would add more than
     `MOST_ROUNDING` to the noise.
+
+    `encrypted` sums are opened by `key_holder`, a firm of the consortium that takes no part in the task.
     """
 
-    kind: Literal["masked", "plain"] = "masked"
+    kind: Literal["masked", "encrypted", "plain"] = "masked"
+    key_holder: str | None = None
     ring_bits: Literal[24, 32] | None = None
     smallest_group: int = Field(default=2, ge=2)
     drop_outs: int | None = Field(default=None, ge=0)
     deadline_s: int = Field(default=600, ge=1)
+
+    @model_validator(mode="after")
+    def _names_its_key_holder(self) -> Self:
+        if (self.kind == "encrypted") != (self.key_holder is not None):
+            raise ValueError("aggregation: kind 'encrypted' names a key_holder, and no other does")
+        return self
+
+    def fields(self) -> dict[str, Any]:
+        """What a plan says of an encrypted sum; each round gets a context of its own in place of the zeros."""
+        return {"key_holder": self.key_holder, "context": bytes(32)} if self.kind == "encrypted" else {}
 
 
 class Robust(_Part):
@@ -132,7 +145,14 @@ class TrainingConfig(_Part):
     aggregation: Aggregation = Aggregation()
     robust: Robust = Robust()
 
-    def plans(self, task: Task, units: Mapping[str, int], epoch: int, least: int = 1, root: bytes = b"") -> list[Plan]:
+    def plans(
+        self,
+        task: Task,
+        units: Mapping[str, int],
+        epoch: int,
+        least: int = 1,
+        root: bytes = b"",
+    ) -> list[Plan]:
         """The plan of every round of a run.
 
         Args:
@@ -150,8 +170,10 @@ class TrainingConfig(_Part):
         n, most = group_sizes(len(units), self.robust.groups)
         if privacy.mode != "none" and privacy.epsilon is None:
             raise TrainingConfigInvalid(f"privacy: mode {privacy.mode!r} needs epsilon")
-        if privacy.mode == "distributed" and self.aggregation.kind != "masked":
-            raise TrainingConfigInvalid("privacy: distributed noise protects only a masked sum; use aggregation masked")
+        if privacy.mode == "distributed" and self.aggregation.kind == "plain":
+            raise TrainingConfigInvalid("privacy: distributed noise protects only a sum; use aggregation masked")
+        if self.aggregation.kind == "encrypted" and self.robust.groups > 1:
+            raise TrainingConfigInvalid("robust.groups: an encrypted sum is of one group; use aggregation masked")
         colluders = max(1, most // 8) if privacy.colluders is None else privacy.colluders
         if least > n:
             raise TrainingConfigInvalid(f"cohort: {n} firms, the policy asks for at least {least} contributions")
@@ -186,6 +208,7 @@ class TrainingConfig(_Part):
             "deadline_s": self.aggregation.deadline_s,
             **steps.weights(),
             **self.robust.fields(root),
+            **self.aggregation.fields(),
         }
         first = Plan(number=1, **common)
         if self.aggregation.ring_bits is None and not all(first.grid_is_fine(k, MOST_ROUNDING) for k in (n, most)):
@@ -200,7 +223,11 @@ class TrainingConfig(_Part):
         """The threshold of groups of `n` to `most` firms."""
         if self.aggregation.kind == "plain":
             return 1
-        least = threshold_for(most, colluders=min(colluders, most - 2), smallest_group=self.aggregation.smallest_group)
+        colluders, group = min(colluders, most - 2), self.aggregation.smallest_group
+        if self.aggregation.kind == "encrypted":
+            least = min(n, max(2, colluders + group))
+        else:
+            least = threshold_for(most, colluders=colluders, smallest_group=group)
         if least > n:
             raise TrainingConfigInvalid(f"robust.groups: a group of {most} firms needs {least}, and one has {n}")
         drop_outs = self.aggregation.drop_outs

@@ -15,10 +15,12 @@ from clients.offer import Offer
 from clients.plan import MICRO, Plan
 from ledger.errors import LedgerError
 from ledger.statement import decode_statement
+from server.aggregation.encrypted import EncryptedAggregator
 from server.aggregation.evidence import AggregationError, ContributionRefused
 from server.aggregation.group_sums import Electorate, Evidence, GroupSum, after_round, units_of
 from server.aggregation.masked import Aggregator, OpenedSum
 from server.descent import PARAMETERS, Descent
+from server.encrypted_opening import EncryptedOpening
 from server.errors import ServerError
 from server.masked_opening import MaskedOpening
 from server.model_store import store_model
@@ -54,11 +56,12 @@ class TrainingRound:
             NotWitnessed: the round did not become final; nobody was asked to train.
         """
         offer, statement = self._open()
-        sums = sums_of(self._setting.statements.cid, offer, self._cohort.roster, self._setting.dimension)
+        cid, artifacts = self._setting.statements.cid, self._setting.artifacts
+        sums = sums_of(cid, offer, self._cohort.roster, self._setting.dimension, artifacts)
         try:
             request = self._request(statement)
             self._collect(offer, request, sums)
-            opened = self._open_sums(offer, sums)
+            opened = self._open_sums(offer, statement, sums)
             totals = self._group_sums(sums, opened)
             electorate = self._electorate(offer, opened)
             evidence = gather_evidence(self._setting, self._plan, self._before, totals, electorate, request)
@@ -159,12 +162,15 @@ class TrainingRound:
             if read.payload.get(name) != value:
                 raise ContributionRefused(f"contribution of {member}: its statement has another {name!r} than agreed")
 
-    def _open_sums(self, offer: Offer, sums: RoundSums) -> list[OpenedSum]:
+    def _open_sums(self, offer: Offer, statement: bytes, sums: RoundSums) -> list[OpenedSum]:
         """Second trip: nothing is opened before every sum has its threshold of contributions."""
         headers = sums.close()
         masked = [(one, sent) for one, sent in zip(sums, headers, strict=True) if isinstance(one, Aggregator)]
         if masked:
             MaskedOpening(self._setting, self._plan.number).run(offer, masked)
+        for one in sums:
+            if isinstance(one, EncryptedAggregator):
+                EncryptedOpening(self._setting, self._plan).run(statement, self._receipt(statement), one)
         return [one.open() for one in sums]
 
     def _group_sums(self, sums: RoundSums, opened: Sequence[OpenedSum]) -> list[GroupSum]:

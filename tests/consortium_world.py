@@ -69,10 +69,12 @@ def a_summed_plan(**changes: Any) -> Plan:
 class Consortium:
     """Six firms, their ledger, and a coordinator that does what the test says."""
 
-    def __init__(self, home: Path, firms: int = 6, seed: int | None = None) -> None:
+    def __init__(
+        self, home: Path, firms: int = 6, seed: int | None = None, limits: Mapping[str, Any] | None = None
+    ) -> None:
         tables = [credit_table(SPEC, 40, seed=k + 1) for k in range(firms)]
         task = FederatedTask("credit", TASK, CREDIT, tables, TrainingConfig())
-        self.built: Federation = build(home, [task], Terms(CID, 3, seed, True, False, LIMITS))
+        self.built: Federation = build(home, [task], Terms(CID, 3, seed, True, False, {**LIMITS, **(limits or {})}))
         self.names = list(self.built.firms)
         self.firms = {name: Firm(self.built.member(name)) for name in self.names}
         self.key = SigningKey.load(self.built.coordinator / SIGNING_KEY)

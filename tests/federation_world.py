@@ -34,6 +34,8 @@ from server.training_config import TrainingConfig
 
 T = TypeVar("T")
 TASK = "credit"
+HOLDER = "auditor"
+"""Who holds the key of encrypted sums."""
 SPEC = """
 name = "credit"
 kind = "credit"
@@ -110,12 +112,13 @@ def training(
     robust: Mapping[str, Any] | None = None,
     **steps: Any,
 ) -> TrainingConfig:
+    held = kind == "encrypted"
     privacy = {"mode": mode, "epsilon": epsilon, "colluders": colluders}
     return TrainingConfig.model_validate(
         {
             "training": {"rounds": rounds, "rate": 2.0, **steps},
             "privacy": {name: value for name, value in privacy.items() if value is not None},
-            "aggregation": {"kind": kind, "deadline_s": deadline_s},
+            "aggregation": {"kind": kind, "deadline_s": deadline_s, **({"key_holder": HOLDER} if held else {})},
             "robust": robust or {},
         }
     )
@@ -144,6 +147,7 @@ def federation(
     own = {
         **LIMITS,
         "aggregation": [config.aggregation.kind],
+        "key_holders": [config.aggregation.key_holder] if config.aggregation.key_holder else [],
         "without_privacy": config.privacy.mode == "none",
         "without_ledger": not ledger,
         **(limits or {}),
@@ -198,7 +202,7 @@ def on_grid(
     def main(grid: Grid, context: Context) -> None:
         out.append(use(grid))
 
-    nodes = [{"home": str(built.member(name))} for name in (firms or built.firms)]
+    nodes = [{"home": str(built.member(name))} for name in (firms or (*built.firms, *built.holders))]
     run_in_process(server_app, app, nodes, {}, seed)  # type: ignore[arg-type]  # all it does is call it
     return out[0]
 

@@ -140,6 +140,21 @@ class AnswerBook:
             kept: bytes = row[1]
             return kept
 
+    def kept(self, sid: bytes, closed_set: bytes) -> bytes | None:
+        """The answer that was kept in session `sid` for this closed set; None where there is none yet.
+
+        Raises:
+            AlreadyAnswered: it has answered for another closed set.
+        """
+        with self._transaction() as database:
+            row = database.execute("SELECT closed_set, reply FROM sessions WHERE sid = ?", (sid,)).fetchone()
+        if row is None or row[0] is None:
+            return None
+        if row[0] != closed_set:
+            raise AlreadyAnswered(f"session {sid.hex()}: already answered for another set of contributions")
+        kept: bytes = row[1]
+        return kept
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, get_args
 
+from clients.encryption.scheme import tolerance
 from clients.masking import wire
 from clients.masking.errors import MalformedMessage, PlanRefused, SessionMismatch
 from clients.masking.quantiser import Quantiser
@@ -16,7 +18,7 @@ from clients.masking.ring import Ring
 from clients.masking.shamir import MAX_SHARES
 from clients.masking.threshold import FEWEST_FIRMS, SMALLEST_GROUP, threshold_for
 
-Protection = Literal["masked", "plain"]
+Protection = Literal["masked", "encrypted", "plain"]
 ROUND_BYTES = 16
 HASH_BYTES = 32
 MAX_DIMENSION = 1 << 27
@@ -32,6 +34,7 @@ _SCHEMA: dict[str, type] = {
     "bound": bytes,
     "protection": str,
 }
+_HELD: dict[str, type] = {**_SCHEMA, "key_holder": str, "context": bytes}  # of an encrypted session
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ class Session:
         ring_bits: 24 or 32.
         threshold: fewest firms in the closed set, and fewest that must send shares.
         bound: largest magnitude of one value of one firm's update.
-        protection: `masked`, or `plain` for updates sent without protection (simulations).
+        protection: `masked`, `encrypted`, or `plain` for updates sent without protection (simulations).
+        key_holder: the member with the key of an encrypted sum, who is not in the roster; else empty.
+        context: SHA-256 of the public context of an encrypted sum, 32 bytes; else empty.
 
     Raises:
         PlanRefused: a field breaks a rule, sums could wrap, or the threshold could open a single update.
@@ -79,6 +84,8 @@ class Session:
     threshold: int
     bound: float
     protection: Protection = "masked"
+    key_holder: str = ""
+    context: bytes = b""
 
     def __post_init__(self) -> None:
         names = [entry.member for entry in self.roster]
@@ -90,12 +97,13 @@ class Session:
             raise PlanRefused(f"session: round is {ROUND_BYTES} bytes and model {HASH_BYTES}")
         if not 1 <= self.dimension <= MAX_DIMENSION:
             raise PlanRefused(f"dimension: {self.dimension} is not within 1..{MAX_DIMENSION}")
-        if self.protection not in ("masked", "plain"):
-            raise PlanRefused(f"protection: {self.protection!r}, use 'masked' or 'plain'")
+        if self.protection not in get_args(Protection):
+            raise PlanRefused(f"protection: {self.protection!r}, use one of {', '.join(get_args(Protection))}")
         if not math.isfinite(self.bound):
             raise PlanRefused(f"bound: {self.bound} must be a finite number above 0")
         _ = self.quantiser  # refuses plans that could wrap
         self._check_threshold()
+        self._check_key_holder()
 
     def _check_threshold(self) -> None:
         size = len(self.roster)
@@ -104,8 +112,23 @@ class Session:
             if not FEWEST_FIRMS <= size <= MAX_SHARES:
                 raise PlanRefused(f"roster: {size} firms, masking takes {FEWEST_FIRMS} to {MAX_SHARES}")
             fewest = threshold_for(size, colluders=0, smallest_group=SMALLEST_GROUP)
+        if self.protection == "encrypted":
+            fewest = SMALLEST_GROUP
+            if size < FEWEST_FIRMS:
+                raise PlanRefused(f"roster: {size} firms, an encrypted sum takes at least {FEWEST_FIRMS}")
         if not fewest <= self.threshold <= size:
             raise PlanRefused(f"threshold: {self.threshold} is not within {fewest}..{size} for {size} firms")
+
+    def _check_key_holder(self) -> None:
+        if self.protection != "encrypted":
+            if self.key_holder or self.context:
+                raise PlanRefused(f"session: a {self.protection} one has no key holder and no context")
+            return
+        if not self.key_holder or self.key_holder in self:
+            raise PlanRefused(f"key holder: {self.key_holder!r} must be named, and take no part in the sum")
+        if len(self.context) != HASH_BYTES:
+            raise PlanRefused(f"context: its hash is {HASH_BYTES} bytes")
+        tolerance(len(self.roster), self.ring_bits)  # refuses what need not round to the exact sum
 
     @cached_property
     def ring(self) -> Ring:
@@ -143,9 +166,11 @@ class Session:
 
     @cached_property
     def raw(self) -> bytes:
-        """The session as deterministic CBOR."""
+        """The session as deterministic CBOR; fields of encrypted sums are in no other session."""
+        held = {"key_holder": self.key_holder, "context": self.context} if self.protection == "encrypted" else {}
         return wire.encode(
             {
+                **held,
                 "cid": self.cid,
                 "epoch": self.epoch,
                 "round": self.round_id,
@@ -172,7 +197,12 @@ class Session:
             MalformedMessage: not a session in deterministic encoding.
             PlanRefused: a session that breaks a rule.
         """
-        fields = wire.decode(raw, _SCHEMA, "session")
+        try:
+            fields = wire.decode(raw, _SCHEMA, "session")
+        except MalformedMessage as error:
+            fields = _held(raw)
+            if fields.get("protection") != "encrypted":
+                raise error from None
         bound = fields["bound"]
         if len(bound) != 8:
             raise MalformedMessage("session: field bound is not 8 bytes")
@@ -192,6 +222,8 @@ class Session:
             threshold=fields["threshold"],
             bound=struct.unpack(">d", bound)[0],
             protection=fields["protection"],
+            key_holder=fields.get("key_holder", ""),
+            context=fields.get("context", b""),
         )
 
     def require_same(self, other: Session) -> None:
@@ -206,3 +238,10 @@ class Session:
             if getattr(self, field) != getattr(other, field):
                 raise SessionMismatch(f"session: {field} is not the one this firm took part in; start a new round")
         raise SessionMismatch("session: another session id")
+
+
+def _held(raw: bytes) -> dict[str, Any]:
+    """The fields of an encrypted session; none where it is no such thing."""
+    with suppress(MalformedMessage):
+        return wire.decode(raw, _HELD, "session")
+    return {}

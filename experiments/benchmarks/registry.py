@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, str] = {
     "masked_scale": "masking by firms and parameters: clients, server, drop-outs, audit, the server's memory",
     "masked_accuracy": "what masking and summed weights cost in AUC, beside plain averaging in float64",
     "coordinator_memory": "the memory of a whole coordinator, by its firms",
+    "encrypted_scale": "encrypted sums by parameters: firms, server, key holder and bytes, beside masks and fp32",
     "engine_rounds": "what an engine alone costs a round",
     "engines": "a round of 100 firms with a scorecard, in process and on Ray",
     "ledger_appends": "durable appends with signatures checked, beside the database alone",

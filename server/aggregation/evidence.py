@@ -6,9 +6,10 @@ The aggregator applies these checks as messages arrive; an audit applies the sam
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from clients.encryption.vectors import blocks_of
 from clients.errors import ClientError
 from clients.masking import wire
 from clients.masking.contribution import Header, commit_pair_seed, commit_self_seed
@@ -94,16 +95,27 @@ class Unmasking:
         return cls(fields["sid"], fields["closed_set"], self_seeds, pair_seeds)
 
 
+_HASHES: Mapping[str, Callable[[Session], int]] = {
+    "masked": lambda session: len(session.roster) - 1,  # of the pair seeds
+    "encrypted": lambda session: len(blocks_of(session.dimension)),  # of the pieces
+    "plain": lambda _: 0,
+}
+"""How many hashes a contribution brings along."""
+
+
 def check_contribution(
     session: Session,
     member: str,
     header: bytes,
-    masked: bytes,
+    masked: bytes | None,
     pair_hashes: bytes,
     commit: bytes,
     refusal: type[AggregationError],
 ) -> Header:
     """Checks one contribution against its ledger commitment, from the outside in.
+
+    Args:
+        masked: None where it comes later, as that of an encrypted sum does.
 
     Raises:
         refusal: names the first thing that does not match.
@@ -118,13 +130,17 @@ def check_contribution(
         raise refusal(f"contribution of {member}: {error}") from None
     if (read.sid, read.member) != (session.sid, member):
         raise refusal(f"contribution of {member}: the header speaks for another session or member")
-    if len(masked) != session.dimension * session.ring.value_bytes:
+    # An encrypted vector has another length every time; its reader holds it against the dimension.
+    expected = 0 if session.protection == "encrypted" else session.dimension * session.ring.value_bytes
+    if masked is not None and expected not in (0, len(masked)):
         raise refusal(f"contribution of {member}: {len(masked)} bytes of masked values, expected another length")
-    if hashlib.sha256(masked).digest() != read.masked:
+    if masked is not None and hashlib.sha256(masked).digest() != read.masked:
         raise refusal(f"contribution of {member}: the masked values are not those of its header")
-    if (session.protection == "masked") != bool(read.self_seed):
+    if (session.protection != "plain") != bool(read.self_seed):
         raise refusal(f"contribution of {member}: the session is {session.protection}, the header is not")
-    expected = (len(session.roster) - 1) * HASH_BYTES if session.protection == "masked" else 0
+    if session.protection == "encrypted" and read.self_seed != session.context:
+        raise refusal(f"contribution of {member}: it is encrypted under another context than the session's")
+    expected = _HASHES[session.protection](session) * HASH_BYTES
     if len(pair_hashes) != expected:
         raise refusal(f"contribution of {member}: {len(pair_hashes)} bytes of pair hashes, expected {expected}")
     if expected and hashlib.sha256(pair_hashes).digest() != read.pair_seeds:

@@ -24,6 +24,8 @@ CHANGES = {
     "bound": 1.25,
     "protection": "plain",
 }
+ENCRYPTED = replace(SESSION, protection="encrypted", key_holder="auditor", context=b"c" * 32)
+CHANGES_WHERE_ENCRYPTED = {"key_holder": "other", "context": b"d" * 32}
 
 
 def test_it_reads_back_and_its_id_is_stable() -> None:
@@ -34,7 +36,23 @@ def test_it_reads_back_and_its_id_is_stable() -> None:
 
 
 def test_the_changes_cover_every_field() -> None:
-    assert CHANGES.keys() == Session.__dataclass_fields__.keys()
+    assert {**CHANGES, **CHANGES_WHERE_ENCRYPTED}.keys() == Session.__dataclass_fields__.keys()
+
+
+@pytest.mark.parametrize("field", CHANGES_WHERE_ENCRYPTED)
+def test_the_id_of_an_encrypted_session_covers_holder_and_context(field: str) -> None:
+    assert Session.from_bytes(ENCRYPTED.raw) == ENCRYPTED
+    other = replace(ENCRYPTED, **{field: CHANGES_WHERE_ENCRYPTED[field]})  # type: ignore[arg-type]  # as above
+    assert other.sid != ENCRYPTED.sid
+    with pytest.raises(SessionMismatch, match=f"session: {field} is not"):
+        ENCRYPTED.require_same(other)
+
+
+def test_sessions_that_are_not_encrypted_have_the_bytes_that_they_always_had() -> None:
+    assert "key_holder" not in cbor2.loads(SESSION.raw)
+    odd = cbor2.dumps({**cbor2.loads(SESSION.raw), "key_holder": "", "context": b""}, canonical=True)
+    with pytest.raises(MalformedMessage, match="unknown fields"):
+        Session.from_bytes(odd)
 
 
 @pytest.mark.parametrize("field", CHANGES)

@@ -1,0 +1,35 @@
+"""Whom a firm lets hold the key of a sum that it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clients.firm import Firm
+from clients.messages import Refusal
+from clients.plan import Plan
+
+PURPOSE = "ckks"
+"""Of the ledger's `epoch_key` records in which a holder vouches for the hash of its public context."""
+
+
+def check_holder(firm: Firm, plan: Plan, cohort: Sequence[str]) -> None:
+    """Hold an encrypted plan's key holder and context against the firm's limits and its mirror of the ledger.
+
+    Raises:
+        Refusal: naming what does not hold.
+    """
+    holder, limits = plan.key_holder, firm.config.limits
+    if holder not in limits.key_holders:
+        raise Refusal(
+            "key holder", f"{holder!r} is not among those that this firm allows: {', '.join(limits.key_holders)}"
+        )
+    if holder in cohort:
+        raise Refusal("key holder", f"{holder!r} is in the cohort; whoever opens a sum must have no part in it")
+    if limits.without_ledger:
+        return
+    state = firm.witness.state
+    vouched = state.epoch_key(holder, PURPOSE)
+    if not state.is_enrolled(holder, "firm") or vouched is None:
+        raise Refusal("key holder", f"{holder!r} is no active firm that vouches for a key on the ledger")
+    if (vouched.epoch, vouched.key) != (plan.epoch, plan.context):
+        raise Refusal("key holder", f"the plan's key is not the one that {holder!r} vouches for on the ledger")
