@@ -32,8 +32,8 @@ def largest_of(cohort_size: int, ring_bits: int) -> int:
 class Quantiser:
     """A grid of 2 * `largest` + 1 points over [-bound, bound].
 
-    Error of one value: at most step / 2 rounded to nearest; less than one step, with mean zero, rounded
-    stochastically. The error of a sum over k firms is at most k times that.
+    Error of one value: at most step / 2 rounded to nearest; less than one step, with mean zero (as far as 53 bits of
+    a draw can say), rounded stochastically. The error of a sum over k firms is at most k times that.
 
     Attributes:
         bound: the largest magnitude a firm may send, in the unit of the update.

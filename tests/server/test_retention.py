@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,6 @@ from server.retention import (
     RetentionPolicy,
     RetentionRefused,
     deletable,
-    needed,
     require_policy,
 )
 from server.rounds import Run
@@ -115,10 +114,9 @@ def _names(coordinator: Coordinator, one: RecordedRound) -> list[str]:
     return [name.hex() for name in deletable(one, coordinator.artifacts)]
 
 
-@pytest.mark.parametrize("days_after", [0, 29, 399])
-def test_nothing_is_deleted_before_its_time(built: Federation, coordinator: Coordinator, days_after: int) -> None:
+def test_nothing_is_deleted_before_its_time(built: Federation, coordinator: Coordinator) -> None:
     before = files(built)
-    done = prune(coordinator, YEAR, lambda: RELEASED_S + days_after * DAY_S, lambda: cosign(built, coordinator))
+    done = prune(coordinator, YEAR, lambda: RELEASED_S + 399 * DAY_S, lambda: cosign(built, coordinator))
     assert done == Pruned((), (), (), 0)
     assert files(built) == before
 
@@ -255,16 +253,27 @@ def test_a_revoked_release_keeps_its_rounds(built: Federation, coordinator: Coor
     assert pruned(built, coordinator) == Pruned((), (), (), 0)
 
 
-def test_what_another_round_names_too_is_kept(built: Federation, coordinator: Coordinator) -> None:
-    """A later round that is not old refers to the same bytes: they stay, and it is recomputed."""
+def test_what_another_round_names_too_is_kept(
+    built: Federation, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round that is not old names bytes of one that is: they stay."""
+    index = LedgerCopy.index
+
+    def sharing(entries: Sequence[bytes]) -> dict[bytes, RecordedRound]:
+        rounds = index(entries)
+        first, last = rounds.values()
+        last.published = []
+        last.contributions = {**last.contributions, "firm-9": first.contributions["firm-1"]}
+        return rounds
+
+    before, store = files(built), coordinator.artifacts
+    monkeypatch.setattr(LedgerCopy, "index", staticmethod(sharing))
     first, last = known(coordinator)
-    shared = deletable(last, coordinator.artifacts)[0]
-    last.published.clear()  # only the first round is old
-    first.contributions = {**first.contributions, **last.contributions}
-    rounds = {first.id: first, last.id: last}
-    assert shared in deletable(first, coordinator.artifacts)
-    assert shared in needed(rounds, {first.id}, coordinator.artifacts)
-    assert shared not in needed(rounds, {first.id, last.id}, coordinator.artifacts)
+    header = Header.from_bytes(store.get(first.contributions["firm-1"].commit))
+    expected = set(_names(coordinator, first)) - {header.masked.hex(), header.pair_seeds.hex()}
+    assert set(_names(coordinator, first)) & set(_names(coordinator, last))
+    assert len(pruned(built, coordinator).deleted) == 1
+    assert before - files(built) == expected
 
 
 Forge = Callable[[dict[str, Any]], dict[str, Any]]

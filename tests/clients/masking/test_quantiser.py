@@ -53,6 +53,21 @@ def test_stochastic_rounding_is_unbiased() -> None:
     assert not quantiser.quantise(np.full(9, value)).any()
 
 
+@settings(max_examples=30)
+@given(BITS, BOUNDS, st.integers(1, 255), st.integers(0, 2**32))
+def test_stochastic_rounding_is_unbiased_at_every_value(bits: int, bound: float, size: int, seed: int) -> None:
+    """Over all draws, taken evenly from [0, 1), the mean of each rounded value is the value: no sampling error."""
+    quantiser, draws = Quantiser(bound, size, bits), 128
+    values = np.random.default_rng(seed).uniform(-bound, bound, 8)
+    values[0], values[1], values[2] = bound, -bound, 0.0
+    rounded = [
+        quantiser.quantise(values, lambda count, u=(k + 0.5) / draws: np.full(count, u))  # type: ignore[misc]
+        for k in range(draws)
+    ]
+    exact = values * (quantiser.largest / bound)
+    assert np.all(np.abs(np.mean(rounded, axis=0) - exact) <= 0.5 / draws + 1e-6)
+
+
 def test_the_ends_of_the_range_never_step_outside() -> None:
     quantiser = Quantiser(0.1, 3, 24)  # 0.1 has no exact binary form
     almost_one = np.nextafter(1.0, 0.0)
