@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,14 @@ def test_a_cell_of_the_table_stays_at_home(world: Consortium) -> None:
     said = refused(home, HELLO, pack(GREETING))
     assert said.code == "TableInvalid"
     assert "credit.csv" not in said.detail
+
+
+@pytest.mark.parametrize(("kind", "fields"), [(HELLO, GREETING), (OPEN, None)])
+def test_old_masking_secrets_are_destroyed_before_any_message_is_handled(
+    world: Consortium, kind: str, fields: Mapping[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = world.built.member("firm-4")
+    open_firm(home).round_secrets.begin(7 if fields else 8, open_firm(home).key.public.kid)
+    monkeypatch.setattr(open_firm(home), "now", lambda: time.time() + 30.5 * 86_400)
+    send(home, kind, pack(fields or {"round": bytes(16), "headers": {}, "commits": {}, "inbound": {}, "final": ""}))
+    assert [path.name for path in (home / "masking").iterdir()] == ["ended"]

@@ -24,7 +24,7 @@ from flwr.app import Message
 from clients.firm import open_firm
 from clients.masking import EpochKeyPair, announce
 from clients.masking.errors import EpochEnded
-from clients.messages import HELLO, PAIR, TRAIN, pack_refusal
+from clients.messages import HELLO, PAIR, TRAIN, pack, pack_refusal
 from ledger.genesis import record
 from ledger.keys import SigningKey
 from ledger.rules import approve
@@ -148,13 +148,18 @@ def test_a_key_that_a_rotation_ends_is_in_no_later_round(tmp_path: Path) -> None
 
 
 def test_a_firm_whose_key_the_ledger_refuses_is_left_out_and_keeps_out_nobody(tmp_path: Path) -> None:
-    """It has put a key of a far epoch there by itself."""
+    """It has put a key of a far epoch there by itself, and says that it has drawn secrets all the same."""
+
+    def before(kind: str, member: str, message: Message) -> Message | None:
+        lies = (kind, member) == (PAIR, "firm-2")
+        return Message(pack({"sealed": {}}), reply_to=message) if lies else None
+
     built = federation(tmp_path / "f", 5, training(1))
     with opened(built) as coordinator:
         key = SigningKey.load(built.member("firm-2") / "signing.pem")
         far = announce(EpochKeyPair.generate(), "simulation", 99, "firm-2", key, record_id=bytes(16), now_s=1)
         coordinator.log.append([far])
-        train(built, coordinator)
+        train(built, coordinator, app=Meddler(before))
         assert set(rounds(coordinator)[0].contributions) == {"firm-1", "firm-3", "firm-4", "firm-5"}
         assert len(keys_on_ledger(coordinator)) == 5
 
