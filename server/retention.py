@@ -1,7 +1,7 @@
 """How long the bytes are kept from which a finished round can be recomputed, and what a deletion must keep to.
 
-Three kinds of artifacts are for recomputing a masked round and for nothing else: the masked vectors, the lists of pair
-hashes, and the record of opened seeds. A coordinator may delete them under a policy. Before it does, it says so on the
+Three kinds of artifacts are for recomputing a protected round and for nothing else: the masked vectors (or encrypted
+ones), the lists of hashes beside them, and the record of what opened their sum. A coordinator may delete them under a policy. Before it does, it says so on the
 ledger, in an attestation of the kind `deletion` about the task: its artifact is the policy, its inputs are the round
 statements' digests. An audit holds what is missing against that record, and the record against the rules here.
 """
@@ -186,7 +186,8 @@ def needed(rounds: Mapping[bytes, RecordedRound], deleted: Iterable[bytes], stor
     for one in rounds.values():
         names |= {contribution.commit for contribution in one.contributions.values()}
         for header in _headers(one, store):
-            names |= {header.sid} if one.id in gone else {header.sid, header.masked, header.pair_seeds}
+            names |= {header.sid, header.self_seed}  # where sums are encrypted, the second is the public context
+            names |= set() if one.id in gone else {header.masked, header.pair_seeds}
         names |= {one.deletion.policy} if one.deletion is not None else set()
         names |= {one.publication["manifest"]} if one.publication is not None else set()
         names |= _model(one.payload["parent_model"], store)

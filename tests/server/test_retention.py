@@ -245,6 +245,17 @@ def test_every_groups_seeds_go_and_what_names_them_stays(tmp_path: Path) -> None
     assert (audit.ok, audit.deleted) == (True, 1)
 
 
+def test_ciphertexts_go_as_masked_vectors_do(tmp_path: Path) -> None:
+    built = federation(tmp_path / "f", 5, training(1, kind="encrypted"))
+    with opened(built) as coordinator:
+        on_grid(built, lambda grid: Run(grid, coordinator, TASK, now=lambda: RELEASED_S).run())
+        before = files(built)
+        assert len(pruned(built, coordinator).deleted) == 1
+        assert len(before - files(built)) == 5 + 5 + 1
+    audit = audit_all(built.coordinator)
+    assert (audit.ok, audit.deleted) == (True, 1)
+
+
 def test_a_revoked_release_keeps_its_rounds(built: Federation, coordinator: Coordinator) -> None:
     """Why a model was revoked is what somebody will want to recompute."""
     (release,) = coordinator.log.state.releases.values()
