@@ -1,9 +1,10 @@
 """How long the bytes are kept from which a finished round can be recomputed, and what a deletion must keep to.
 
 Three kinds of artifacts are for recomputing a protected round and for nothing else: the masked vectors (or encrypted
-ones), the lists of hashes beside them, and the record of what opened their sum. A coordinator may delete them under a policy. Before it does, it says so on the
-ledger, in an attestation of the kind `deletion` about the task: its artifact is the policy, its inputs are the round
-statements' digests. An audit holds what is missing against that record, and the record against the rules here.
+ones), the lists of hashes beside them, and the record of what opened their sum. A coordinator may delete them under a
+policy. Before it does, it says so on the ledger, in an attestation of the kind `deletion` about the task: its artifact
+is the policy, its inputs are the round statements' digests. An audit holds what is missing against that record, and
+the record against the rules here.
 """
 
 from __future__ import annotations
