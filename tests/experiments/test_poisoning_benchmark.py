@@ -14,9 +14,9 @@ from server.training_config import TrainingConfig
 
 def test_a_figure_stands_beside_its_defences() -> None:
     (figure,) = poisoning.run(
-        1, rounds=1, attacks=["label-flip"], noises=["without noise"], defences=["no defence", "norm cap and votes"]
+        1, rounds=1, attacks=["label-flip"], noises=["without noise"], defences=["norm cap", "norm cap and votes"]
     )
-    assert figure.name == "label-flip, without noise, no defence"
+    assert figure.name == "label-flip, without noise, norm cap"
     assert 0.5 < figure.value < 1
     assert figure.beside.keys() == {"norm cap and votes"}
 
