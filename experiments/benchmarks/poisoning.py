@@ -14,7 +14,7 @@ from clients.data import Table
 from clients.firm import close_firms
 from clients.firm_config import SIMULATION
 from experiments.benchmarks.figure import Figure
-from experiments.benchmarks.tables import CONFIGS, SHIPPED
+from experiments.benchmarks.tables import CONFIGS, find_table
 from experiments.federation import FederatedTask, Terms, build, write_table
 from experiments.poisoning import SHARES, PoisonedApp, attackers_of, flip_labels
 from experiments.simulation import Prepared, prepare
@@ -24,8 +24,8 @@ from server.engine import run_in_process
 from server.releases import current_release
 from server.training_config import TrainingConfig
 
-COMMAND = "artesian bench poisoning"
-CONFIG = CONFIGS / "loans.toml"
+COMMAND = "ARTESIAN_DATA=FOLDER artesian bench poisoning"
+TABLES: Mapping[str, str] = {"loans": "loans.csv.gz", "uci-credit-card": "uci_credit_card.csv.gz"}
 FIRMS, GROUPS, ROUNDS, ROOT_RECORDS = 30, 6, 20, 100
 ROOT = "root.csv"
 DEFENCES: Mapping[str, Mapping[str, Any]] = {
@@ -50,39 +50,55 @@ def run(
     attacks: Sequence[str] = tuple(SHARES),
     noises: Sequence[str] = tuple(NOISE),
     defences: Sequence[str] = tuple(DEFENCES),
+    tables: Sequence[str] = tuple(TABLES),
 ) -> list[Figure]:
-    """One figure for each noise and attack, its defences beside it; medians over seeds of split, division and noise."""
+    """One figure for each table, noise and attack, its defences beside it; medians over seeds of split and division."""
     out = []
-    for noise in noises:
-        found: dict[tuple[str, str], list[float]] = {}
-        for seed in range(1, runs + 1):
-            prepared, root = divided(firms, seed)
-            for attack in attacks:
-                for defence in defences:
-                    config = TrainingConfig.model_validate(
-                        {
-                            "training": {"rounds": rounds, "rate": 8.0, "momentum": 0.8},
-                            "robust": DEFENCES[defence],
-                            **NOISE[noise],
-                        }
-                    )
-                    auc = poisoned_auc(prepared, root, config, attack, seed)
-                    found.setdefault((attack, defence), []).append(auc)
-        for attack in attacks:
-            medians = {name: round(median(found[attack, name]), 4) for name in defences}
-            first = next(iter(medians))
-            beside = {name: value for name, value in medians.items() if name != first}
-            out.append(Figure(f"{attack}, {noise}, {first}", medians[first], "AUC", beside, runs, COMMAND))
+    for table in tables:
+        place = find_table(TABLES[table])
+        if place is None:
+            continue
+        for noise in noises:
+            found: dict[tuple[str, str], list[float]] = {}
+            for seed in range(1, runs + 1):
+                config, prepared, root = divided(table, place, firms, seed)
+                for attack in attacks:
+                    for defence in defences:
+                        chosen = variant(config, rounds, NOISE[noise], DEFENCES[defence])
+                        auc = poisoned_auc(prepared, root, chosen, attack, seed)
+                        found.setdefault((attack, defence), []).append(auc)
+            out += [_figure(table, noise, attack, defences, found, runs) for attack in attacks]
     return out
 
 
-def divided(firms: int, seed: int) -> tuple[Prepared, Table]:
-    """The loans among firms, and a root table for the coordinator, which no firm has."""
-    base = load_simulation_config(CONFIG).model_dump()
+def variant(base: SimulationConfig, rounds: int, noise: Mapping[str, Any], rules: Mapping[str, Any]) -> TrainingConfig:
+    """The table's own training, for so many rounds, with this noise and these rules."""
+    steps = base.training.model_copy(update={"rounds": rounds}).model_dump()
+    return TrainingConfig.model_validate({"training": steps, "robust": rules, **noise})
+
+
+def _figure(
+    table: str,
+    noise: str,
+    attack: str,
+    defences: Sequence[str],
+    found: Mapping[tuple[str, str], Sequence[float]],
+    runs: int,
+) -> Figure:
+    medians = {name: round(median(found[attack, name]), 4) for name in defences}
+    first = next(iter(medians))
+    beside = {name: value for name, value in medians.items() if name != first}
+    return Figure(f"{table}: {attack}, {noise}, {first}", medians[first], "AUC", beside, runs, COMMAND)
+
+
+def divided(name: str, place: Path, firms: int, seed: int) -> tuple[SimulationConfig, Prepared, Table]:
+    """A table among firms, and a root table for the coordinator, which no firm has."""
+    path = CONFIGS / f"{name}.toml"
+    base = load_simulation_config(path).model_dump()
     base["seed"] = seed
     base["partition"].update(firms=firms, kind="iid")
     config = SimulationConfig.model_validate(base)
-    prepared = prepare(config, CONFIG.parent / config.data.spec, SHIPPED / "loans.csv.gz")
+    prepared = prepare(config, path.parent / config.data.spec, place)
     rng = np.random.Generator(np.random.PCG64([seed, 78]))
     parts, taken = [], []
     for part in prepared.parts:
@@ -92,7 +108,8 @@ def divided(firms: int, seed: int) -> tuple[Prepared, Table]:
         parts.append(part.take(np.sort(order[count:])))
     columns = {name: np.concatenate([one.columns[name] for one in taken]) for name in taken[0].columns}
     root = Table(columns, sum(one.rows for one in taken))
-    return Prepared(prepared.task, prepared.spec_text, prepared.training, prepared.held_out, tuple(parts)), root
+    left = Prepared(prepared.task, prepared.spec_text, prepared.training, prepared.held_out, tuple(parts))
+    return config, left, root
 
 
 def poisoned_auc(prepared: Prepared, root: Table, config: TrainingConfig, attack: str, seed: int) -> float:

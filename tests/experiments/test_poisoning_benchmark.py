@@ -14,9 +14,14 @@ from server.training_config import TrainingConfig
 
 def test_a_figure_stands_beside_its_defences() -> None:
     (figure,) = poisoning.run(
-        1, rounds=1, attacks=["label-flip"], noises=["without noise"], defences=["norm cap", "norm cap and votes"]
+        1,
+        rounds=1,
+        attacks=["label-flip"],
+        noises=["without noise"],
+        defences=["norm cap", "norm cap and votes"],
+        tables=["loans"],
     )
-    assert figure.name == "label-flip, without noise, norm cap"
+    assert figure.name == "loans: label-flip, without noise, norm cap"
     assert 0.5 < figure.value < 1
     assert figure.beside.keys() == {"norm cap and votes"}
 
