@@ -28,6 +28,7 @@ from clients.tasks.task import Task, task_for
 from clients.wallet import Wallet
 from ledger.keys import SigningKey
 from ledger.policy import Policy
+from ledger.rules import State
 from ledger.witness import Witness
 
 
@@ -137,6 +138,11 @@ class Firm:
             self._witness.wake()
         self._resting = False
         return self._witness
+
+    @property
+    def ledger(self) -> State | None:
+        """What the entries of the mirror mean; None for a firm that agrees to do without a ledger."""
+        return None if self.config.limits.without_ledger else self.witness.state
 
     @cached_property
     def wallet(self) -> Wallet:

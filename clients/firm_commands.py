@@ -11,6 +11,7 @@ import typer
 
 from clients.dispute_commands import open_dispute
 from clients.key_commands import forget_epoch
+from clients.plan_commands import plan
 
 if TYPE_CHECKING:
     from clients.accounts import Account
@@ -184,6 +185,7 @@ def status(home: Home, as_json: Json = False) -> None:
         _print_account(one)
 
 
+app.command("plan", epilog="Example: artesian firm plan 4f2a --home firm-1")(plan)
 app.command("open-dispute", epilog="Example: artesian firm open-dispute 4f2a --to bank-1 -o opening --home firm-1")(
     open_dispute
 )

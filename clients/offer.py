@@ -12,14 +12,15 @@ from typing import Any
 import cbor2
 
 from clients.encryption.policy import check_holder
-from clients.firm import Firm, PrivateTask
+from clients.firm import Firm
 from clients.groups import draw_groups, group_sizes
 from clients.masking.session import RosterEntry, Session
 from clients.masking.threshold import threshold_for
 from clients.messages import Refusal
 from clients.plan import Plan
+from clients.tasks.task import Task
 from ledger.receipt import Receipt, verify_receipt
-from ledger.rules import Phase
+from ledger.rules import Phase, State
 from ledger.source import WitnessRefusal
 from ledger.statement import decode_statement
 
@@ -74,8 +75,11 @@ def _unrecorded_offer(payload: bytes) -> Offer:
     return Offer(fields, hashlib.sha256(payload).digest(), Plan.from_map(fields["plan"]))
 
 
-def check_plan(firm: Firm, private: PrivateTask, offer: Offer) -> None:
+def check_plan(firm: Firm, task: Task, offer: Offer, ledger: State | None) -> None:
     """Hold the plan against the firm's own limits and the task's spec.
+
+    Args:
+        ledger: what the entries of the firm's mirror mean; None where there is no ledger.
 
     Raises:
         Refusal: naming the limit.
@@ -84,11 +88,11 @@ def check_plan(firm: Firm, private: PrivateTask, offer: Offer) -> None:
     smallest, largest = group_sizes(len(cohort), plan.groups)
     among = f"{smallest} firms" if plan.groups == 1 else f"{smallest} firms in a group"
     rules: list[tuple[bool, str, str]] = [
-        (plan.spec == private.task.spec.hash, "spec", "the plan is for another version of the task spec"),
+        (plan.spec == task.spec.hash, "spec", "the plan is for another version of the task spec"),
         (
-            plan.dimension == private.task.architecture.size,
+            plan.dimension == task.architecture.size,
             "dimension",
-            f"the plan is for {plan.dimension} values, the task's model has {private.task.architecture.size}",
+            f"the plan is for {plan.dimension} values, the task's model has {task.architecture.size}",
         ),
         (firm.member in cohort, "cohort", f"{firm.member} is not in the cohort"),
         (
@@ -128,13 +132,13 @@ def check_plan(firm: Firm, private: PrivateTask, offer: Offer) -> None:
     for size in {smallest, largest}:
         plan.grid(size)
     if plan.aggregation == "encrypted":
-        check_holder(firm, plan, cohort)
+        check_holder(firm, plan, cohort, ledger)
     if plan.aggregation != "plain":
         least = limits.colluders + limits.smallest_group  # one sum opens, whoever lies: see docs/secure-aggregation.md
         if plan.aggregation == "masked":
             least = threshold_for(largest, colluders=limits.colluders, smallest_group=limits.smallest_group)
-        if not limits.without_ledger:
-            least = max(least, firm.witness.state.terms.min_cohort)
+        if ledger is not None:
+            least = max(least, ledger.terms.min_cohort)
         if plan.threshold < least:
             raise Refusal("threshold", f"{plan.threshold} firms could open the sum, this firm asks for {least}")
 

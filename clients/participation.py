@@ -81,7 +81,7 @@ def train(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = tim
     """
     offer = read_offer(firm, request["statement"], request["receipt"])
     private = firm.task(offer.payload["task"])
-    check_plan(firm, private, offer)
+    check_plan(firm, private.task, offer, firm.ledger)
     parameters = parent_model(offer, private, request)
     session = _session(firm, offer, private, request["sealed"])
     _require_first(firm, offer)

@@ -138,8 +138,6 @@ class Plan:
         held = (bool(self.key_holder), len(self.context))
         if held != ((True, 32) if self.aggregation == "encrypted" else (False, 0)):
             raise PlanInvalid("plan: an encrypted sum names its key holder and its context, and no other does")
-        if self.aggregation == "encrypted" and self.groups > 1:
-            raise PlanInvalid("plan: an encrypted sum is of one group; its holder opens one sum a round")
 
     @property
     def protection(self) -> Aggregation:

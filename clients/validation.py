@@ -32,7 +32,7 @@ def validate(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     """
     offer = read_offer(firm, request["statement"], request["receipt"])
     private = firm.task(offer.payload["task"])
-    check_plan(firm, private, offer)
+    check_plan(firm, private.task, offer, firm.ledger)
     plan = offer.plan
     if not plan.held_out_micro:
         raise Refusal("vote", "the plan asks for no votes")

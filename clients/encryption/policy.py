@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from clients.firm import Firm
 from clients.messages import Refusal
 from clients.plan import Plan
+from ledger.rules import State
 
 PURPOSE = "ckks"
 """Of the ledger's `epoch_key` records in which a holder vouches for the hash of its public context."""
 
 
-def check_holder(firm: Firm, plan: Plan, cohort: Sequence[str]) -> None:
+def check_holder(firm: Firm, plan: Plan, cohort: Sequence[str], ledger: State | None) -> None:
     """Hold an encrypted plan's key holder and context against the firm's limits and its mirror of the ledger.
 
     Raises:
@@ -25,11 +26,10 @@ def check_holder(firm: Firm, plan: Plan, cohort: Sequence[str]) -> None:
         )
     if holder in cohort:
         raise Refusal("key holder", f"{holder!r} is in the cohort; whoever opens a sum must have no part in it")
-    if limits.without_ledger:
+    if ledger is None:
         return
-    state = firm.witness.state
-    vouched = state.epoch_key(holder, PURPOSE)
-    if not state.is_enrolled(holder, "firm") or vouched is None:
+    vouched = ledger.epoch_key(holder, PURPOSE)
+    if not ledger.is_enrolled(holder, "firm") or vouched is None:
         raise Refusal("key holder", f"{holder!r} is no active firm that vouches for a key on the ledger")
     if (vouched.epoch, vouched.key) != (plan.epoch, plan.context):
         raise Refusal("key holder", f"the plan's key is not the one that {holder!r} vouches for on the ledger")

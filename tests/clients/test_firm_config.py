@@ -30,6 +30,7 @@ def test_what_is_not_said_protects(tmp_path: Path) -> None:
     limits = config.limits
     assert (limits.min_cohort, limits.colluders, limits.smallest_group) == (5, 1, 2)
     assert limits.aggregation == ("masked",)
+    assert limits.key_holders == ()
     assert not limits.without_privacy
     assert not limits.without_ledger
     assert config.experiment is None
@@ -47,6 +48,8 @@ def test_what_is_not_said_protects(tmp_path: Path) -> None:
         (GOOD + "colour = 1\n", "task.0.colour: unknown key"),
         (GOOD + GOOD[GOOD.index("[[task]]") :], "task 'credit' is named twice"),
         (GOOD + "[limits]\nmin_cohort = 2\n", "limits.min_cohort: "),
+        (GOOD + "[limits]\naggregation = ['encrypted']\n", "name in key_holders whom this firm trusts with that"),
+        (GOOD + "[limits]\nkey_holders = ['../home']\n", "limits.key_holders"),
         (GOOD + "[limits]\nsmallest_group = 1\n", "limits.smallest_group: "),
         (GOOD + "[limits]\ncolluders = -1\n", "limits.colluders: "),
         (GOOD + '[limits]\naggregation = ["open"]\n', "limits.aggregation.0: "),

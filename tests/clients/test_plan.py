@@ -328,3 +328,27 @@ def test_the_cost_agrees_with_opacus(sigma: float, rate: float, rounds: int) -> 
 def test_noise_that_is_no_noise_has_no_price() -> None:
     with pytest.raises(PrivacyError):
         a_plan(noise_micro=1).round_rdp()
+
+
+HELD: dict[str, Any] = {"aggregation": "encrypted", "key_holder": "auditor", "context": bytes(32)}
+
+
+def test_only_an_encrypted_plan_names_a_key_holder_and_it_comes_back() -> None:
+    plan = a_plan(**HELD)
+    assert Plan.from_map(plan.to_map()) == plan
+    assert not {"key_holder", "context"} & a_plan().to_map().keys()
+    for wrong in (
+        {**HELD, "key_holder": ""},
+        {**HELD, "context": b""},
+        {"key_holder": "auditor"},
+        {"context": bytes(32)},
+    ):
+        with pytest.raises(PlanInvalid, match="an encrypted sum names its key holder and its context"):
+            a_plan(**wrong)
+    with pytest.raises(PlanInvalid, match="groups are opened under masks"):
+        a_plan(**HELD, groups=2)
+
+
+def test_an_encrypted_sum_has_the_noise_of_a_masked_one_with_its_threshold() -> None:
+    assert a_plan(**HELD).noise_std(6) == a_plan().noise_std(6)
+    assert a_plan(**HELD, threshold=3).noise_std(6) > a_plan(**HELD, threshold=5).noise_std(6)

@@ -170,3 +170,27 @@ def test_groups_that_do_not_fit() -> None:
     for wrong in ({"root": "x"}, {"held_out": 0.2}, {"groups": 3, "combine": "sum", "held_out": 0.2}):
         with pytest.raises(ValidationError):
             config(robust=wrong)
+
+
+def test_an_encrypted_run_names_its_key_holder_and_no_other_does() -> None:
+    for aggregation in ({"kind": "encrypted"}, {"kind": "masked", "key_holder": "auditor"}):
+        with pytest.raises(ValidationError, match="kind 'encrypted' names a key_holder"):
+            config(aggregation=aggregation)
+
+
+def test_an_encrypted_sum_opens_for_as_many_as_collude_and_may_be_seen_together() -> None:
+    """One sum opens, whoever lies: fewer firms are enough than under masks, and the noise counts on them."""
+    held = {"kind": "encrypted", "key_holder": "auditor", "drop_outs": 5, "smallest_group": 2}
+    chosen = config(privacy={"mode": "distributed", "epsilon": 4.0, "colluders": 1}, aggregation=held)
+    (first, *_) = chosen.plans(TASK, UNITS, 0)
+    assert (first.threshold, first.key_holder, first.context) == (3, "auditor", bytes(32))
+    alone = config(privacy={"mode": "local", "epsilon": 4.0, "colluders": 1}, aggregation=held).plans(TASK, UNITS, 0)
+    assert first.noise_std(8) < alone[0].noise_std(8) * (first.threshold - first.colluders) ** -0.5 * 1.01
+    with pytest.raises(TrainingConfigInvalid, match="at most 5 may be missing"):
+        config(privacy={"epsilon": 4.0, "colluders": 1}, aggregation={**held, "drop_outs": 6}).plans(TASK, UNITS, 0)
+
+
+def test_an_encrypted_sum_is_of_one_group() -> None:
+    held = {"kind": "encrypted", "key_holder": "auditor"}
+    with pytest.raises(TrainingConfigInvalid, match="an encrypted sum is of one group"):
+        config(aggregation=held, robust={"groups": 2, "combine": "mean"}).plans(TASK, {**UNITS, "a": 1, "b": 1}, 0)

@@ -1,0 +1,43 @@
+"""A round's plan in words, for a firm's operator to decide by: who could read one update, and what a round costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clients.plan import Plan
+from clients.privacy import epsilon
+
+
+def trust_statement(plan: Plan, cohort: Sequence[str]) -> str:
+    """Who can read one firm's update, plainly; see docs/secure-aggregation.md."""
+    holder, few = plan.key_holder, plan.colluders
+    if plan.aggregation == "masked":
+        of = f"in each of {plan.groups} groups" if plan.groups > 1 else f"of {len(cohort)}"
+        return (
+            f"Updates are masked: sums of at least {plan.threshold} firms {of} are opened, and nobody reads a single "
+            f"update, as long as no more than {few} firms side with the coordinator. No member holds a key to updates."
+        )
+    if plan.aggregation == "encrypted":
+        return (
+            f"Updates are encrypted under a key that {holder} holds alone, and {holder} opens one sum of at least "
+            f"{plan.threshold} firms of {len(cohort)}. Whoever holds that key can read every single update that it "
+            f"gets hold of: {holder} together with the coordinator, or with one of the firms that check the sum "
+            f"({few + 1} or more), reads every update of the round. That {holder} destroys the key when the sum is "
+            f"open is its word; nobody can check it. While {holder} sides with nobody, none of the others reads a "
+            f"single update, as long as no more than {few} firms side with the coordinator. Masked sums need nobody's word."
+        )
+    return "Updates are not protected: the coordinator reads each of them."
+
+
+def privacy_statement(plan: Plan) -> str:
+    """What the round's noise promises, and what a round and its run cost."""
+    if plan.privacy == "none":
+        return "No noise is added: the model may reveal any record."
+    whose = "each firm's own noise is enough by itself"
+    if plan.privacy == "distributed":
+        whose = f"only the sum has that much noise, and less if more than {plan.colluders} firms pool theirs"
+    rdp = plan.round_rdp()
+    once, whole = epsilon(rdp, plan.delta), epsilon(tuple(order * plan.rounds for order in rdp), plan.delta)
+    return (
+        f"A round costs epsilon {once:.3g} and all {plan.rounds} rounds {whole:.3g}, at delta {plan.delta:g}; {whose}."
+    )
