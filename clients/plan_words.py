@@ -24,7 +24,8 @@ def trust_statement(plan: Plan, cohort: Sequence[str]) -> str:
             f"gets hold of: {holder} together with the coordinator, or with one of the firms that check the sum "
             f"({few + 1} or more), reads every update of the round. That {holder} destroys the key when the sum is "
             f"open is its word; nobody can check it. While {holder} sides with nobody, none of the others reads a "
-            f"single update, as long as no more than {few} firms side with the coordinator. Masked sums need nobody's word."
+            f"single update, as long as no more than {few} firms side with the coordinator. Masked sums need no such "
+            "word."
         )
     return "Updates are not protected: the coordinator reads each of them."
 
