@@ -65,11 +65,11 @@ class TrainingRound:
             totals = self._group_sums(sums, opened)
             electorate = self._electorate(offer, opened)
             evidence = gather_evidence(self._setting, self._plan, self._before, totals, electorate, request)
+            after = after_round(self._before, self._plan, totals, evidence, electorate)
         except AggregationError as error:
             self._setting.abort(offer.round_id, str(error))
             said = self._cohort.why(self._plan.number)
             raise RoundAborted(f"{error}; {said}") from error
-        after = after_round(self._before, self._plan, totals, evidence, electorate)
         self._close(offer, sums, opened, evidence, after)
         return after, offer.round_id
 

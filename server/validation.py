@@ -8,9 +8,10 @@ from typing import Any
 from clients.messages import VALIDATE
 from clients.model_files import write_vector
 from clients.plan import Plan
+from clients.vote import groups_hash
 from server.aggregation.evidence import ArtifactMismatch, RoundVoid
 from server.aggregation.group_sums import Electorate, Evidence, GroupSum, voted_on
-from server.aggregation.votes import read_vote, require_votes
+from server.aggregation.votes import read_vote, require_on, require_votes
 from server.descent import Descent
 from server.round_setting import Setting
 
@@ -42,14 +43,16 @@ def gather_evidence(
 def _votes(
     setting: Setting, plan: Plan, sums: Sequence[GroupSum], electorate: Electorate, request: Mapping[str, Any]
 ) -> dict[str, bytes]:
-    """Ask the firms that contributed for their votes; those that are no votes are noted and left."""
+    """Ask the firms that contributed for their votes; what is no vote on these groups is noted and left out."""
     common = {name: request[name] for name in ("statement", "receipt", "parameters", "digests")}
     asked = {**common, "groups": voted_on(sums, plan)}
+    on = groups_hash(asked["groups"])
     requests = dict.fromkeys(electorate.keys, asked)  # the very same, so that it is packed once
     votes: dict[str, bytes] = {}
     for member, reply in setting.cohort.ask(VALIDATE, requests, plan.number):
         try:
-            read_vote(reply["vote"], electorate.cid, electorate.round_id, member, electorate.keys[member])
+            vote = read_vote(reply["vote"], electorate.cid, electorate.round_id, member, electorate.keys[member])
+            require_on(vote, plan, on)
         except ArtifactMismatch as error:
             setting.cohort.note(plan.number, member, str(error))
             continue

@@ -33,6 +33,19 @@ def read_vote(raw: bytes, cid: str, round_id: bytes, member: str, key: bytes) ->
     return vote
 
 
+def require_on(vote: Vote, plan: Plan, groups: bytes) -> None:
+    """Insist that a vote is on these groups, each of them.
+
+    Args:
+        groups: the hash of the mean gradients that the vote must be on.
+
+    Raises:
+        ArtifactMismatch: it is on something else.
+    """
+    if vote.groups != groups or len(vote.scores) != plan.groups:
+        raise ArtifactMismatch(f"vote of {vote.member}: it is not on the groups that were opened")
+
+
 def require_votes(votes: Mapping[str, bytes], contributors: Collection[str], refusal: type[AggregationError]) -> None:
     """Insist on votes of more than half of the firms that contributed, and of nobody else.
 
@@ -60,8 +73,7 @@ def shares(votes: Sequence[Vote], plan: Plan, groups: bytes) -> tuple[float, ...
         ArtifactMismatch: a vote is on something else.
     """
     for vote in votes:
-        if vote.groups != groups or len(vote.scores) != plan.groups:
-            raise ArtifactMismatch(f"vote of {vote.member}: it is not on the groups that were opened")
+        require_on(vote, plan, groups)
     sure = SURE_STDS * _MEDIAN_STD * sigma_of(plan) / math.sqrt(len(votes))
     medians = [_twice_the_median(scores) / 2.0 for scores in zip(*(one.scores for one in votes), strict=True)]
     if sure == 0.0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,13 @@ from typer.testing import CliRunner
 from clients.masking.contribution import Header
 from clients.messages import OPEN, TRAIN, VALIDATE
 from clients.tasks.task import task_for
+from clients.vote import Vote
 from experiments.federation import write_table
+from ledger.keys import SigningKey
 from ledger.statement import decode_statement
 from server import training_round, validation
 from server.aggregation import group_sums
+from server.aggregation.evidence import ArtifactMismatch
 from server.artifacts import ArtifactStore
 from server.audit import audit_all
 from server.audit_commands import app
@@ -123,15 +127,24 @@ def voted(**rules: Any) -> Any:
 
 def test_a_round_with_votes_is_recomputed(tmp_path: Path) -> None:
     def before(kind: str, member: str, message: Any) -> None:
-        if kind == VALIDATE and member in {"firm-02", "firm-09"}:
+        if kind == VALIDATE and member == "firm-09":
             raise Lost
 
     def after(kind: str, member: str, message: Any, reply: Any) -> Any:
-        if kind == VALIDATE and member == "firm-05":
-            return with_fields(kind, message, reply, lambda fields: fields.update(vote=fields["vote"][:-1] + b"x"))
+        if kind == VALIDATE and member in wrong:
+            return with_fields(kind, message, reply, lambda fields: fields.update(vote=wrong[member](fields["vote"])))
         return None
 
+    def on_others(member: str, **changes: Any) -> Callable[[bytes], bytes]:
+        key = SigningKey.load(built.member(member) / "signing.pem")
+        return lambda raw: replace(Vote.read(raw, key.public.ed25519.raw), **changes).sign(key)
+
     built = federation(tmp_path / "f", FIRMS, voted())
+    wrong: dict[str, Callable[[bytes], bytes]] = {
+        "firm-05": lambda raw: raw[:-1] + b"x",
+        "firm-06": on_others("firm-06", groups=bytes(32)),
+        "firm-07": on_others("firm-07", scores=(1,)),
+    }
     with opened(built) as coordinator:
         train(built, coordinator, app=Meddler(before=before, after=after))
         (aggregate,) = [
@@ -140,7 +153,7 @@ def test_a_round_with_votes_is_recomputed(tmp_path: Path) -> None:
             if one.payload["t"] == "aggregate"
         ]
         opening = Opening.from_bytes(coordinator.artifacts.get(aggregate["unmask"]))
-        assert opening.votes.keys() == set(built.firms) - {"firm-02", "firm-05", "firm-09"}
+        assert opening.votes.keys() == set(built.firms) - {"firm-09"} - wrong.keys()
         lost = opening.votes["firm-01"]
     assert [one.problem for one in audit_all(built.coordinator).rounds] == [None]
     coordinator.artifacts.delete([lost])
@@ -187,3 +200,17 @@ def test_a_coordinator_that_follows_other_rules_than_the_plan_is_found_out(
     with opened(built) as coordinator:
         train(built, coordinator)
     assert str(audit_all(built.coordinator).rounds[0].problem).startswith("model: the contributions give ")
+
+
+def test_a_round_whose_step_cannot_be_made_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.rounds._ATTEMPTS", 1)
+
+    def refuse(*_: Any) -> Any:
+        raise ArtifactMismatch("vote of firm-01: it is not one")
+
+    monkeypatch.setattr(training_round, "after_round", refuse)
+    built = federation(tmp_path / "f", config=training(1))
+    with opened(built) as coordinator:
+        with pytest.raises(RunFailed, match="vote of firm-01"):
+            train(built, coordinator)
+        assert set(phases(coordinator)) == {"aborted"}
