@@ -1,7 +1,9 @@
 """Which of a firm's units are held out of training: the same ones in every round, known to nobody else.
 
-Every unit is held out with the same probability by itself, from a secret of the firm: so to add or remove one unit says
-nothing about the others, and a unit's part in a round, be it in the sum or in the vote, is that of one unit.
+Every unit is held out with the same probability by itself, by a lot that follows from a secret of the firm and from the
+unit: its name in the table, or what a row says where that is the unit. So neither its place in the table nor what else
+is there matters: to add or remove a unit changes no other one's lot, from one round to the next too, and a unit's part
+in a round, be it in the sum or in the vote, is that of one unit.
 """
 
 from __future__ import annotations
@@ -9,11 +11,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import sparse
 
 from clients.firm import Firm, PrivateTask
-from clients.noise import RandomStream
 from clients.plan import MICRO, Plan
-from clients.tasks.examples import Divided
+from clients.tasks.examples import Divided, Examples
 from ledger.errors import LedgerError
 from ledger.secret_files import read_secret_file, write_secret_file
 
@@ -33,11 +39,29 @@ def divide(firm: Firm, private: PrivateTask, plan: Plan) -> Divided:
 def _divide(firm: Firm, private: PrivateTask, held_out_micro: int) -> Divided:
     examples, name = private.examples, private.settings.name
     if firm.config.experiment is not None:
-        stream = firm.stream("held out", name)
+        key = firm.stream("held out", name).bytes(32)
     else:
-        stream = RandomStream(hmac.digest(_secret(firm), name.encode(), hashlib.sha256))
-    aside = stream.bernoulli(examples.units, held_out_micro / MICRO)
+        key = hmac.digest(_secret(firm), name.encode(), hashlib.sha256)
+    below = (held_out_micro << 64) // MICRO
+    lots = (hmac.digest(key, unit, hashlib.sha256)[:8] for unit in _identities(examples))
+    aside = np.array([int.from_bytes(lot, "big") < below for lot in lots], dtype=np.bool_)
     return Divided(examples.sample(~aside), examples.sample(aside))
+
+
+def _identities(examples: Examples) -> Iterator[bytes]:
+    """What tells each unit from all others, in their order."""
+    if examples.names is not None:
+        yield from (name.encode() for name in examples.names.tolist())
+        return
+    inputs = sparse.csr_array(examples.inputs)
+    beside = np.column_stack([examples.targets, examples.offset])
+    alike = Counter[bytes]()
+    for place in range(examples.units):
+        row = slice(inputs.indptr[place], inputs.indptr[place + 1])
+        columns, values = inputs.indices[row].astype(np.int64), inputs.data[row]
+        said = columns.tobytes() + values.tobytes() + beside[place].tobytes()
+        yield said + alike[said].to_bytes(8, "big")  # rows that say the same are told apart by counting them
+        alike[said] += 1
 
 
 def _secret(firm: Firm) -> bytes:

@@ -96,7 +96,8 @@ def train(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = tim
         firm.wallet.settle(reservation)
     contribution = _protect(firm, session, values)
     if offer.plan.held_out_micro:
-        firm.answers.may_vote(firm.config.cid, offer.round_id)
+        division = divide(firm, private, offer.plan).digest
+        firm.answers.may_vote(firm.config.cid, offer.round_id, offer.digest, division)
     statement = b"" if firm.config.limits.without_ledger else _statement(firm, offer, private, contribution, now())
     return {"contribution": contribution.to_bytes(), "statement": statement}
 

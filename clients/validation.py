@@ -1,7 +1,8 @@
 """A firm's part in judging the groups of a round that it contributed to: one signed vote, on units it never trains on.
 
 The round has been paid for when the firm contributed, and each of its units is in the sum or in the vote, never in
-both: whatever is asked about here, the vote costs a unit no more than that.
+both: whatever is asked about here, the vote costs a unit no more than that. A table that has changed since the firm
+trained may divide into other units, so then there is no vote.
 """
 
 from __future__ import annotations
@@ -40,16 +41,19 @@ def validate(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     gradients = _gradients(offer, request["groups"])
     groups = groups_hash(request["groups"])
 
-    def make() -> bytes:
+    def make(division: bytes) -> bytes:
         stream = firm.stream(offer.payload["task"], plan.number, "vote")
-        examples = divide(firm, private, plan).held_out
+        parts = divide(firm, private, plan)
+        if parts.digest != division:
+            raise Refusal("vote", "the firm's table or its secret of held-out units has changed within the round")
+        examples = parts.held_out
         assert examples is not None
         if plan.sampling_rate < 1.0:
             examples = examples.sample(stream.bernoulli(examples.units, plan.sampling_rate))
         scores = scores_of(private.task.architecture, parameters, gradients, examples, plan, stream)
         return Vote(firm.config.cid, offer.round_id, firm.member, groups, scores).sign(firm.key)
 
-    return {"vote": firm.answers.vote(firm.config.cid, offer.round_id, groups, make)}
+    return {"vote": firm.answers.vote(firm.config.cid, offer.round_id, offer.digest, groups, make)}
 
 
 def _gradients(offer: Offer, groups: list[Any]) -> list[NDArray[np.float64]]:

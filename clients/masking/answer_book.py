@@ -27,10 +27,12 @@ CREATE TABLE IF NOT EXISTS sessions (
     UNIQUE (cid, round)
 ) STRICT
 """
-_VOTES = """
-CREATE TABLE IF NOT EXISTS votes (
+_BALLOTS = """
+CREATE TABLE IF NOT EXISTS ballots (
     cid TEXT NOT NULL,
     round BLOB NOT NULL,
+    offer BLOB NOT NULL,
+    division BLOB NOT NULL,
     groups BLOB,
     vote BLOB,
     PRIMARY KEY (cid, round)
@@ -58,7 +60,7 @@ class AnswerBook:
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute(_SCHEMA)
-            self._database.execute(_VOTES)
+            self._database.execute(_BALLOTS)
         except sqlite3.DatabaseError as error:
             raise MaskingError(f"{path}: not an answer book ({error}); restore it, do not start a new one") from None
 
@@ -112,32 +114,44 @@ class AnswerBook:
             kept: bytes = row[1]
             return kept
 
-    def may_vote(self, cid: str, round_id: bytes) -> None:
-        """Notes that this firm has paid for a round and contributes to it, so that it may vote in it, once."""
-        with self._transaction() as database:
-            database.execute("INSERT OR IGNORE INTO votes (cid, round) VALUES (?, ?)", (cid, round_id))
+    def may_vote(self, cid: str, round_id: bytes, offer: bytes, division: bytes) -> None:
+        """Notes that this firm has paid for a round and contributes to it, so that it may vote in it, once.
 
-    def vote(self, cid: str, round_id: bytes, groups: bytes, make: Callable[[], bytes]) -> bytes:
+        Args:
+            offer: the hash of the round's terms, 32 bytes.
+            division: the hash of the firm's examples as they are divided between the sum and the vote, 32 bytes.
+        """
+        row = (cid, round_id, offer, division)
+        with self._transaction() as database:
+            database.execute("INSERT OR IGNORE INTO ballots (cid, round, offer, division) VALUES (?, ?, ?, ?)", row)
+
+    def vote(self, cid: str, round_id: bytes, offer: bytes, groups: bytes, make: Callable[[bytes], bytes]) -> bytes:
         """Keeps what `make` gives as the one vote in a round, and returns what may be sent.
 
         Asked again about the same groups, it returns the vote kept before: a second one would be paid for by nobody.
 
+        Args:
+            make: is given the hash of the division that was noted, and refuses where that is no longer the firm's.
+
         Raises:
-            SessionMismatch: this firm has not contributed to the round.
+            SessionMismatch: this firm has not contributed to the round, or has on other terms.
             AlreadyAnswered: it has voted on other groups.
         """
         with self._transaction() as database:
             where = "WHERE cid = ? AND round = ?"
-            row = database.execute(f"SELECT groups, vote FROM votes {where}", (cid, round_id)).fetchone()
+            found = database.execute(f"SELECT offer, division, groups, vote FROM ballots {where}", (cid, round_id))
+            row: tuple[bytes, bytes, bytes | None, bytes] | None = found.fetchone()
             if row is None:
                 raise SessionMismatch(f"round {round_id.hex()}: this firm has not contributed to it, so it has no vote")
-            if row[0] is None:
-                vote = make()
-                database.execute(f"UPDATE votes SET groups = ?, vote = ? {where}", (groups, vote, cid, round_id))
+            noted, division, voted_on, kept = row
+            if noted != offer:
+                raise SessionMismatch(f"round {round_id.hex()}: this firm has contributed to it on other terms")
+            if voted_on is None:
+                vote = make(division)
+                database.execute(f"UPDATE ballots SET groups = ?, vote = ? {where}", (groups, vote, cid, round_id))
                 return vote
-            if row[0] != groups:
+            if voted_on != groups:
                 raise AlreadyAnswered(f"round {round_id.hex()}: this firm has voted already, on other groups")
-            kept: bytes = row[1]
             return kept
 
     def kept(self, sid: bytes, closed_set: bytes) -> bytes | None:

@@ -35,24 +35,24 @@ class CreditTask:
 
     def examples(self, table: Table) -> Examples:
         """One example a row; rows of one entity (at most `max_rows`, the first ones) form one unit."""
-        unit, keep = self._units(table)
+        unit, keep, names = self._units(table)
         table = table.take(keep)
         inputs = one_hot(self.encoder.encode(table), self.encoder.width)
         offset = np.full((table.rows, 1), self.offset)
-        return Examples(inputs, self.targets(table), offset, unit, int(unit[-1]) + 1)
+        return Examples(inputs, self.targets(table), offset, unit, int(unit[-1]) + 1, names)
 
-    def _units(self, table: Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _units(self, table: Table) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_] | None]:
         privacy = self.spec.privacy
         if privacy.unit == "row":
             every = np.arange(table.rows)
-            return every, every
+            return every, every, None
         assert privacy.entity is not None
-        _, unit = np.unique(table.columns[privacy.entity], return_inverse=True)
+        names, unit = np.unique(table.columns[privacy.entity], return_inverse=True)
         order = np.argsort(unit, kind="stable")
         counts = np.bincount(unit)
         rank = np.arange(table.rows) - np.repeat(np.cumsum(counts) - counts, counts)
         kept = rank < privacy.max_rows
-        return unit[order][kept].astype(np.int64), order[kept]
+        return unit[order][kept].astype(np.int64), order[kept], names.astype(str)
 
     def set_aside(self, table: Table, share: float, seed: int) -> tuple[Table, Table]:
         """Hold out a share of the entities (or rows), stratified by nothing: plain chance."""

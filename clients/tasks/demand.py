@@ -59,8 +59,7 @@ class DemandTask:
 
     def examples(self, table: Table) -> Examples:
         """Windows of whole blocks; every block (or, for unit `series`, every series) is one unit."""
-        inputs, targets, offsets, units = [], [], [], []
-        count = 0
+        inputs, targets, offsets, units, named = [], [], [], [], list[str]()
         for series in self.daily(table):
             starts, blocks = self._training_origins(series)
             windows = self._windows(series, starts)
@@ -68,20 +67,21 @@ class DemandTask:
             if not kept.any():
                 continue
             windows, blocks = windows.take(kept), blocks[kept]
-            names, unit = np.unique(blocks, return_inverse=True)
+            numbers, unit = np.unique(blocks, return_inverse=True)
             x, base = features(windows)
             counted = windows.counted
             inputs.append(x[counted])
             targets.append((windows.future_value / windows.scale[:, None])[counted])
             offsets.append(base[counted])
-            units.append(np.repeat(unit + count, counted.sum(axis=1)))
-            count += len(names)
-        if not count:
+            units.append(np.repeat(unit + len(named), counted.sum(axis=1)))
+            named += [f"{number} {series.name}" for number in numbers.tolist()]
+        if not named:
             return self._none()
         unit = np.concatenate(units)
         order = np.argsort(unit, kind="stable")
         offset = np.concatenate(offsets)[order][:, None] + self._spread
-        return Examples(np.concatenate(inputs)[order], np.concatenate(targets)[order], offset, unit[order], count)
+        values, names = np.concatenate(inputs)[order], np.array(named)
+        return Examples(values, np.concatenate(targets)[order], offset, unit[order], len(named), names)
 
     def _none(self) -> Examples:
         empty = np.zeros(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,6 +22,8 @@ class Examples:
         offset: float64[n, outputs], a public part of the prediction that is not learned.
         unit: int64[n], ascending, in [0, units): the privacy unit of each example; every unit has one at least.
         units: number of privacy units.
+        names: str[units], what each unit is called in the table, whatever its place there; None where a unit is a row,
+            which has no name but what it says.
     """
 
     inputs: Any
@@ -28,6 +31,7 @@ class Examples:
     offset: NDArray[np.float64]
     unit: NDArray[np.int64]
     units: int
+    names: NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
         # Everything about privacy hangs on these numbers: a gap among them would pass for one example a unit.
@@ -38,6 +42,8 @@ class Examples:
             raise ValueError("examples: the number of privacy units is not that of the units named")
         if not self.inputs.shape[0] == len(self.targets) == len(self.offset) == len(self.unit):
             raise ValueError("examples: inputs, targets, offsets and units differ in length")
+        if self.names is not None and len(self.names) != self.units:
+            raise ValueError("examples: there are as many names as privacy units")
 
     @cached_property
     def row_norms(self) -> NDArray[np.float64]:
@@ -49,6 +55,19 @@ class Examples:
     def transposed(self) -> Any:
         """float64[d, n], the inputs' columns as rows: a gradient is a product with it."""
         return self.inputs.T.tocsr() if sparse.issparse(self.inputs) else self.inputs.T
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 over all that is here, in this order."""
+        inputs = (
+            [self.inputs.data, self.inputs.indices, self.inputs.indptr]
+            if sparse.issparse(self.inputs)
+            else [self.inputs]
+        )
+        out = hashlib.sha256(repr((self.inputs.shape, None if self.names is None else self.names.tolist())).encode())
+        for one in (*inputs, self.targets, self.offset, self.unit):
+            out.update(hashlib.sha256(np.ascontiguousarray(one).data).digest())
+        return out.digest()
 
     @property
     def one_each(self) -> bool:
@@ -65,6 +84,7 @@ class Examples:
             self.offset[keep],
             renumbered[self.unit[keep]].astype(np.int64),
             int(chosen.sum()),
+            None if self.names is None else self.names[chosen],
         )
 
 
@@ -74,6 +94,12 @@ class Divided:
 
     trained: Examples
     held_out: Examples | None
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of the table's examples and of how they are divided."""
+        aside = b"" if self.held_out is None else self.held_out.digest
+        return hashlib.sha256(self.trained.digest + aside).digest()
 
 
 def one_hot(codes: NDArray[np.int32], width: int) -> sparse.csr_array:

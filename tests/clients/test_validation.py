@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from consortium_world import TASK, Consortium, a_plan
 
-from clients import participation
+from clients import participation, validation
 from clients.firm import Firm
 from clients.held_out import SECRET_FILE, divide
 from clients.masking.errors import AlreadyAnswered, SessionMismatch
@@ -20,6 +21,7 @@ from clients.tasks.examples import Examples
 from clients.validation import validate
 from clients.vote import Vote, groups_hash
 from ledger.errors import LedgerError
+from ledger.secret_files import write_secret_file
 from ledger.statement import decode_statement
 
 ME, OTHER = "firm-02", "firm-03"
@@ -76,6 +78,46 @@ def test_a_restart_gives_no_second_vote(world: Consortium, statement: bytes) -> 
     assert validate(again, request(world, statement))["vote"] == raw
     with pytest.raises(AlreadyAnswered):
         validate(again, request(world, statement, GROUPS[::-1]))
+
+
+@pytest.mark.parametrize("what", ["table", "secret"])
+def test_no_vote_on_units_that_are_divided_otherwise_than_they_were_trained_on(
+    world: Consortium, statement: bytes, what: str
+) -> None:
+    """A nightly export, and the vote is handled by another process: what was in the sum could be in the vote too."""
+    firm = world.firms[ME]
+    participation.train(firm, world.request(ME, statement))
+    file = firm.home / (SECRET_FILE if what == "secret" else firm.config.task[0].data)
+    before = file.read_bytes()
+    head, *records = before.split(b"\n", 6)
+    file.unlink()
+    if what == "table":
+        file.write_bytes(b"\n".join([head, records[4], *records]))
+    firm.close()
+    world.firms[ME] = again = Firm(firm.home)
+    try:
+        with pytest.raises(Refusal, match="has changed within the round"):
+            validate(again, request(world, statement))
+    finally:
+        file.unlink()
+        write_secret_file(file, before, "what was there")
+        again.close()
+        world.firms[ME] = Firm(firm.home)
+    assert validate(world.firms[ME], request(world, statement))["vote"]
+
+
+def test_no_vote_on_other_terms_than_were_paid_for(
+    world: Consortium, statement: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a ledger the coordinator can offer another plan under the id of a round that is paid for."""
+    firm = world.firms[ME]
+    participation.train(firm, world.request(ME, statement))
+    honest = validation.read_offer
+    monkeypatch.setattr(validation, "read_offer", lambda *given: replace(honest(*given), digest=bytes(32)))
+    with pytest.raises(SessionMismatch, match="on other terms"):
+        validate(firm, request(world, statement))
+    monkeypatch.undo()
+    assert validate(firm, request(world, statement))["vote"]
 
 
 @pytest.mark.parametrize(
