@@ -49,6 +49,7 @@ def _respond(message: Message, context: Context, kind: str, handler: Handler) ->
         firm = open_firm(home)
         try:
             end_stale_epoch(firm)
+            encrypted_sums.end_stale_key(firm)
             content = pack(handler(firm, request))
         finally:
             firm.rest()

@@ -7,6 +7,7 @@ own mirror, computed by more firms of that set than collude, each from the ciphe
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,6 +37,9 @@ from clients.messages import Refusal
 from clients.offer import Offer, read_offer, session_of
 from ledger.genesis import record
 from ledger.statement import sign_statement
+
+log = logging.getLogger("artesian.firm")
+DAY_S = 86_400
 
 
 def hold(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = time.time) -> dict[str, Any]:
@@ -68,8 +72,19 @@ def hold(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = time
 
 
 def _require_willing(firm: Firm) -> None:
-    if firm.member not in firm.config.limits.key_holders:
+    if not firm.holds_keys:
         raise Refusal("key holder", f"{firm.member} does not hold keys: its firm.toml does not name it in key_holders")
+
+
+def end_stale_key(firm: Firm, now: Callable[[], float] = time.time) -> None:
+    """Destroy a held key that is older than the firm keeps any secret; asked before every message is handled.
+
+    A key whose sum was opened is gone already. This is for a round that was given up, and no other came.
+    """
+    begun_s = firm.held_keys.begun_s if firm.holds_keys else None
+    if begun_s is not None and now() - begun_s > firm.config.limits.epoch_days * DAY_S:
+        firm.held_keys.retire()
+        log.warning("held key of epoch %d destroyed: it is too old", firm.held_keys.epoch)
 
 
 def take_key(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -163,6 +163,11 @@ class Firm:
         folder, most_days = self._file("masking"), self.config.limits.epoch_days
         return RoundSecrets(folder, secrets.token_bytes, lambda: self.now(), most_days)
 
+    @property
+    def holds_keys(self) -> bool:
+        """Whether this firm agrees to hold keys for encrypted sums of others."""
+        return self.member in self.config.limits.key_holders
+
     @cached_property
     def held_keys(self) -> HeldKeys:
         """The key with which this firm opens encrypted sums of others, if it is asked and agrees to."""

@@ -15,6 +15,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 def forget_epoch(home: Home, as_json: Json = False) -> None:
     """Destroy the masking secrets of the present epoch, for good. The next round that asks for them gets a new epoch.
 
+    A key that this firm holds for encrypted sums of others goes, too.
+
     Updates that this firm sent in the epoch stay masked for ever; a sum that it was to help to open now is not opened
     with its help. Works beside a running client.
     """
@@ -22,11 +24,17 @@ def forget_epoch(home: Home, as_json: Json = False) -> None:
 
     firm = Firm(home)
     ended = firm.round_secrets.end()
+    held = firm.holds_keys and firm.held_keys.begun_s is not None
+    if held:
+        firm.held_keys.retire()
     if as_json:
         files = [] if ended is None else list(ended.files)
         facts = {"member": firm.member, "epoch": None if ended is None else ended.epoch, "destroyed": files}
+        facts["held_key_destroyed"] = held
         typer.echo(json.dumps(facts))
     elif ended is None:
         typer.echo(f"{firm.member} holds no masking secrets.")
     else:
         typer.echo(f"{firm.member}: epoch {ended.epoch} has ended here. Destroyed: {', '.join(ended.files)}.")
+    if held and not as_json:
+        typer.echo(f"{firm.member}: the key that it held for an encrypted sum is destroyed.")

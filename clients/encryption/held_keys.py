@@ -52,6 +52,12 @@ class HeldKeys:
         raw = self._memory.get(_EPOCH) if self._files is None else self._files.read_plain(_EPOCH)
         return 0 if raw is None else int(raw)
 
+    @property
+    def begun_s(self) -> float | None:
+        """Since when there is a key, in seconds since 1970; None where there is none, or in memory."""
+        path = None if self._files is None else self._files.path(_SECRET)
+        return path.stat().st_mtime if path is not None and path.exists() else None
+
     def retire(self) -> None:
         """Destroy the key for good; its epoch does not come again."""
         self._memory = {name: raw for name, raw in self._memory.items() if name == _EPOCH}

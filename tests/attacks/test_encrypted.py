@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from encrypted_consortium import COHORT, HOLDER, EncryptedConsortium, EncryptedRound, key_is_there
 from encrypted_world import a_session, draw, public, secret
 from forged_ciphertext import key_from, key_multiples
 
+from artesian import app
 from clients import encrypted_sums, participation
 from clients.encryption.contexts import KeyPair, secret_context
 from clients.encryption.errors import CheckRefused, ContextRefused, KeyRetired, SumMalformed
@@ -352,3 +354,21 @@ def test_the_secret_key_lies_encrypted_and_for_the_owner_only(world: EncryptedCo
     raw = (folder / "secret.context").read_bytes()
     with pytest.raises(ContextRefused):
         secret_context(raw)
+
+
+def test_a_key_whose_round_was_given_up_does_not_stay(world: EncryptedConsortium) -> None:
+    """By age, before the next message is handled; or at once, by hand."""
+    holder, home = world.firms[HOLDER], str(world.built.member(HOLDER))
+    for destroy in ("age", "hand"):
+        world.hold()
+        assert key_is_there(world)
+        begun_s = holder.held_keys.begun_s
+        assert begun_s is not None
+        if destroy == "age":
+            encrypted_sums.end_stale_key(holder, lambda: begun_s + 30 * 86_400)  # noqa: B023  # called here only
+            assert key_is_there(world)
+            encrypted_sums.end_stale_key(holder, lambda: begun_s + 30 * 86_400 + 1)  # noqa: B023
+        else:
+            said = CliRunner().invoke(app, ["firm", "forget-epoch", "--home", home]).stdout
+            assert "the key that it held for an encrypted sum is destroyed" in said
+        assert not key_is_there(world)

@@ -260,7 +260,7 @@ def test_an_epoch_ends_on_the_operators_word(home: Path, tmp_path: Path) -> None
     assert client.round_secrets.current() is not None
     said = json.loads(run("forget-epoch", "--home", copy, "--json").stdout)
     files = ["epoch-1.key", "epoch-1.pairs", "epoch-1.roster", "round.kept", "wrapping.key"]
-    assert said == {"member": "firm-1", "epoch": 1, "destroyed": files}
+    assert said == {"member": "firm-1", "epoch": 1, "destroyed": files, "held_key_destroyed": False}
     assert [path.name for path in (copy / "masking").iterdir()] == ["ended"]
     with pytest.raises(EpochEnded):
         client.round_secrets.pairs(1)
