@@ -7,8 +7,7 @@ form that could leave, and the answer to the opening is on disk before it is sen
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -73,7 +72,7 @@ def witness(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     return {"cosignature": line, "mirrored": firm.witness.size}
 
 
-def train(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = time.time) -> dict[str, Any]:
+def train(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     """Take part in a round: the protected update and the signed statement about it.
 
     Raises:
@@ -98,7 +97,7 @@ def train(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = tim
     if offer.plan.held_out_micro:
         division = divide(firm, private, offer.plan).digest
         firm.answers.may_vote(firm.config.cid, offer.round_id, offer.digest, division)
-    statement = b"" if firm.config.limits.without_ledger else _statement(firm, offer, private, contribution, now())
+    statement = b"" if firm.config.limits.without_ledger else _statement(firm, offer, private, contribution)
     return {"contribution": contribution.to_bytes(), "statement": statement}
 
 
@@ -184,12 +183,12 @@ def _protect(firm: Firm, session: Session, values: NDArray[np.int64]) -> Contrib
     return contribution
 
 
-def _statement(firm: Firm, offer: Offer, private: PrivateTask, contribution: Contribution, now_s: float) -> bytes:
+def _statement(firm: Firm, offer: Offer, private: PrivateTask, contribution: Contribution) -> bytes:
     payload = record(
         "contribution",
         cid=firm.config.cid,
         record_id=secrets.token_bytes(16),
-        ts=int(now_s),
+        ts=int(firm.now()),
         parent=offer.digest,
         round=offer.round_id,
         commit=contribution.commit,

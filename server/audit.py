@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from server.model_store import load_model
 from server.retention import check_deletion, deletable
 from server.stored_round import AuditMismatch, StoredSum, stored_round
 
+Clock = Callable[[], float]
 ARTIFACTS = "artifacts"
 MIRROR = "mirror.db"
 POLICY = "policy.txt"
@@ -45,16 +47,17 @@ class NoSuchRound(ServerError):
     """The ledger has no such round."""
 
 
-def audit_all(home: Path, policy: Policy | None = None) -> Audit:
+def audit_all(home: Path, policy: Policy | None = None, now: Clock = time.time) -> Audit:
     """Audit the ledger and the artifacts in a home directory; see `audit_copies`.
 
     Args:
         home: holds `ledger.db` (or a member's `mirror.db`) and `artifacts/`; with a `policy.txt` in it, that is what is
             trusted.
+        now: as there.
     """
     if policy is None and (home / POLICY).exists():
         policy = Policy.parse((home / POLICY).read_text(encoding="utf-8"))
-    return audit_copies(ledger_in(home), home / ARTIFACTS, policy)
+    return audit_copies(ledger_in(home), home / ARTIFACTS, policy, now=now)
 
 
 def ledger_in(home: Path) -> Path:
@@ -64,13 +67,18 @@ def ledger_in(home: Path) -> Path:
 
 
 def audit_copies(
-    ledger: str | os.PathLike[str], artifacts: Path, policy: Policy | None = None, only: str = ""
+    ledger: str | os.PathLike[str],
+    artifacts: Path,
+    policy: Policy | None = None,
+    only: str = "",
+    now: Clock = time.time,
 ) -> Audit:
     """Audit copies of a ledger's database (or a mirror of it) and of the artifacts folder.
 
     Args:
         policy: whose log key and quorum are trusted; without one, only that the ledger agrees with itself.
         only: recompute just the rounds whose ids begin so, in hexadecimal.
+        now: the auditor's clock, seconds since the epoch: no deletion is dated ahead of it.
 
     Raises:
         StoreError: there is no ledger there.
@@ -82,17 +90,18 @@ def audit_copies(
         entries=len(copy.entries),
         final_size=copy.final_size,
         trusted=policy is not None,
-        rounds=tuple(_audit(one, store) for one in done if one.id.hex().startswith(only)),
+        rounds=tuple(_audit(one, store, now()) for one in done if one.id.hex().startswith(only)),
         unfinished=len(copy.rounds) - len(done),
         problem=copy.problem,
     )
 
 
-def audit_round(entries: Sequence[bytes], store: ArtifactStore, round_id: bytes) -> RoundAudit:
+def audit_round(entries: Sequence[bytes], store: ArtifactStore, round_id: bytes, now: Clock = time.time) -> RoundAudit:
     """Recompute one round's model from the store.
 
     Args:
         entries: the ledger from its first entry; its rules and signatures are the caller's to check (`LedgerCopy`).
+        now: as for `audit_copies`.
 
     Raises:
         NoSuchRound: no entry opens such a round.
@@ -100,10 +109,10 @@ def audit_round(entries: Sequence[bytes], store: ArtifactStore, round_id: bytes)
     known = LedgerCopy.index(entries).get(round_id)
     if known is None:
         raise NoSuchRound(f"round {round_id.hex()}: the ledger does not have it")
-    return _audit(known, store)
+    return _audit(known, store, now())
 
 
-def _audit(recorded: RecordedRound, store: ArtifactStore) -> RoundAudit:
+def _audit(recorded: RecordedRound, store: ArtifactStore, now_s: float) -> RoundAudit:
     problem, number, deleted, holder = None, 0, None, ""
     try:
         plan = Plan.from_map(recorded.payload["plan"])
@@ -112,7 +121,7 @@ def _audit(recorded: RecordedRound, store: ArtifactStore) -> RoundAudit:
             if recorded.aggregate is not None:
                 _check(recorded, plan, store)
         except ArtifactMissing as missing:
-            deleted = _check_deleted(recorded, store, missing)
+            deleted = _check_deleted(recorded, store, missing, now_s)
     except (ServerError, ClientError, LedgerError) as error:
         problem = str(error)
     return RoundAudit(
@@ -128,7 +137,7 @@ def _audit(recorded: RecordedRound, store: ArtifactStore) -> RoundAudit:
     )
 
 
-def _check_deleted(recorded: RecordedRound, store: ArtifactStore, missing: ArtifactMissing) -> int:
+def _check_deleted(recorded: RecordedRound, store: ArtifactStore, missing: ArtifactMissing, now_s: float) -> int:
     """The entry that says why an artifact of a round is missing; checks what can still be checked without it.
 
     Raises:
@@ -137,7 +146,7 @@ def _check_deleted(recorded: RecordedRound, store: ArtifactStore, missing: Artif
     """
     if recorded.deletion is None or missing.artifact not in deletable(recorded, store):
         raise missing
-    check_deletion(recorded, store)
+    check_deletion(recorded, store, now_s)
     assert recorded.aggregate is not None  # what is deleted belongs to an aggregate
     for member, one in recorded.contributions.items():
         if Header.from_bytes(store.get(one.commit, f"header of {member}")).member != member:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median_high
 from typing import Any, Self
 
 from clients.encryption.policy import PURPOSE as CONTEXTS
@@ -44,7 +45,7 @@ class Publication:
     revoked: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Deletion:
     """The first record that says that a round's artifacts are deleted.
 
@@ -52,11 +53,14 @@ class Deletion:
         entry: its place on the ledger.
         ts: the coordinator's time, seconds since the epoch.
         policy: 32 bytes, SHA-256 of the policy under which.
+        seen_s: when it was there by the word of firms: the earliest that any round opened after it was contributed to;
+            None where none was.
     """
 
     entry: int
     ts: int
     policy: bytes
+    seen_s: int | None = None
 
 
 @dataclass
@@ -74,6 +78,7 @@ class RecordedRound:
         units: what each of them declared.
         held: by key holder, the epoch and the context's SHA-256 that it vouched for when the round was opened.
         closing_keys: every member's enrolled key when the round was aggregated, 32 bytes each.
+        signed_at: when each of them was signed, by its firm's own clock, seconds since the epoch.
         aggregate, publication: these records, once they are there.
         published: what was published of the round's task, in ledger order.
         deletion: that its artifacts are deleted; None where nobody said so.
@@ -89,6 +94,7 @@ class RecordedRound:
     units: dict[str, int]
     held: Mapping[str, tuple[int, bytes]] = field(default_factory=dict)
     closing_keys: Mapping[str, bytes] = field(default_factory=dict)
+    signed_at: dict[str, int] = field(default_factory=dict)
     aggregate: Mapping[str, Any] | None = None
     publication: Mapping[str, Any] | None = None
     published: list[Publication] = field(default_factory=list)
@@ -98,6 +104,14 @@ class RecordedRound:
     def id(self) -> bytes:
         """The round's id, 16 bytes."""
         return bytes(self.payload["id"])
+
+    @property
+    def contributed_s(self) -> int | None:
+        """When it was contributed to: the median of the firms' times, the later of two; None without contributions.
+
+        The coordinator sets none of them, and no minority of firms moves it beyond what the others say.
+        """
+        return median_high(self.signed_at.values()) if self.signed_at else None
 
     def offer(self, plan: Plan) -> Offer:
         """The round as it was offered to the firms."""
@@ -179,7 +193,9 @@ class LedgerCopy:
                     opened.published = of_task.setdefault(record["task"], [])
                     rounds[record["id"]] = named[statement.digest] = opened
                 case "contribution":
-                    rounds[record["round"]].units[statement.issuer] = record["n_bucket"]
+                    into = rounds[record["round"]]
+                    into.units[statement.issuer] = record["n_bucket"]
+                    into.signed_at[statement.issuer] = record["ts"]
                 case "epoch_key" if record["purpose"] == CONTEXTS:
                     held[statement.issuer] = (record["epoch"], record["key"])
                 case "aggregate":
@@ -196,4 +212,12 @@ class LedgerCopy:
                     said = Deletion(entry, record["ts"], record["artifact"])
                     for one in filter(None, map(named.get, record.get("inputs", []))):
                         one.deletion = one.deletion or said
+        _see_deletions(rounds)
         return rounds
+
+
+def _see_deletions(rounds: Mapping[bytes, RecordedRound]) -> None:
+    """Hold the deletions against the times of the rounds that were opened after them."""
+    times = [(one.entry, one.contributed_s) for one in rounds.values() if one.contributed_s is not None]
+    for said in (one.deletion for one in rounds.values() if one.deletion is not None):
+        said.seen_s = min((time_s for entry, time_s in times if entry > said.entry), default=None)

@@ -75,7 +75,7 @@ def prune(
         log.append([_record(statements, name, batch) for batch in _batches(due)])
         witness()
         rounds = LedgerCopy.index(log.entries(0, log.size))
-    ready, waiting = _pending(rounds, home.artifacts, log.final_size)
+    ready, waiting = _pending(rounds, home.artifacts, log.final_size, now())
     freed = _delete(rounds, ready, home.artifacts)
     return Pruned(tuple(rounds[one.id] for one in due), tuple(ready), tuple(waiting), freed)
 
@@ -90,7 +90,7 @@ def preview(
     finally:
         database.close()
     due = [one for one in rounds.values() if policy is not None and is_due(one, policy, now_s)]
-    ready, waiting = _pending(rounds, store, 0)
+    ready, waiting = _pending(rounds, store, 0, now_s)
     gone = [*due, *ready, *waiting]
     return Pruned(tuple(due), (), tuple(waiting), sum(store.size(name) for name in _names(rounds, gone, store)))
 
@@ -126,14 +126,16 @@ def _batches(due: Iterable[RecordedRound]) -> Iterator[list[RecordedRound]]:
         yield from (rounds[at : at + MAX_INPUTS] for at in range(0, len(rounds), MAX_INPUTS))
 
 
-def _pending(rounds: Rounds, store: ArtifactStore, final_size: int) -> tuple[list[RecordedRound], list[RecordedRound]]:
+def _pending(
+    rounds: Rounds, store: ArtifactStore, final_size: int, now_s: float
+) -> tuple[list[RecordedRound], list[RecordedRound]]:
     """Rounds that are recorded as deleted and are still there: those that may be deleted, and those that wait."""
     ready, waiting = list[RecordedRound](), list[RecordedRound]()
     for one in rounds.values():
         if one.deletion is None or not any(map(store.has, seeds_of(one, store))):
             continue
         try:
-            check_deletion(one, store)
+            check_deletion(one, store, now_s)
         except ServerError:
             continue  # an audit would not take it either
         (ready if one.deletion.entry < final_size else waiting).append(one)

@@ -24,6 +24,8 @@ from server.ledger_copy import RecordedRound
 from server.opening_record import load_opening
 
 DAY_S = 86_400
+CLOCKS_DIFFER_S = DAY_S
+"""How far clocks of different members may be apart before an audit calls a time wrong."""
 DISPUTE_DAYS = 30
 """No policy deletes anything sooner: so long after a release anyone can dispute how it came about."""
 MOST_DAYS = 100_000
@@ -127,18 +129,39 @@ def released_s(one: RecordedRound, size: int | None = None) -> int | None:
     return None
 
 
+def kept_since_s(one: RecordedRound, size: int | None = None) -> int | None:
+    """Since when its artifacts are kept: its release, or its contributions where those are later by the firms' clocks.
+
+    A coordinator that dates a release back gains nothing by it.
+
+    Args:
+        size: as for `released_s`.
+
+    Returns:
+        Seconds since the epoch; None where nothing is released.
+    """
+    released = released_s(one, size)
+    return released if released is None or one.contributed_s is None else max(released, one.contributed_s)
+
+
 def is_due(one: RecordedRound, policy: RetentionPolicy, now_s: float) -> bool:
     """Whether a round's artifacts may be deleted now, and nobody has said yet that they are."""
-    since_s = released_s(one)
+    since_s = kept_since_s(one)
     kept = since_s is None or now_s - since_s < policy.days * DAY_S
     return one.deletion is None and not kept and one.payload["plan"]["aggregation"] != "plain"
 
 
-def check_deletion(one: RecordedRound, store: ArtifactStore) -> RetentionPolicy:
+def check_deletion(one: RecordedRound, store: ArtifactStore, now_s: float) -> RetentionPolicy:
     """The policy under which a round's artifacts were deleted, by a record that justifies it.
 
+    Its time is the coordinator's, and nothing but clocks of others says whether it was kept to: that of whoever asks,
+    and those of the firms that contributed before and afterwards.
+
+    Args:
+        now_s: by the clock of whoever asks, seconds since the epoch.
+
     Raises:
-        DeletionInvalid: there is no such record, or it came before the policy allowed it.
+        DeletionInvalid: there is no such record, it came before the policy allowed it, or it is dated ahead.
         ArtifactMissing, ArtifactDamaged: the policy is not in the store.
     """
     said = one.deletion
@@ -146,11 +169,18 @@ def check_deletion(one: RecordedRound, store: ArtifactStore) -> RetentionPolicy:
         raise DeletionInvalid("retention: nobody has recorded that the round's artifacts are deleted")
     where = f"deletion recorded in entry {said.entry}"
     policy = RetentionPolicy.from_bytes(store.get(said.policy, f"{where}: its policy"))
-    since_s = released_s(one, said.entry)
+    since_s = kept_since_s(one, said.entry)
     if since_s is None:
         raise DeletionInvalid(f"{where}: no release stood on the round then")
     if said.ts - since_s < policy.days * DAY_S:
-        raise DeletionInvalid(f"{where}: {(said.ts - since_s) // DAY_S} days after the release, not {policy.days}")
+        what = "the release" if since_s == released_s(one, said.entry) else "its firms contributed"
+        raise DeletionInvalid(f"{where}: {(said.ts - since_s) // DAY_S} days after {what}, not {policy.days}")
+    if said.ts - now_s > CLOCKS_DIFFER_S:
+        raise DeletionInvalid(f"{where}: its time is {(said.ts - now_s) / DAY_S:.1f} days ahead of this clock")
+    if said.seen_s is not None and said.ts - said.seen_s > CLOCKS_DIFFER_S:
+        raise DeletionInvalid(
+            f"{where}: its time is {(said.ts - said.seen_s) / DAY_S:.1f} days ahead of what firms signed after it"
+        )
     return policy
 
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from artesian import app as command_line
 from clients.app import app as client_app
+from clients.firm import open_firm
 from clients.masking.contribution import Header
 from clients.messages import TRAIN, WITNESS
 from experiments.federation import Federation, write_table
@@ -25,12 +26,15 @@ from ledger.policy import Policy
 from ledger.rules import DELETION, Refused
 from ledger.statement import sign_statement
 from server import app as server_app
+from server import training_round
+from server.aggregation.group_sums import after_round
 from server.artifacts import ArtifactStore
 from server.audit import audit_all, audit_copies
 from server.audit_commands import app as audit_app
 from server.cohort import RunFailed
 from server.coordinator import Coordinator, CoordinatorConfigInvalid, load_coordinator_config
 from server.coordinator_commands import app as coordinator_app
+from server.descent import Descent
 from server.engine import run_in_process
 from server.ledger_copy import LedgerCopy, RecordedRound
 from server.pruning import LedgerInUse, Pruned, preview, prune
@@ -52,12 +56,26 @@ RELEASED_S = time.time() - 500 * DAY_S
 NOW_S = RELEASED_S + 400 * DAY_S + 60
 
 
+def long_ago(built: Federation) -> Meddler:
+    """The firms' app; their clocks show when the release is made."""
+
+    def before(kind: str, member: str, message: Any) -> None:
+        open_firm(str(built.member(member))).now = lambda: RELEASED_S
+
+    return Meddler(before)
+
+
+def run_long_ago(built: Federation, coordinator: Coordinator, released_s: float = RELEASED_S) -> None:
+    """A run with its release; the coordinator's clock shows `released_s`, and those of the firms the truth."""
+    on_grid(built, lambda grid: Run(grid, coordinator, TASK, now=lambda: released_s).run(), app=long_ago(built))
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Federation:
     """Two rounds and a release, 500 days ago."""
     built = federation(tmp_path_factory.mktemp("retention") / "f", 3, training(2))
     with opened(built) as coordinator:
-        on_grid(built, lambda grid: Run(grid, coordinator, TASK, now=lambda: RELEASED_S).run())
+        run_long_ago(built, coordinator)
     return built
 
 
@@ -236,7 +254,7 @@ def test_every_groups_seeds_go_and_what_names_them_stays(tmp_path: Path) -> None
     built = federation(tmp_path / "f", 10, training(1, robust={"groups": 2, "root": "root.csv"}))
     write_table(tables(1, 30, seed=99)[0], built.coordinator / "root.csv")
     with opened(built) as coordinator:
-        on_grid(built, lambda grid: Run(grid, coordinator, TASK, now=lambda: RELEASED_S).run())
+        run_long_ago(built, coordinator)
         before, expected = files(built), set(_names(coordinator, known(coordinator)[0]))
         assert len(pruned(built, coordinator).deleted) == 1
         assert before - files(built) == expected
@@ -314,6 +332,72 @@ def test_a_record_that_does_not_justify_the_deletion(
     audit = audit_copies(built.coordinator / "ledger.db", built.coordinator / "artifacts", trusted(built))
     assert not audit.rounds[0].ok
     assert problem in str(audit.rounds[0].problem)
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    """A round and its release 500 days ago, by a coordinator that published another model than came out."""
+
+    def moved(*told: Any) -> Descent:
+        honest = after_round(*told)
+        return replace(honest, parameters=honest.parameters + 1.0, average=honest.average + 1.0)
+
+    built = federation(tmp_path_factory.mktemp("wrong") / "f", 3, training(1))
+    with pytest.MonkeyPatch.context() as patched, opened(built) as coordinator:
+        patched.setattr(training_round, "after_round", moved)
+        run_long_ago(built, coordinator)
+    return built
+
+
+def audited(built: Federation, days_after: float) -> str:
+    """What an audit finds wrong so long after the release; empty where it finds nothing."""
+    audit = audit_all(built.coordinator, trusted(built), lambda: RELEASED_S + days_after * DAY_S)
+    return "; ".join(str(one.problem) for one in audit.rounds if not one.ok)
+
+
+def test_a_wrong_round_is_not_hidden_by_a_deletion_that_is_dated_ahead(wrong: Federation, tmp_path: Path) -> None:
+    built = replace(wrong, home=Path(shutil.copytree(wrong.home, tmp_path / "f")))
+    assert "the contributions give" in audited(built, 0)
+    month = RetentionPolicy(DISPUTE_DAYS)
+    with opened(built) as coordinator:
+        ahead = RELEASED_S + 31 * DAY_S
+        done = prune(coordinator, month, lambda: ahead, lambda: cosign(built, coordinator))
+        assert len(done.deleted) == 1
+    assert "31.0 days ahead of this clock" in audited(built, 0)
+    assert "ahead of this clock" in audited(built, 29)
+    assert audited(built, 31) == ""  # what nobody looked at in time, and no firm signed anything after
+    with opened(built) as coordinator:
+        run_long_ago(built, coordinator)  # the same day
+    assert "31.0 days ahead of what firms signed after it" in audited(built, 31)
+
+
+def test_a_wrong_round_is_not_hidden_by_a_release_that_is_dated_back(tmp_path: Path) -> None:
+    """The firms' times count then: so many days after them, nothing less."""
+    built = federation(tmp_path / "f", 3, training(1))
+    with opened(built) as coordinator:
+        run_long_ago(built, coordinator, RELEASED_S - 31 * DAY_S)
+        month = RetentionPolicy(DISPUTE_DAYS)
+        assert prune(coordinator, month, lambda: RELEASED_S) == Pruned((), (), (), 0)
+        (one,) = known(coordinator)
+        statements = Statements(coordinator.config.cid, lambda: coordinator.key, lambda: RELEASED_S)
+        policy = coordinator.artifacts.put(month.to_bytes())
+        coordinator.log.append(
+            [statements.make("attest", TASK, subject=TASK, artifact=policy, kind=DELETION, inputs=[one.digest])]
+        )
+        cosign(built, coordinator)
+        coordinator.artifacts.delete(deletable(one, coordinator.artifacts))
+    assert "0 days after its firms contributed, not 30" in audited(built, 400)
+
+
+def test_the_time_of_a_round_is_that_of_most_of_its_firms(coordinator: Coordinator) -> None:
+    one = known(coordinator)[0]
+    assert one.contributed_s == int(RELEASED_S)
+    one.signed_at["firm-1"] = 0
+    assert one.contributed_s == int(RELEASED_S)
+    one.signed_at["firm-1"] = 10**12
+    assert one.contributed_s == int(RELEASED_S)
+    one.signed_at.clear()
+    assert one.contributed_s is None
 
 
 def test_the_coordinator_attests_nothing_else(coordinator: Coordinator) -> None:
