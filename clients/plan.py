@@ -282,10 +282,12 @@ class Plan:
         """Read a plan from a `round` record.
 
         Raises:
-            PlanInvalid: a field is missing, unknown, of a wrong type or out of range.
+            PlanInvalid: a field is missing, unknown, of a wrong type or out of range; or there is only its hash.
         """
+        if not isinstance(stored, Mapping):
+            raise PlanInvalid("plan: the record has only its hash, or nothing of the kind")
         known = {field.name: field.type for field in fields(cls)}
-        odd = sorted((known.keys() ^ stored.keys()) - (_LATER.keys() - stored.keys()))
+        odd = sorted(map(str, (known.keys() ^ stored.keys()) - (_LATER.keys() - stored.keys())))
         if odd:
             raise PlanInvalid(f"plan: the field {odd[0]!r} is missing or unknown to this version")
         for name, kind in ((name, kind) for name, kind in known.items() if name in stored):

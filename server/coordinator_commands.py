@@ -68,17 +68,20 @@ def prune(
             done = preview(home / LEDGER_FILE, coordinator.artifacts, policy, time.time())
         else:
             done = prune(coordinator, policy, time.time)
-    rounds = {"recorded": done.recorded, "deleted": done.deleted, "waiting": done.waiting}
+    rounds = {"recorded": done.recorded, "deleted": done.deleted, "waiting": done.waiting, "left_alone": done.unread}
     if as_json:
         listed = {name: [_round(one) for one in found] for name, found in rounds.items()}
         facts = {"ok": True, "days": policy.days, "dry_run": dry_run, "freed_bytes": done.freed_bytes}
         typer.echo(json.dumps({**facts, **listed}))
     else:
+        del rounds["left_alone"]
         counts = [f"{len(found)} rounds {name}" for name, found in rounds.items()]
         would = "would free" if dry_run else "freed"
         typer.echo(f"kept {policy.days} days after the release: {', '.join(counts)}; {would} {done.freed_bytes} bytes")
         if done.waiting and not dry_run:
             typer.echo("What waits is deleted when its record is final: after the coordinator's next run.")
+        if done.unread:
+            typer.echo(f"{len(done.unread)} rounds left alone: this version cannot read their plans.")
 
 
 def _round(one: "RecordedRound") -> dict[str, Any]:

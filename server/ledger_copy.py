@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import median_high
 from typing import Any, Self
 
 from clients.encryption.policy import PURPOSE as CONTEXTS
 from clients.masking.announcement import PURPOSE
 from clients.offer import Offer
-from clients.plan import Plan
+from clients.plan import Plan, PlanInvalid
 from ledger.audit import audit
 from ledger.errors import Damaged
 from ledger.keys import PublicKey
@@ -104,6 +105,14 @@ class RecordedRound:
     def id(self) -> bytes:
         """The round's id, 16 bytes."""
         return bytes(self.payload["id"])
+
+    @cached_property
+    def plan(self) -> Plan | None:
+        """Its plan; None where the ledger has only a hash, or one that this version does not understand."""
+        try:
+            return Plan.from_map(self.payload["plan"])
+        except PlanInvalid:
+            return None
 
     @property
     def contributed_s(self) -> int | None:

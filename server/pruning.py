@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from clients.plan import Plan
 from ledger.errors import Locked
 from ledger.log import Log
 from ledger.rules import DELETION
@@ -40,12 +39,14 @@ class Pruned:
         deleted: rounds whose artifacts it deleted.
         waiting: rounds whose deletion is recorded and not final yet.
         freed_bytes: what that freed.
+        unread: aggregated rounds that are left alone, since this version cannot read their plans.
     """
 
     recorded: tuple[RecordedRound, ...]
     deleted: tuple[RecordedRound, ...]
     waiting: tuple[RecordedRound, ...]
     freed_bytes: int
+    unread: tuple[RecordedRound, ...] = ()
 
 
 def prune(
@@ -77,7 +78,7 @@ def prune(
         rounds = LedgerCopy.index(log.entries(0, log.size))
     ready, waiting = _pending(rounds, home.artifacts, log.final_size, now())
     freed = _delete(rounds, ready, home.artifacts)
-    return Pruned(tuple(rounds[one.id] for one in due), tuple(ready), tuple(waiting), freed)
+    return Pruned(tuple(rounds[one.id] for one in due), tuple(ready), tuple(waiting), freed, _unread(rounds))
 
 
 def preview(
@@ -92,12 +93,17 @@ def preview(
     due = [one for one in rounds.values() if policy is not None and is_due(one, policy, now_s)]
     ready, waiting = _pending(rounds, store, 0, now_s)
     gone = [*due, *ready, *waiting]
-    return Pruned(tuple(due), (), tuple(waiting), sum(store.size(name) for name in _names(rounds, gone, store)))
+    freed = sum(store.size(name) for name in _names(rounds, gone, store))
+    return Pruned(tuple(due), (), tuple(waiting), freed, _unread(rounds))
 
 
-def number_of(one: RecordedRound) -> int:
-    """The round's number in its run."""
-    return Plan.from_map(one.payload["plan"]).number
+def number_of(one: RecordedRound) -> int | None:
+    """The round's number in its run; None where its plan cannot be read."""
+    return None if one.plan is None else one.plan.number
+
+
+def _unread(rounds: Rounds) -> tuple[RecordedRound, ...]:
+    return tuple(one for one in rounds.values() if one.aggregate is not None and one.plan is None)
 
 
 def _ledger(home: Coordinator) -> Log:

@@ -16,7 +16,6 @@ from typing import Any
 
 from clients.errors import ClientError
 from clients.masking.contribution import Header
-from clients.plan import Plan
 from server.artifacts import ArtifactStore
 from server.descent import FILES
 from server.errors import ServerError
@@ -145,10 +144,14 @@ def kept_since_s(one: RecordedRound, size: int | None = None) -> int | None:
 
 
 def is_due(one: RecordedRound, policy: RetentionPolicy, now_s: float) -> bool:
-    """Whether a round's artifacts may be deleted now, and nobody has said yet that they are."""
+    """Whether a round's artifacts may be deleted now, and nobody has said yet that they are.
+
+    A round whose plan cannot be read is left alone.
+    """
     since_s = kept_since_s(one)
     kept = since_s is None or now_s - since_s < policy.days * DAY_S
-    return one.deletion is None and not kept and one.payload["plan"]["aggregation"] != "plain"
+    readable = one.plan is not None and one.plan.aggregation != "plain"
+    return one.deletion is None and not kept and readable
 
 
 def check_deletion(one: RecordedRound, store: ArtifactStore, now_s: float) -> RetentionPolicy:
@@ -186,10 +189,10 @@ def check_deletion(one: RecordedRound, store: ArtifactStore, now_s: float) -> Re
 
 def seeds_of(one: RecordedRound, store: ArtifactStore) -> tuple[bytes, ...]:
     """The names of a round's records of opened seeds, one a group; none where the ledger or the store names none."""
-    if one.aggregate is None:
+    if one.aggregate is None or one.plan is None:
         return ()
     try:
-        return load_opening(store, one.aggregate["unmask"], Plan.from_map(one.payload["plan"]).groups).unmaskings
+        return load_opening(store, one.aggregate["unmask"], one.plan.groups).unmaskings
     except (ServerError, ClientError):
         return ()
 
@@ -232,11 +235,12 @@ def needed(rounds: Mapping[bytes, RecordedRound], deleted: Iterable[bytes], stor
 def _opening(one: RecordedRound, store: ArtifactStore) -> set[bytes]:
     """What stays of how a round was opened: the record of its groups' openings, the root gradient, the votes."""
     assert one.aggregate is not None
-    groups = Plan.from_map(one.payload["plan"]).groups
-    if groups == 1:
+    if one.plan is None:
+        return {one.aggregate["unmask"]}
+    if one.plan.groups == 1:
         return set()
     try:
-        beside = load_opening(store, one.aggregate["unmask"], groups).beside
+        beside = load_opening(store, one.aggregate["unmask"], one.plan.groups).beside
     except (ServerError, ClientError):
         beside = ()
     return {one.aggregate["unmask"], *beside}

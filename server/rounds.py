@@ -15,6 +15,7 @@ from typing import Any
 
 from flwr.serverapp import Grid
 
+from clients.errors import ClientError
 from clients.plan import Plan
 from clients.privacy import NanoRdp, add, epsilon
 from clients.tasks.task import Task, task_for
@@ -212,11 +213,13 @@ class Run:
             return
         try:
             done = prune(self._home, self._home.config.retention_policy, self._now, self._witness)
-        except (ServerError, LedgerError, OSError) as error:
+        except (ServerError, ClientError, LedgerError, OSError) as error:
             self._progress(f"{self._name}: nothing is deleted under the retention policy yet: {error}")
             return
         if done.deleted:
             self._progress(f"retention: artifacts of {len(done.deleted)} rounds deleted, {done.freed_bytes} bytes")
+        if done.unread:
+            self._progress(f"retention: {len(done.unread)} rounds left alone: this version cannot read their plans")
 
     def _privacy(self, plans: list[Plan]) -> dict[str, Any]:
         """The privacy statement of a release: of this run, and of all that firms have declared for the task."""

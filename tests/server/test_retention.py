@@ -20,13 +20,14 @@ from clients.app import app as client_app
 from clients.firm import open_firm
 from clients.masking.contribution import Header
 from clients.messages import TRAIN, WITNESS
+from clients.plan import PlanInvalid
 from experiments.federation import Federation, write_table
 from ledger.keys import SigningKey
 from ledger.policy import Policy
 from ledger.rules import DELETION, Refused
-from ledger.statement import sign_statement
+from ledger.statement import decode_statement, sign_statement
 from server import app as server_app
-from server import training_round
+from server import rounds, training_round
 from server.aggregation.group_sums import after_round
 from server.artifacts import ArtifactStore
 from server.audit import audit_all, audit_copies
@@ -266,7 +267,7 @@ def test_every_groups_seeds_go_and_what_names_them_stays(tmp_path: Path) -> None
 def test_ciphertexts_go_as_masked_vectors_do(tmp_path: Path) -> None:
     built = federation(tmp_path / "f", 5, training(1, kind="encrypted"))
     with opened(built) as coordinator:
-        on_grid(built, lambda grid: Run(grid, coordinator, TASK, now=lambda: RELEASED_S).run())
+        run_long_ago(built, coordinator)
         before = files(built)
         assert len(pruned(built, coordinator).deleted) == 1
         assert len(before - files(built)) == 5 + 5 + 1
@@ -280,6 +281,49 @@ def test_a_revoked_release_keeps_its_rounds(built: Federation, coordinator: Coor
     make = Statements(coordinator.config.cid, lambda: coordinator.key, lambda: NOW_S).make
     coordinator.log.append([make("revoke", "s", model=release.model, reason="in dispute")])
     assert pruned(built, coordinator) == Pruned((), (), (), 0)
+
+
+@pytest.mark.parametrize("plan", [bytes(32), {"novelty": 1}], ids=["a hash", "of a newer version"])
+def test_a_round_whose_plan_cannot_be_read_is_left_alone_and_said(
+    built: Federation, coordinator: Coordinator, plan: Any
+) -> None:
+    """The ledger's rules admit it; it is released and old, and what is old beside it goes."""
+    statements = Statements(coordinator.config.cid, lambda: coordinator.key, lambda: RELEASED_S)
+    parent, opening = coordinator.artifacts.put(b"the model before"), coordinator.artifacts.put(b"how it was opened")
+    (released,) = coordinator.log.state.releases
+    made = statements.payload("round", task=TASK, plan=plan, cohort=list(built.firms), parent_model=released)
+    coordinator.log.append([raw := statements.sign(made, made["id"].hex())])
+    digest, common = decode_statement(raw).digest, {"commit": bytes(32), "n_bucket": 60, "rdp": [], "clip": 1}
+    given = []
+    for firm in built.firms:
+        payload = statements.payload("contribution", parent=digest, round=made["id"], **common)
+        key = SigningKey.load(built.member(firm) / "signing.pem")
+        given.append(sign_statement(payload, issuer=firm, subject=made["id"].hex(), key=key))
+    coordinator.log.append(given)
+    inputs = [decode_statement(one).digest for one in given]
+    fields = {"round": made["id"], "model": parent}
+    coordinator.log.append([statements.make("aggregate", "a", parent=digest, inputs=inputs, unmask=opening, **fields)])
+    coordinator.log.append([statements.make("publish", TASK, manifest=parent, **fields)])
+    done = pruned(built, coordinator)
+    assert [len(done.deleted), [one.id for one in done.unread]] == [2, [made["id"]]]
+    assert {parent.hex(), opening.hex()} <= files(built)
+    audit = audit_all(built.coordinator, trusted(built))
+    assert [one.ok for one in audit.rounds] == [True, True, False]
+    assert str(audit.rounds[2].problem).startswith("plan: ")
+    home = ["--home", str(built.coordinator)]
+    said = CliRunner().invoke(coordinator_app, ["prune", *home, "--older-than", "400", "--dry-run"])
+    assert "1 rounds left alone: this version cannot read their plans" in said.stdout
+
+
+def test_nothing_about_pruning_ends_a_run(built: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*told: Any) -> Pruned:
+        raise PlanInvalid("plan: of another world")
+
+    monkeypatch.setattr(rounds, "prune", refuse)
+    lines: list[str] = []
+    with opened(built) as coordinator:
+        assert train(built, coordinator, lines=lines, seed=1).model in coordinator.log.state.releases
+    assert "nothing is deleted under the retention policy yet: plan: of another world" in lines[-1]
 
 
 def test_what_another_round_names_too_is_kept(
