@@ -127,6 +127,8 @@ class Plan:
     def _check_robust(self) -> None:
         if self.combine not in get_args(Combination):
             raise PlanInvalid(f"plan: unknown combine {self.combine!r}")
+        if self.groups > 1 and self.aggregation not in ("masked", "plain"):
+            raise PlanInvalid(f"plan: groups are opened under masks, not with aggregation {self.aggregation!r}")
         if self.combine == "sum" and (self.norm_cap_milli or self.root or self.held_out_micro):
             raise PlanInvalid("plan: a plain sum knows no rules about groups; combine by mean or median")
         if self.groups < _FEWEST_GROUPS[self.combine]:
