@@ -25,7 +25,7 @@ from clients.encryption.evidence import (
     require_reveals,
     reveal_message,
 )
-from clients.encryption.policy import PURPOSE
+from clients.encryption.policy import PURPOSE, require_first_round
 from clients.encryption.vectors import EncryptedPiece, blocks_of, decrypt_sum, hash_pieces
 from clients.firm import Firm
 from clients.masking import wire
@@ -175,6 +175,8 @@ def decrypt(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     offer, session = _session(firm, request)
     if session.key_holder != firm.member:
         raise Refusal("key holder", f"the round's key holder is {session.key_holder!r}, not {firm.member!r}")
+    if firm.ledger is not None:
+        require_first_round(firm.ledger, firm.member, offer.round_id)
     commits = _closed_set(firm, offer, session, request)
     closed_set, pieces = closed_set_hash(session, commits), list(request["pieces"])
     if len(pieces) != len(blocks_of(session.dimension)) or any(type(one) is not bytes for one in pieces):

@@ -132,7 +132,7 @@ def check_plan(firm: Firm, task: Task, offer: Offer, ledger: State | None) -> No
     for size in {smallest, largest}:
         plan.grid(size)
     if plan.aggregation == "encrypted":
-        check_holder(firm, plan, cohort, ledger)
+        check_holder(firm, plan, offer.round_id, cohort, ledger)
     if plan.aggregation != "plain":
         least = limits.colluders + limits.smallest_group  # one sum opens, whoever lies: see docs/secure-aggregation.md
         if plan.aggregation == "masked":

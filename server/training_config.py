@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from clients.encryption.scheme import require_room
 from clients.groups import group_sizes
 from clients.masking.threshold import threshold_for
 from clients.plan import MICRO, NANO, Plan
@@ -164,6 +165,7 @@ class TrainingConfig(_Part):
         Raises:
             TrainingConfigInvalid: the numbers do not fit each other.
             PrivacyError: no noise reaches the epsilon asked for.
+            PlanRefused: an encrypted sum would not round to the exact one.
             GroupsImpossible: too few firms for so many groups.
         """
         steps, privacy = self.training, self.privacy
@@ -217,6 +219,8 @@ class TrainingConfig(_Part):
         plans = [Plan(number=number, **common) for number in range(1, steps.rounds + 1)]
         for size in (n, most):
             plans[0].grid(size)
+        if plans[0].aggregation == "encrypted":
+            require_room(n, plans[0].ring_bits, plans[0].values)
         return plans
 
     def _threshold(self, n: int, most: int, colluders: int) -> int:

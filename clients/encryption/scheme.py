@@ -31,12 +31,24 @@ SLOTS = RING_DEGREE // 2
 SLOT_DEVIATION = 720.0  # of one fresh ciphertext's error, real or imaginary part, times the scale
 DEVIATIONS = 48.0
 MOST_ERROR = 1 / 4  # of a grid step; rounding is exact up to 1/2
+MOST_VALUES = 1 << 23  # in a sum, which travels to its holder as one message, some 31 bytes a value
 _SUM_BITS = 53
 
 
 def scale_of(ring_bits: int) -> float:
     """By what slots are multiplied before they are rounded: 2^29 for sums of 24 bits, 2^21 for sums of 32."""
     return math.ldexp(1.0, _SUM_BITS - ring_bits)
+
+
+def require_room(firms: int, ring_bits: int, values: int) -> None:
+    """Accepts sums of `values` values over `firms` firms that round to the exact one and fit into a message.
+
+    Raises:
+        PlanRefused: they need not, or do not.
+    """
+    tolerance(firms, ring_bits)
+    if values > MOST_VALUES:
+        raise PlanRefused(f"encrypted sum: {values} values, at most {MOST_VALUES} fit into a message; use masked sums")
 
 
 def tolerance(firms: int, ring_bits: int) -> float:

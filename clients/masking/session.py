@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from clients.encryption.scheme import tolerance
+from clients.encryption.scheme import require_room
 from clients.masking import wire
 from clients.masking.errors import MalformedMessage, PlanRefused, SessionMismatch
 from clients.masking.quantiser import Quantiser
@@ -128,7 +128,7 @@ class Session:
             raise PlanRefused(f"key holder: {self.key_holder!r} must be named, and take no part in the sum")
         if len(self.context) != HASH_BYTES:
             raise PlanRefused(f"context: its hash is {HASH_BYTES} bytes")
-        tolerance(len(self.roster), self.ring_bits)  # refuses what need not round to the exact sum
+        require_room(len(self.roster), self.ring_bits, self.dimension)
 
     @cached_property
     def ring(self) -> Ring:

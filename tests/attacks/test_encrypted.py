@@ -182,6 +182,23 @@ def test_who_has_seen_a_ciphertext_cannot_have_a_multiple_of_it_in_the_sum(world
     world.abort(one.statement)
 
 
+def test_two_rounds_do_not_share_a_key(world: EncryptedConsortium) -> None:
+    """Of two tasks, or one after the other: with one key, a ciphertext of the first could be sent in the second."""
+    first = world.begin()
+    first.train()
+    first.reveal()
+    world.abort(first.statement)
+    plan = world.plan(world.firms[HOLDER].held_keys.public(world.round_epoch))
+    statement = world.open_round(plan, COHORT)
+    with pytest.raises(Refusal, match="is not for this round: it is gone or has served another"):
+        participation.train(world.firms[VICTIM], world.request(VICTIM, statement))
+    request = {"statement": statement, "receipt": world.receipt(statement), "final": world.log.final(), "commits": {}}
+    more = {"signing_keys": {}, "pieces": [], "reveals": {}, "checks": []}
+    with pytest.raises(Refusal, match="is not for this round: it is gone or has served another"):
+        encrypted_sums.decrypt(world.firms[HOLDER], {**request, **more})
+    world.abort(statement)
+
+
 def test_an_earlier_rounds_ciphertext_opens_to_nothing_in_a_later_one(world: EncryptedConsortium) -> None:
     """Each round has a key of its own: what another key encrypted is noise, and noise destroys the key."""
     earlier = world.begin()
@@ -281,7 +298,8 @@ def test_the_holder_in_the_cohort_is_refused_by_all(world: EncryptedConsortium) 
 
 def test_a_swapped_context_is_refused_before_anything_is_paid(world: EncryptedConsortium) -> None:
     """The coordinator puts a key of its own in the holder's place: in the message, then in the plan as well."""
-    own, context, firm = KeyPair.generate().public, world.hold(), world.firms[VICTIM]
+    own, firm = KeyPair.generate().public, world.firms[VICTIM]
+    world.hold()
     with pytest.raises(ContextRefused, match="not the one that firm-6 vouches for"):
         encrypted_sums.take_key(firm, {"holder": HOLDER, "context": own})
     spent = firm.wallet.report()
@@ -289,7 +307,7 @@ def test_a_swapped_context_is_refused_before_anything_is_paid(world: EncryptedCo
     with pytest.raises(Refusal, match="not the one that 'firm-6' vouches for"):
         participation.train(firm, world.request(VICTIM, statement))
     world.abort(statement)
-    statement = world.open_round(world.plan(context), COHORT)  # the right one, which this firm was not sent
+    statement = world.open_round(world.plan(world.hold()), COHORT)  # the right one, which this firm was not sent
     with pytest.raises(ContextRefused, match="was not sent"):
         participation.train(firm, world.request(VICTIM, statement))
     world.abort(statement)

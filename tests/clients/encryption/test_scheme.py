@@ -1,7 +1,15 @@
 import pytest
 from encrypted_world import keys, public
 
-from clients.encryption.scheme import MODULUS_BITS, MOST_ERROR, RING_DEGREE, scale_of, tolerance
+from clients.encryption.scheme import (
+    MODULUS_BITS,
+    MOST_ERROR,
+    MOST_VALUES,
+    RING_DEGREE,
+    require_room,
+    scale_of,
+    tolerance,
+)
 from clients.masking.errors import PlanRefused
 from clients.masking.ring import RING_BITS
 
@@ -19,6 +27,12 @@ def test_no_sum_comes_near_the_modulus(ring_bits: int) -> None:
 def test_the_modulus_is_within_the_standards_table() -> None:
     assert (RING_DEGREE, sum(MODULUS_BITS) <= 109) == (4096, True)
     assert len(keys().public) < 130_000
+
+
+def test_a_sum_that_does_not_fit_into_a_message_is_refused() -> None:
+    require_room(5, 24, MOST_VALUES)
+    with pytest.raises(PlanRefused, match="fit into a message"):
+        require_room(5, 24, MOST_VALUES + 1)
 
 
 def test_a_cohort_whose_error_could_round_wrong_is_refused() -> None:

@@ -6,6 +6,7 @@ from encrypted_world import EncryptedRound, a_session, draw, public, secret
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import clients.encryption.vectors
 from clients.encryption.contexts import Context
 from clients.encryption.errors import CiphertextRefused, SumMalformed
 from clients.encryption.scheme import SLOTS, scale_of, tolerance
@@ -142,6 +143,18 @@ def test_what_no_firm_can_have_sent_does_not_open() -> None:
         odd[place] = value
         with pytest.raises(SumMalformed):
             decrypt_sum(secret(), session, _odd(session, odd), 5)
+
+
+def test_a_slot_with_an_imaginary_part_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an encoder of real values never makes; a multiple of the key always has one."""
+    session, slots = a_session(dimension=10), np.zeros(SLOTS, dtype=np.complex128)
+    monkeypatch.setattr(clients.encryption.vectors, "_slots", lambda *_: slots)
+    assert not decrypt_sum(secret(), session, _odd(session, slots.real), 5).any()
+    for place, value in ((3, 1.0j), (2000, 2j * tolerance(5, 24)), (0, complex(np.nan, 0)), (0, complex(0, np.inf))):
+        slots[:] = 0
+        slots[place] = value
+        with pytest.raises(SumMalformed):
+            decrypt_sum(secret(), session, _odd(session, np.zeros(SLOTS)), 5)
 
 
 def test_a_whole_round_opens_and_says_so() -> None:
