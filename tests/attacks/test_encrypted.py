@@ -112,6 +112,19 @@ def test_forged_doubled_and_strangers_signatures_count_for_nothing(one: Encrypte
             one.decrypt(one.pieces(), checks_of_pieces)
 
 
+def test_signatures_for_the_set_of_firms_that_are_not_in_it_are_not_passed_over(one: EncryptedRound) -> None:
+    more = {**one.reveals, HOLDER: one.world.firms[HOLDER].key.sign(reveal_message(one.session, one.closed_set))}
+    with pytest.raises(CheckRefused, match="signatures of firms that are not in it"):
+        one.decrypt(one.pieces(), one.check(HONEST), reveals=more)
+
+
+def test_another_holder_than_the_plan_names_opens_nothing(one: EncryptedRound, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(one.world.firms[COLLUDER]), "holds_keys", True)
+    request = {**one.common(), "signing_keys": {}, "pieces": one.pieces(), "reveals": one.reveals, "checks": [{}]}
+    with pytest.raises(Refusal, match="the round's key holder is 'firm-6', not 'firm-5'"):
+        encrypted_sums.decrypt(one.world.firms[COLLUDER], request)
+
+
 def test_a_signature_for_one_piece_set_or_session_is_none_for_another(one: EncryptedRound) -> None:
     pieces = one.pieces()
     key = one.world.firms["firm-2"].key

@@ -1,5 +1,6 @@
 """The server half of encrypted sums: what it takes, in which order, and what an audit finds in what was stored."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -114,6 +115,16 @@ def test_a_ciphertext_that_is_not_the_one_committed_to_is_refused() -> None:
         one.reveal(member)
     with pytest.raises(ContributionRefused, match="the set is closed"):
         one.sum.add("firm-009", one.contributions[member], one.contributions[member].commit)
+
+
+def test_a_firm_that_lists_other_pieces_than_it_sends_is_found_out_before_anybody_is_asked_to_check() -> None:
+    one = EncryptedRound(a_session(), draw(a_session()))
+    good, listed = one.contributions["firm-001"], bytes(32)
+    header = _with(good.header, pair_seeds=hashlib.sha256(listed).digest())
+    one.contributions["firm-001"] = replace(good, header=header, pair_hashes=listed)
+    one.close()
+    with pytest.raises(ReplyRefused, match="its pieces are not those that it lists"):
+        one.reveal("firm-001")
 
 
 def test_checks_and_openings_of_other_sums_are_refused() -> None:
