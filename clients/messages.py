@@ -39,7 +39,7 @@ DECRYPT = "train.decrypt"
 _RECORD, _FIELD, _REFUSED = "artesian", "message", "refused"
 
 REQUESTS: Mapping[str, Mapping[str, type]] = {
-    HELLO: {"cid": str, "task": str, "epoch": int},
+    HELLO: {"cid": str, "task": str, "epoch": int, "nonce": bytes},
     PAIR: {
         "epoch": int,
         "final": str,  # the checkpoint of the ledger that has the keys; without a ledger empty, and these two:
@@ -87,7 +87,14 @@ REQUESTS: Mapping[str, Mapping[str, type]] = {
     },
 }
 REPLIES: Mapping[str, Mapping[str, type]] = {
-    HELLO: {"member": str, "units": int, "announcement": bytes, "signing_key": bytes, "mirrored": int},
+    HELLO: {
+        "member": str,
+        "units": int,
+        "announcement": bytes,
+        "signing_key": bytes,
+        "mirrored": int,
+        "proof": bytes,  # `clients.greeting`
+    },
     PAIR: {"sealed": dict},
     WITNESS: {"cosignature": str, "mirrored": int},
     TRAIN: {"contribution": bytes, "statement": bytes},

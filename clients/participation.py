@@ -19,6 +19,7 @@ from clients.closed_sets import final_commits
 from clients.discrete_gaussian import discrete_gaussian
 from clients.encryption.contribution import seal
 from clients.firm import Firm, NotTakingPart, PrivateTask
+from clients.greeting import NONCE_BYTES, prove
 from clients.groups import draw_groups
 from clients.held_out import divide
 from clients.key_setup import announcement, pair, require_on_ledger
@@ -42,7 +43,10 @@ _LAST_EPOCH = 2**31  # as in a plan: a firm led further could never come back
 
 
 def hello(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Say who this firm is; for a task, how many units it declares (0: takes no part), and its masking key."""
+    """Say who this firm is; for a task, how many units it declares (0: takes no part), and its masking key.
+
+    The answer proves that it is this firm's.
+    """
     if request["cid"] != firm.config.cid:
         raise Refusal("consortium", f"{firm.member} belongs to {firm.config.cid!r}, not {request['cid']!r}")
     units, vouched = 0, b""
@@ -53,6 +57,8 @@ def hello(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     epoch = request["epoch"]
     if not 0 <= epoch <= _LAST_EPOCH:
         raise Refusal("epoch", f"{epoch} is not an epoch between 0 and {_LAST_EPOCH}")
+    if len(request["nonce"]) != NONCE_BYTES:
+        raise Refusal("nonce", f"{len(request['nonce'])} bytes, it must be {NONCE_BYTES}")
     if units and epoch:
         vouched = announcement(firm, epoch)
     return {
@@ -61,6 +67,7 @@ def hello(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
         "announcement": vouched,
         "signing_key": firm.key.public.raw,
         "mirrored": 0 if firm.config.limits.without_ledger else firm.witness.size,
+        "proof": prove(request, firm.member, units, firm.key),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,13 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from clients.errors import ClientError
+from clients.greeting import NONCE_BYTES, check_proof
 from clients.masking.announcement import read_announcement
 from clients.masking.errors import EpochEnded
 from clients.masking.session import RosterEntry
 from clients.messages import HELLO, PAIR, REPLIES, Refusal, pack, unpack
 from ledger.errors import LedgerError
-from ledger.keys import PublicKey
+from ledger.keys import BadSignature, PublicKey
 from server.engines.asking import answers
 from server.errors import ServerError
 
@@ -120,25 +122,39 @@ class Cohort:
             enrolled: the ledger's word on who is a member; without a ledger, nodes are taken at theirs.
 
         Raises:
-            RunFailed: nobody takes part, or two nodes are one firm.
+            RunFailed: nobody takes part.
         """
         self._present, self._unpaired, self._ended, self._sealed = {}, set(), set(), {}
-        request = {"cid": self._cid, "task": self._task_name, "epoch": epoch}
+        request = greeting(self._cid, self._task_name, epoch)
+        twice = set()
         for node, reply in self._ask_nodes(HELLO, dict.fromkeys(self._grid.get_node_ids(), request), 0):
             member = reply["member"]
             try:
-                present = self._check(node, reply, epoch, enrolled)
+                present = self._check(node, request, reply, enrolled)
             except (ClientError, LedgerError, NotWhoItSays) as error:
                 self.note(0, f"node {node}", str(error))
                 continue
-            if member in self._present:
-                raise RunFailed(f"two nodes say they are {member}; each firm runs one SuperNode")
+            twice |= {member} & self._present.keys()
             self._present[member] = present
             self.mirrored[member] = reply["mirrored"]
+        self._leave_out_twins(twice)
         if not (self.members if self._task_name else self.witnesses):
             raise RunFailed(f"{self._task_name or 'ledger'}: no firm takes part; {self.why(0)}")
 
-    def _check(self, node: int, reply: Mapping[str, Any], epoch: int, enrolled: EnrolledKey | None) -> Present:
+    def _leave_out_twins(self, members: Collection[str]) -> None:
+        """Go on without firms that have two nodes.
+
+        Both have the firm's signing key, so it is the firm's own doing. Perhaps each has a wallet of its own, and
+        would spend the privacy of the same records: so neither is asked.
+        """
+        for member in sorted(members):
+            del self._present[member], self.mirrored[member]
+            self.note(0, member, "two nodes prove that they are this firm; it is left out until it runs one SuperNode")
+
+    def _check(
+        self, node: int, request: Mapping[str, Any], reply: Mapping[str, Any], enrolled: EnrolledKey | None
+    ) -> Present:
+        epoch = request["epoch"]
         member, units, announcement = reply["member"], reply["units"], reply["announcement"]
         key = PublicKey(reply["signing_key"]) if enrolled is None else enrolled(member)
         if key is None:
@@ -147,8 +163,11 @@ class Cohort:
             raise NotWhoItSays(f"{member} declares {units} units; it must be between 0 and {_MOST_UNITS}")
         roster = RosterEntry(member, bytes(32))
         if epoch and units:
-            # Signed with the enrolled key: another node cannot stand in for the firm, or shut it out.
             roster = read_announcement(announcement, self._cid, epoch, member, key)
+        try:
+            check_proof(request, reply, key)
+        except BadSignature:
+            raise NotWhoItSays(f"it says it is {member!r} and does not prove it with that firm's key") from None
         return Present(node, units, roster, key, announcement)
 
     def pair(self, epoch: int, final: str = "") -> None:
@@ -244,6 +263,11 @@ class Cohort:
             yield node, fields
         for who in silent.values():
             self.note(number, who, f"no answer within {self._timeout_s} s")
+
+
+def greeting(cid: str, task_name: str, epoch: int) -> dict[str, Any]:
+    """What a node is asked to say and to prove who it is, new each time."""
+    return {"cid": cid, "task": task_name, "epoch": epoch, "nonce": secrets.token_bytes(NONCE_BYTES)}
 
 
 def _messages(kind: str, requests: Mapping[int, Mapping[str, Any]], number: int) -> Iterator[Message]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flwr.serverapp import Grid
 
 from clients.messages import HELLO, WITNESS
-from server.cohort import Cohort
+from server.cohort import Cohort, greeting
 from server.coordinator import Coordinator
 from server.recording import Record
 
@@ -36,7 +36,7 @@ def bring_up_to_date(cohort: Cohort, record: Record, number: int) -> None:
     """
     lost = record.unconfirmed(cohort.witnesses)
     if lost:
-        request = {"cid": record.ledger.cid, "task": "", "epoch": 0}
+        request = greeting(record.ledger.cid, "", 0)
         for member, reply in cohort.ask(HELLO, dict.fromkeys(lost, request), number):
             record.has_mirrored(member, reply["mirrored"])
     silent = set(record.unconfirmed(cohort.witnesses))

@@ -120,7 +120,7 @@ class Consortium:
     def set_up_keys(self, epoch: int, names: Sequence[str] | None = None) -> None:
         names = names or self.names
         self.epoch = epoch
-        request = {"cid": CID, "task": "credit", "epoch": epoch}
+        request = {"cid": CID, "task": "credit", "epoch": epoch, "nonce": bytes(32)}
         answers = {name: participation.hello(self.firms[name], request) for name in names}
         self.log.append([one["announcement"] for one in answers.values()])
         self.witness()

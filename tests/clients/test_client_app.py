@@ -16,7 +16,9 @@ from flwr.serverapp import Grid, ServerApp
 from clients import participation
 from clients.app import app
 from clients.firm import close_firms, open_firm
+from clients.greeting import check_proof
 from clients.messages import HELLO, OPEN, PAIR, REPLIES, TRAIN, WITNESS, Refusal, pack, unpack
+from ledger.keys import BadSignature, PublicKey
 from server.engine import run_in_process
 
 
@@ -56,12 +58,21 @@ def refused(home: Path | None, kind: str, content: RecordDict) -> Refusal:
     return caught.value
 
 
-GREETING = {"cid": CID, "task": "credit", "epoch": 0}
+GREETING = {"cid": CID, "task": "credit", "epoch": 0, "nonce": bytes(32)}
 
 
 def test_a_firm_says_who_it_is(world: Consortium) -> None:
     answer = ask(world.built.member("firm-1"), HELLO, GREETING)
     assert (answer["member"], answer["units"], answer["announcement"]) == ("firm-1", 40, b"")
+    key = PublicKey(answer["signing_key"])
+    check_proof(GREETING, answer, key)
+    changed = ({"units": 41}, {"member": "firm-2"}, {"proof": answer["proof"][1:]}, {"proof": b""})
+    for other, said in [(GREETING, {**answer, **one}) for one in changed] + [
+        ({**GREETING, **one}, answer) for one in ({"nonce": b"n" * 32}, {"task": ""}, {"epoch": 1}, {"cid": "c"})
+    ]:
+        with pytest.raises(BadSignature):
+            check_proof(other, said, key)
+    assert refused(world.built.member("firm-1"), HELLO, pack({**GREETING, "nonce": b"short"})).code == "nonce"
 
 
 def test_a_firm_witnesses_and_contributes(world: Consortium) -> None:

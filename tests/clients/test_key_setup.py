@@ -37,7 +37,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
 def greeted(world: Consortium, names: list[str]) -> int:
     """A new epoch, in which the keys of these firms stand on the ledger; nobody has mirrored them yet."""
     world.epoch += 1
-    request = {"cid": CID, "task": "credit", "epoch": world.epoch}
+    request = {"cid": CID, "task": "credit", "epoch": world.epoch, "nonce": bytes(32)}
     world.log.append([participation.hello(world.firms[name], request)["announcement"] for name in names])
     return world.epoch
 
@@ -48,7 +48,9 @@ def test_a_firm_vouches_with_one_statement_for_one_key(world: Consortium) -> Non
     assert known is not None
     keys = world.firms[FIRST].round_secrets.epoch_keys(epoch)
     assert (known.epoch, known.key) == (epoch, keys.public_bytes)
-    again = participation.hello(world.firms[FIRST], {"cid": CID, "task": "credit", "epoch": epoch})["announcement"]
+    again = participation.hello(world.firms[FIRST], {"cid": CID, "task": "credit", "epoch": epoch, "nonce": bytes(32)})[
+        "announcement"
+    ]
     with pytest.raises(LedgerError, match="'epoch'"):
         world.log.append([again])
     assert keys is world.firms[FIRST].round_secrets.epoch_keys(epoch)
@@ -130,7 +132,7 @@ def ended(world: Consortium) -> bool:
         with pytest.raises(EpochEnded, match=r"begin a new one"):
             ask(world.epoch)
     with pytest.raises(EpochEnded):
-        participation.hello(world.firms[LAST], {"cid": CID, "task": "credit", "epoch": world.epoch})
+        participation.hello(world.firms[LAST], {"cid": CID, "task": "credit", "epoch": world.epoch, "nonce": bytes(32)})
     return True
 
 

@@ -11,7 +11,7 @@ import pytest
 from federation_world import TASK, Lost, Meddler, federation, on_grid, opened, training, with_fields
 from flwr.serverapp import Grid
 
-from clients.messages import HELLO, PAIR, WITNESS
+from clients.messages import HELLO, PAIR, REPLIES, WITNESS, unpack
 from server.cohort import Cohort, RunFailed
 from server.key_epochs import KeyEpochs
 from server.recording import Record
@@ -23,6 +23,7 @@ def met(
     app: Any = None,
     firms: Any = None,
     *,
+    masked: bool = True,
     then: Callable[[Cohort, Record], None] = lambda cohort, record: None,
 ) -> Cohort:
     """A cohort that has met in a new epoch; `then` goes on with it while the nodes are there."""
@@ -30,7 +31,7 @@ def met(
     def use(grid: Grid) -> Cohort:
         record = Record(coordinator.log)
         cohort = Cohort(grid, "simulation", TASK, 60)
-        cohort.meet(coordinator.next_epoch(), record.enrolled_key)
+        cohort.meet(coordinator.next_epoch() if masked else 0, record.enrolled_key)
         for member, size in cohort.mirrored.items():
             record.has_mirrored(member, size)
         then(cohort, record)
@@ -96,10 +97,42 @@ def test_a_bank_is_no_firm_of_a_cohort(tmp_path: Path) -> None:
     assert cohort.members == ["firm-2", "firm-3"]
 
 
-def test_one_firm_on_two_nodes_stops_the_run(tmp_path: Path) -> None:
+def test_one_firm_on_two_nodes_is_left_out_and_stops_nobody(tmp_path: Path) -> None:
     built = federation(tmp_path / "f", 3)
-    with opened(built) as coordinator, pytest.raises(RunFailed, match="two nodes say they are firm-1"):
-        met(built, coordinator, firms=("firm-1", "firm-1", "firm-2"))
+    with opened(built) as coordinator:
+        cohort = met(built, coordinator, firms=("firm-1", "firm-1", "firm-2"))
+    assert cohort.members == cohort.witnesses == ["firm-2"]
+    assert cohort.mirrored.keys() == {"firm-2"}
+    assert "firm-1: two nodes prove that they are this firm" in cohort.why(0)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("fields", [{}, {"units": 0}, {"units": 0, "announcement": b""}])
+def test_a_name_that_is_not_proved_counts_for_nothing(tmp_path: Path, fields: dict[str, Any], masked: bool) -> None:
+    """Whatever it declares, and whether or not keys are asked for: the firm that it names is there, once."""
+    built = federation(tmp_path / "f", 4)
+    with opened(built) as coordinator:
+        meddler = saying(HELLO, "firm-1", member="firm-2", **fields)
+        cohort = met(built, coordinator, meddler, masked=masked)
+    assert cohort.members == cohort.witnesses == ["firm-2", "firm-3", "firm-4"]
+    assert "firm-2" in cohort.why(0)
+
+
+def test_a_proof_is_good_for_one_question(tmp_path: Path) -> None:
+    kept: dict[str, Any] = {}
+
+    def after(kind: str, member: str, message: Any, reply: Any) -> Any:
+        if (kind, member) != (HELLO, "firm-2"):
+            return None
+        fields = unpack(reply.content, REPLIES[HELLO], "reply")
+        if not kept:
+            kept.update(proof=fields["proof"])
+        return with_fields(kind, message, reply, lambda answer: answer.update(kept))
+
+    built = federation(tmp_path / "f", 3)
+    with opened(built) as coordinator:
+        assert met(built, coordinator, Meddler(after=after), masked=False).members == ["firm-1", "firm-2", "firm-3"]
+        assert met(built, coordinator, Meddler(after=after), masked=False).members == ["firm-1", "firm-3"]
 
 
 def test_nobody_is_an_error_that_says_who_said_what(tmp_path: Path) -> None:
