@@ -1,6 +1,7 @@
 """Whole runs with encrypted sums: a key holder who is not the coordinator, the ledger, the audit, what goes wrong."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from federation_world import (
     Lost,
     Meddler,
     federation,
+    on_grid,
     opened,
     phases,
     rounds,
@@ -32,6 +34,9 @@ from server.audit import audit_all
 from server.audit_commands import app
 from server.cohort import RunFailed
 from server.coordinator import Coordinator
+from server.pruning import prune
+from server.retention import RetentionPolicy
+from server.witnessing import witness
 
 FIRMS = 5
 
@@ -214,3 +219,16 @@ def test_firms_that_do_not_trust_the_holder_do_not_take_part(tmp_path: Path) -> 
     with opened(home) as coordinator, pytest.raises(RunFailed, match="not among those that this firm allows"):
         train(home, coordinator)
     assert not any(spent(home, "firm-1"))
+
+
+def test_ciphertexts_go_under_a_retention_policy_as_masked_vectors_do(tmp_path: Path) -> None:
+    home = built(tmp_path)
+    with opened(home) as coordinator:
+        train(home, coordinator)
+        assert stored_vectors(home) == FIRMS + 1
+        later_s = time.time() + 31 * 86_400
+        cosign = lambda: on_grid(home, lambda grid: witness(grid, coordinator))  # noqa: E731
+        done = prune(coordinator, RetentionPolicy(30), lambda: later_s, cosign)
+        assert (len(done.deleted), stored_vectors(home)) == (1, 1)  # the public context stays
+    audit = audit_all(home.coordinator, now=lambda: later_s)
+    assert (audit.ok, audit.deleted, audit.recomputed) == (True, 1, 0)
