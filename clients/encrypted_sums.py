@@ -40,6 +40,7 @@ from ledger.statement import sign_statement
 
 log = logging.getLogger("artesian.firm")
 DAY_S = 86_400
+LAST_EPOCH = 2**31  # as in a plan: a holder led further could never come back
 
 
 def hold(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = time.time) -> dict[str, Any]:
@@ -53,6 +54,8 @@ def hold(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = time
         raise Refusal("consortium", f"{firm.member} belongs to {firm.config.cid!r}, not {request['cid']!r}")
     _require_willing(firm)
     epoch = request["epoch"]
+    if not 0 < epoch <= LAST_EPOCH:
+        raise Refusal("epoch", f"{epoch} is not an epoch between 1 and {LAST_EPOCH}")
     public = firm.held_keys.public(epoch)
     if firm.config.limits.without_ledger:
         return {"context": public, "statement": b""}

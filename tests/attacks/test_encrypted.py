@@ -367,6 +367,14 @@ def test_nobody_holds_keys_against_its_will(world: EncryptedConsortium) -> None:
         encrypted_sums.hold(world.firms[HOLDER], {"cid": "other", "epoch": 10_000})
 
 
+def test_a_holder_is_not_led_to_an_epoch_that_it_cannot_come_back_from(world: EncryptedConsortium) -> None:
+    before = world.firms[HOLDER].held_keys.epoch
+    for epoch in (0, -1, 2**31 + 1, 2**63):
+        with pytest.raises(Refusal, match="is not an epoch between"):
+            encrypted_sums.hold(world.firms[HOLDER], {"cid": "test", "epoch": epoch})
+    assert world.firms[HOLDER].held_keys.epoch == before
+
+
 def test_too_few_for_this_holder_are_not_opened(world: EncryptedConsortium) -> None:
     one = world.begin()
     one.train(COHORT[:2])
