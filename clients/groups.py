@@ -3,9 +3,8 @@
 A round's cohort is one group, or several whose sums are opened each by itself, so that a poisoned one can be told from
 the others. Firms, coordinator and auditor draw alike. The draw follows from what stood before the round: consortium,
 task, the round's *number* (so that a round that is tried again has the same groups) and the cohort's masking keys of
-the epoch, which the firms made. Whoever changes the draw changes one of them: the coordinator by leaving a firm out or
-by starting an epoch, both of which every firm sees; a firm that announces its key last by trying many. No promise here
-rests on the draw: a firm holds every group to its own limits, whoever is in it.
+the epoch, which the firms made. The number is not the coordinator's to choose, see `is_next`; what it can still do is
+in docs/adr/0017. No promise here rests on the draw: a firm holds every group to its own limits, whoever is in it.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from clients.errors import ClientError
 from clients.masking.keystream import commit
 from clients.masking.session import RosterEntry
+from clients.plan import Plan
 
 FEWEST_IN_A_GROUP = 5
 
@@ -38,6 +38,18 @@ def group_sizes(cohort_size: int, groups: int) -> tuple[int, int]:
             f"a group has at least {FEWEST_IN_A_GROUP}; use fewer groups"
         )
     return smallest, -(-cohort_size // groups)
+
+
+def is_next(plan: Plan, before: Plan | None) -> bool:
+    """Whether a round has a number that follows from the ledger: the first of a run, or the next of one.
+
+    Whoever could choose the number would have as many draws as there are numbers.
+
+    Args:
+        before: the plan of the round that made the model from which this one starts; None where no round did.
+    """
+    follows = before is not None and (plan.number, plan.rounds) == (before.number + 1, before.rounds)
+    return plan.number == 1 or follows
 
 
 def draw_groups(cid: str, task: str, number: int, groups: int, roster: Roster) -> tuple[Roster, ...]:

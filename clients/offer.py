@@ -13,7 +13,7 @@ import cbor2
 
 from clients.encryption.policy import check_holder
 from clients.firm import Firm
-from clients.groups import draw_groups, group_sizes
+from clients.groups import draw_groups, group_sizes, is_next
 from clients.masking.session import RosterEntry, Session
 from clients.masking.threshold import threshold_for
 from clients.messages import Refusal
@@ -65,7 +65,25 @@ def read_offer(firm: Firm, statement: bytes, receipt: bytes) -> Offer:
         raise Refusal("round", f"the round is {known.phase} already")
     if not isinstance(read.payload["plan"], dict):
         raise Refusal("plan", "the round holds no plan")
-    return Offer(read.payload, read.digest, Plan.from_map(read.payload["plan"]))
+    offer = Offer(read.payload, read.digest, Plan.from_map(read.payload["plan"]))
+    if offer.plan.groups > 1:
+        _require_number(firm, offer)
+    return offer
+
+
+def _require_number(firm: Firm, offer: Offer) -> None:
+    """Refuse a number that does not follow from the ledger: the groups would be of the coordinator's choice."""
+    model, task = offer.payload["parent_model"], offer.payload["task"]
+    over = (Phase.AGGREGATED, Phase.PUBLISHED)
+    rounds = firm.witness.state.rounds.values()
+    made = [one for one in rounds if one.model == model and one.task == task and one.phase in over]
+    before = None
+    if made:
+        latest = max(made, key=lambda one: one.index)
+        before = Plan.from_map(decode_statement(firm.witness.entry(latest.index)).payload["plan"])
+    if not is_next(offer.plan, before):
+        after = "no round" if before is None else f"round {before.number} of {before.rounds}"
+        raise Refusal("number", f"round {offer.plan.number} of {offer.plan.rounds} cannot follow on {after}")
 
 
 @lru_cache(maxsize=4)
@@ -152,8 +170,19 @@ def sessions_of(cid: str, offer: Offer, roster: tuple[RosterEntry, ...], dimensi
     Raises:
         GroupsImpossible: the plan asks for groups that are too small.
     """
-    groups = draw_groups(cid, offer.payload["task"], offer.plan.number, offer.plan.groups, roster)
-    return tuple(session_of(cid, offer, group, dimension) for group in groups)
+    return tuple(session_of(cid, offer, group, dimension) for group in groups_of(cid, offer, roster))
+
+
+def groups_of(cid: str, offer: Offer, roster: tuple[RosterEntry, ...]) -> tuple[tuple[RosterEntry, ...], ...]:
+    """The random groups of a round, see `clients.groups`.
+
+    Args:
+        roster: the whole cohort, in order of member ids.
+
+    Raises:
+        GroupsImpossible: the plan asks for groups that are too small.
+    """
+    return draw_groups(cid, offer.payload["task"], offer.plan.number, offer.plan.groups, roster)
 
 
 def session_of(cid: str, offer: Offer, entries: tuple[RosterEntry, ...], dimension: int) -> Session:

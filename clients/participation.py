@@ -20,7 +20,6 @@ from clients.discrete_gaussian import discrete_gaussian
 from clients.encryption.contribution import seal
 from clients.firm import Firm, NotTakingPart, PrivateTask
 from clients.greeting import NONCE_BYTES, prove
-from clients.groups import draw_groups
 from clients.held_out import divide
 from clients.key_setup import announcement, pair, require_on_ledger
 from clients.masking.contribution import Contribution, protect
@@ -30,7 +29,7 @@ from clients.masking.plain import expose
 from clients.masking.session import RosterEntry, Session
 from clients.masking.unmasking import answer
 from clients.messages import Refusal
-from clients.offer import Offer, check_plan, read_offer, session_of, sessions_of
+from clients.offer import Offer, check_plan, groups_of, read_offer, session_of, sessions_of
 from clients.parent_model import parent_model
 from clients.plan import MICRO
 from clients.training import Protection, bounded_gradient_sum
@@ -136,7 +135,7 @@ def _session(firm: Firm, offer: Offer, private: PrivateTask, sealed: Mapping[str
             firm.contexts.context(plan.key_holder, plan.context)  # it must be here before anything is paid
         sessions = _plain_sessions(firm.config.cid, offer.round_id, private.task.architecture.size, offer)
         return next(one for one in sessions if firm.member in one)
-    groups = draw_groups(firm.config.cid, offer.payload["task"], plan.number, plan.groups, entries)
+    groups = groups_of(firm.config.cid, offer, entries)
     (group,) = (one for one in groups if any(entry.member == firm.member for entry in one))
     return session_of(firm.config.cid, offer, group, private.task.architecture.size)
 

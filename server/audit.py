@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from clients.errors import ClientError
+from clients.groups import is_next
 from clients.masking.contribution import Header
 from clients.masking.ring import Integers
 from clients.plan import Plan
@@ -160,6 +161,8 @@ def _check(recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> None:
     """Follow the hashes from the ledger to the bytes, and compute again what they must give."""
     aggregate = recorded.aggregate
     assert aggregate is not None
+    if plan.groups > 1 and not any(is_next(plan, one) for one in (None, *(one.plan for one in recorded.makers))):
+        raise AuditMismatch(f"round: number {plan.number} is neither a run's first nor the next after its parent model")
     kept = stored_round(recorded, plan, store)
     sums = []
     for one in kept.sums:

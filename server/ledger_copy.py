@@ -80,6 +80,7 @@ class RecordedRound:
         held: by key holder, the epoch and the context's SHA-256 that it vouched for when the round was opened.
         closing_keys: every member's enrolled key when the round was aggregated, 32 bytes each.
         signed_at: when each of them was signed, by its firm's own clock, seconds since the epoch.
+        makers: the task's rounds before it whose aggregate is the model from which it starts.
         aggregate, publication: these records, once they are there.
         published: what was published of the round's task, in ledger order.
         deletion: that its artifacts are deleted; None where nobody said so.
@@ -96,6 +97,7 @@ class RecordedRound:
     held: Mapping[str, tuple[int, bytes]] = field(default_factory=dict)
     closing_keys: Mapping[str, bytes] = field(default_factory=dict)
     signed_at: dict[str, int] = field(default_factory=dict)
+    makers: Sequence[RecordedRound] = field(default=(), repr=False)
     aggregate: Mapping[str, Any] | None = None
     publication: Mapping[str, Any] | None = None
     published: list[Publication] = field(default_factory=list)
@@ -174,6 +176,7 @@ class LedgerCopy:
         specs: dict[str, bytes] = {}
         rounds: dict[bytes, RecordedRound] = {}
         named: dict[bytes, RecordedRound] = {}  # by the round statement's digest
+        makers: dict[tuple[str, bytes | None], list[RecordedRound]] = {}  # by task and model
         published: dict[bytes, Publication] = {}  # by model
         of_task: dict[str, list[Publication]] = {}
         statements = [decode_statement(raw) for raw in entries]
@@ -199,6 +202,7 @@ class LedgerCopy:
                     masking = {member: epoch_keys[member] for member in cohort if member in epoch_keys}
                     opened = RecordedRound(entry, statement.digest, record, spec, cohort, masking, given, {})
                     opened.held = dict(held)
+                    opened.makers = tuple(makers.get((record["task"], record["parent_model"]), ()))
                     opened.published = of_task.setdefault(record["task"], [])
                     rounds[record["id"]] = named[statement.digest] = opened
                 case "contribution":
@@ -210,6 +214,8 @@ class LedgerCopy:
                 case "aggregate":
                     rounds[record["round"]].aggregate = record
                     rounds[record["round"]].closing_keys = dict(keys)
+                    task = rounds[record["round"]].payload["task"]
+                    makers.setdefault((task, record["model"]), []).append(rounds[record["round"]])
                 case "publish":
                     made = rounds[record["round"]]
                     made.publication = record

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from consortium_world import a_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients.groups import FEWEST_IN_A_GROUP, GroupsImpossible, Roster, draw_groups, group_sizes
+from clients.groups import FEWEST_IN_A_GROUP, GroupsImpossible, Roster, draw_groups, group_sizes, is_next
 from clients.masking.session import RosterEntry
+from clients.plan import Plan
 
 
 def roster(firms: int, epoch: int = 1) -> Roster:
@@ -45,6 +47,17 @@ def test_the_draw_follows_from_what_stood_before_the_round() -> None:
     others = [("d", "credit", 1, 1), ("c", "demand", 1, 1), ("c", "credit", 2, 1), ("c", "credit", 1, 2)]
     for cid, task, number, epoch in others:
         assert members(draw_groups(cid, task, number, 4, roster(40, epoch))) != first
+
+
+def test_a_number_follows_from_the_round_before() -> None:
+    def plan(number: int, of: int = 9) -> Plan:
+        return a_plan(number=number, rounds=of)
+
+    assert is_next(plan(1), None)
+    assert is_next(plan(1), plan(7))
+    assert is_next(plan(8), plan(7))
+    for number, before in ((2, None), (7, plan(7)), (9, plan(7)), (8, plan(7, 8))):
+        assert not is_next(plan(number), before)
 
 
 def test_without_masking_keys_the_names_decide() -> None:

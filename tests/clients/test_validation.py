@@ -192,6 +192,18 @@ def test_the_same_units_in_every_round_from_a_secret_of_the_firm(world: Consorti
     assert aside(again) != before
 
 
+def test_a_firm_refuses_groups_drawn_by_a_number_of_the_coordinators_choice(world: Consortium) -> None:
+    """Of a thousand numbers one puts a firm among those who side with the coordinator."""
+    statement = world.open_round(voting(number=734, rounds=1000))
+    paid = world.firms[ME].wallet.head
+    try:
+        with pytest.raises(Refusal, match="number: round 734 of 1000 cannot follow on no round"):
+            participation.train(world.firms[ME], world.request(ME, statement))
+    finally:
+        world.abort(statement)
+    assert world.firms[ME].wallet.head == paid
+
+
 @pytest.mark.parametrize(
     ("limits", "says"),
     [

@@ -190,13 +190,31 @@ def test_a_round_on_which_half_of_the_firms_do_not_vote_is_void(
         assert set(phases(coordinator)) == {"aborted"}
 
 
+def test_a_coordinator_that_draws_by_a_number_of_its_choice_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = training_round.TrainingRound
+    later: Any = lambda setting, plan, *rest: honest(  # noqa: E731
+        setting, plan if plan.number == 1 else replace(plan, number=734, rounds=1000), *rest
+    )
+    monkeypatch.setattr("server.rounds.TrainingRound", later)
+    monkeypatch.setattr("clients.offer.is_next", lambda *_: True)
+    built = federation(tmp_path / "f", FIRMS, robust(2))
+    with opened(built) as coordinator:
+        train(built, coordinator)
+    assert [one.problem for one in audit_all(built.coordinator).rounds] == [
+        None,
+        "round: number 734 is neither a run's first nor the next after its parent model",
+    ]
+
+
 def test_a_coordinator_that_follows_other_rules_than_the_plan_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = group_sums.after_round
     uncapped: Any = lambda before, plan, *rest: honest(before, replace(plan, norm_cap_milli=0), *rest)  # noqa: E731
     monkeypatch.setattr(training_round, "after_round", uncapped)
-    built = federation(tmp_path / "f", FIRMS, robust(norm_cap=0.5))
+    built = federation(tmp_path / "f", FIRMS, robust(2, norm_cap=0.5))
     with opened(built) as coordinator:
         train(built, coordinator)
     assert str(audit_all(built.coordinator).rounds[0].problem).startswith("model: the contributions give ")
