@@ -17,7 +17,7 @@ from clients.accounts import WalletRefused
 from clients.errors import ClientError
 from clients.firm import NotTakingPart
 from clients.masking import wire
-from clients.masking.errors import MaskingError, ValueOutOfBounds
+from clients.masking.errors import MaskingError, PairSecretRefused, ValueOutOfBounds
 from clients.model_files import ModelFileInvalid
 from clients.plan import PlanInvalid
 from clients.privacy import PrivacyError
@@ -37,6 +37,8 @@ CHECK = "train.check"
 DECRYPT = "train.decrypt"
 
 _RECORD, _FIELD, _REFUSED = "artesian", "message", "refused"
+_ACCUSES = "PairSecretRefused/"
+_MOST_CODE = 96
 
 REQUESTS: Mapping[str, Mapping[str, type]] = {
     HELLO: {"cid": str, "task": str, "epoch": int, "nonce": bytes},
@@ -131,6 +133,11 @@ class Refusal(ClientError):
         self.code = code
         self.detail = detail
 
+    @property
+    def accuses(self) -> str | None:
+        """The firm whose pair secret does not open for the one that refuses; None where it is about something else."""
+        return self.code.removeprefix(_ACCUSES) if self.code.startswith(_ACCUSES) else None
+
 
 def pack(fields: Mapping[str, Any]) -> RecordDict:
     """A message as Flower carries it."""
@@ -147,6 +154,8 @@ def pack_refusal(error: Exception) -> RecordDict:
     else:
         foreseen = isinstance(error, ClientError | LedgerError)
         code = type(error).__name__ if foreseen else "InternalError"
+        if isinstance(error, PairSecretRefused):
+            code = _ACCUSES + error.sender
         told = isinstance(error, _TOLD) and not isinstance(error, ValueOutOfBounds)  # that one quotes the value
         detail = str(error) if told else "the firm's client cannot go on; its operator finds the cause in its log"
     return RecordDict({_RECORD: ConfigRecord({_REFUSED: wire.encode({"code": code, "detail": detail})})})
@@ -162,7 +171,7 @@ def unpack(content: RecordDict, schema: Mapping[str, type], what: str) -> dict[s
     record = content.config_records.get(_RECORD, ConfigRecord())
     if _REFUSED in record:
         fields = wire.decode(_as_bytes(record[_REFUSED]), {"code": str, "detail": str}, what)
-        raise Refusal(fields["code"][:64], " ".join(fields["detail"].split())[:500])
+        raise Refusal(fields["code"][:_MOST_CODE], " ".join(fields["detail"].split())[:500])
     return dict(_decoded(_as_bytes(record.get(_FIELD)), tuple(schema.items()), what))
 
 

@@ -3,60 +3,29 @@
 from __future__ import annotations
 
 import logging
-import secrets
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from clients.errors import ClientError
-from clients.greeting import NONCE_BYTES, check_proof
-from clients.masking.announcement import read_announcement
 from clients.masking.errors import EpochEnded
 from clients.masking.session import RosterEntry
 from clients.messages import HELLO, PAIR, REPLIES, Refusal, pack, unpack
 from ledger.errors import LedgerError
-from ledger.keys import BadSignature, PublicKey
 from server.engines.asking import answers
 from server.errors import ServerError
+from server.presence import EnrolledKey, NotWhoItSays, Present, greeting, identify
+from server.sealed_secrets import SealedSecrets
 
 log = logging.getLogger("artesian.coordinator")
-EnrolledKey = Callable[[str], PublicKey | None]
-"""The signing key under which a firm is enrolled on the ledger, or None if no active firm has this id."""
-_MOST_UNITS = 10**12
 
 
 class RunFailed(ServerError):
     """A run that cannot go on; says what the firms answered."""
 
     exit_code = 3
-
-
-class NotWhoItSays(ServerError):
-    """A node that does not prove to be the firm that it names; it is left out."""
-
-    exit_code = 1
-
-
-@dataclass(frozen=True)
-class Present:
-    """A firm's node, as it answered at the beginning of the run.
-
-    Attributes:
-        node: Flower's id of its SuperNode.
-        units: declared privacy units; 0 for a firm that takes no part in the task and only witnesses.
-        roster: its keys; bare where nothing is masked.
-        signing_key: under which it is enrolled, or says it is where there is no ledger.
-        announcement: its signed masking key, for the ledger or to be relayed; empty where nothing is masked.
-    """
-
-    node: int
-    units: int
-    roster: RosterEntry
-    signing_key: PublicKey
-    announcement: bytes
 
 
 class Cohort:
@@ -75,7 +44,7 @@ class Cohort:
         self._present: dict[str, Present] = {}
         self._unpaired: set[str] = set()
         self._ended: set[str] = set()
-        self._sealed: dict[str, dict[str, bytes]] = {}
+        self._sealed: SealedSecrets | None = None
         self.mirrored: dict[str, int] = {}
         self.refusals: list[tuple[int, str, str]] = []
 
@@ -124,13 +93,13 @@ class Cohort:
         Raises:
             RunFailed: nobody takes part.
         """
-        self._present, self._unpaired, self._ended, self._sealed = {}, set(), set(), {}
+        self._present, self._unpaired, self._ended, self._sealed = {}, set(), set(), None
         request = greeting(self._cid, self._task_name, epoch)
         twice = set()
         for node, reply in self._ask_nodes(HELLO, dict.fromkeys(self._grid.get_node_ids(), request), 0):
             member = reply["member"]
             try:
-                present = self._check(node, request, reply, enrolled)
+                present = identify(node, request, reply, enrolled)
             except (ClientError, LedgerError, NotWhoItSays) as error:
                 self.note(0, f"node {node}", str(error))
                 continue
@@ -151,29 +120,10 @@ class Cohort:
             del self._present[member], self.mirrored[member]
             self.note(0, member, "two nodes prove that they are this firm; it is left out until it runs one SuperNode")
 
-    def _check(
-        self, node: int, request: Mapping[str, Any], reply: Mapping[str, Any], enrolled: EnrolledKey | None
-    ) -> Present:
-        epoch = request["epoch"]
-        member, units, announcement = reply["member"], reply["units"], reply["announcement"]
-        key = PublicKey(reply["signing_key"]) if enrolled is None else enrolled(member)
-        if key is None:
-            raise NotWhoItSays(f"it says it is {member!r}, which is no active firm on the ledger")
-        if not 0 <= units <= _MOST_UNITS:
-            raise NotWhoItSays(f"{member} declares {units} units; it must be between 0 and {_MOST_UNITS}")
-        roster = RosterEntry(member, bytes(32))
-        if epoch and units:
-            roster = read_announcement(announcement, self._cid, epoch, member, key)
-        try:
-            check_proof(request, reply, key)
-        except BadSignature:
-            raise NotWhoItSays(f"it says it is {member!r} and does not prove it with that firm's key") from None
-        return Present(node, units, roster, key, announcement)
-
     def pair(self, epoch: int, final: str = "") -> None:
         """Have the firms draw their pair secrets, and collect those, sealed from firm to firm.
 
-        A firm that does not set up its keys is left out of the cohort.
+        A firm that does not set up its keys is left out of the cohort, as is one that does not seal what is due.
 
         Args:
             final: the final checkpoint of the ledger that has the firms' keys; without one the keys are relayed.
@@ -190,11 +140,13 @@ class Cohort:
         self.leave_out(firms.keys() - replies.keys())
         if not self.members:
             raise RunFailed(f"{self._task_name}: no firm set up its masking keys; {self.why(0)}")
-        self._sealed = {member: {} for member in self.members}
-        for sender, reply in replies.items():
-            for receiver, message in reply["sealed"].items():
-                if receiver in self._sealed and isinstance(message, bytes):
-                    self._sealed[receiver][sender] = message
+        self._sealed = SealedSecrets(self._cid, epoch, self.roster)
+        for sender in self.members:
+            try:
+                self._sealed.take(sender, replies[sender]["sealed"])
+            except ClientError as error:
+                self.note(0, sender, str(error))
+                self.leave_out([sender])
 
     def leave_out(self, members: Collection[str]) -> None:
         """These firms do not train in this epoch."""
@@ -211,12 +163,30 @@ class Cohort:
         return {member: key.ed25519.raw for member, key in found.items()}
 
     def sealed_for(self, member: str) -> dict[str, bytes]:
-        """Pair secrets that wait for a firm; they travel until it has answered once."""
-        return self._sealed.get(member, {})
+        """Pair secrets of the cohort that wait for a firm; they travel until it has answered once."""
+        return {} if self._sealed is None else self._sealed.waiting_for(member, self.members)
 
     def has_answered(self, member: str) -> None:
         """The firm has what was sealed for it."""
-        self._sealed.pop(member, None)
+        if self._sealed is not None:
+            self._sealed.has_opened(member)
+
+    @property
+    def disputed(self) -> bool:
+        """Whether firms have said of others that their pair secrets do not open."""
+        return self._sealed is not None and self._sealed.disputed
+
+    def settle(self, colluders: int) -> set[str]:
+        """Leave out of this epoch who may be to blame for pair secrets that do not open; see `SealedSecrets`.
+
+        Returns:
+            Who is left out now.
+        """
+        out = set() if self._sealed is None else self._sealed.settle(colluders)
+        for member in sorted(out):
+            self.note(0, member, "left out of the epoch: between it and another firm a pair secret does not open")
+        self.leave_out(out)
+        return out
 
     def ask(
         self, kind: str, requests: Mapping[str, Mapping[str, Any]], number: int
@@ -229,6 +199,15 @@ class Cohort:
         nodes = {self._present[member].node: request for member, request in requests.items()}
         for node, reply in self._ask_nodes(kind, nodes, number):
             yield members[node], reply
+
+    def _hear(self, who: str, error: ClientError) -> None:
+        """What a refusal means for the epoch."""
+        if not isinstance(error, Refusal):
+            return
+        if error.code == EpochEnded.__name__:
+            self._ended.add(who)
+        if error.accuses is not None and self._sealed is not None:
+            self._sealed.dispute(who, error.accuses)
 
     def note(self, number: int, who: str, why: str) -> None:
         """Remember why a firm is not in a round."""
@@ -257,17 +236,11 @@ class Cohort:
                 fields = unpack(reply.content, REPLIES[kind], f"{kind} reply of {who}")
             except ClientError as error:
                 self.note(number, who, str(error))
-                if isinstance(error, Refusal) and error.code == EpochEnded.__name__:
-                    self._ended.add(who)
+                self._hear(who, error)
                 continue
             yield node, fields
         for who in silent.values():
             self.note(number, who, f"no answer within {self._timeout_s} s")
-
-
-def greeting(cid: str, task_name: str, epoch: int) -> dict[str, Any]:
-    """What a node is asked to say and to prove who it is, new each time."""
-    return {"cid": cid, "task": task_name, "epoch": epoch, "nonce": secrets.token_bytes(NONCE_BYTES)}
 
 
 def _messages(kind: str, requests: Mapping[int, Mapping[str, Any]], number: int) -> Iterator[Message]:

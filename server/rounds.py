@@ -146,6 +146,10 @@ class Run:
         if not self._epochs.has_begun(plans[0].epoch):
             self._epochs.begin(plans[0].epoch)
             plans = self._plans(plans[0].epoch)  # of the firms that have set up their keys
+        out = self.cohort.settle(plans[0].colluders)
+        if out:
+            self._progress(f"{self._name}: going on without {', '.join(sorted(out))}: a pair secret does not open")
+            plans = self._plans(plans[0].epoch)
         return plans
 
     def _train(self, plans: list[Plan], start: Standing) -> tuple[Descent, bytes, list[Plan]]:
@@ -158,7 +162,7 @@ class Run:
             try:
                 descent, round_id = TrainingRound(self._setting(), self._with_key(plans[done]), descent).run()
             except RoundAborted as error:
-                failures += 1
+                failures += not self.cohort.disputed  # else fewer firms try it again
                 self._progress(f"{self._name}: round {done + 1} aborted: {error}")
                 if failures == _ATTEMPTS:
                     raise RunFailed(f"{self._name}: {failures} rounds failed in a row; the last: {error}") from error

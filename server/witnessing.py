@@ -5,8 +5,9 @@ from __future__ import annotations
 from flwr.serverapp import Grid
 
 from clients.messages import HELLO, WITNESS
-from server.cohort import Cohort, greeting
+from server.cohort import Cohort
 from server.coordinator import Coordinator
+from server.presence import greeting
 from server.recording import Record
 
 _TIMEOUT_S = 600

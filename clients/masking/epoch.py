@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hpke import (
 )
 
 from clients.masking import wire
-from clients.masking.errors import KeySetupRefused
+from clients.masking.errors import KeySetupRefused, PairSecretRefused
 from clients.masking.keystream import KEY_BYTES, framed
 from clients.masking.pair_secrets import PairSecrets
 from clients.masking.session import RosterEntry
@@ -130,22 +130,36 @@ def open_pair_secrets(
     Raises:
         MalformedMessage: not a sealed pair secret.
         KeySetupRefused: the sender is not in the roster or has no lower id, the signature is not the
-            sender's, or the message was made for another key, pair, epoch or consortium.
+            sender's, or the message was made for another pair, epoch or consortium.
+        PairSecretRefused: the sender did sign it, and it does not open or holds no secret.
     """
     entries = {entry.member: entry for entry in roster}
     for sender, raw in messages.items():
         what = f"pair secret from {sender}"
         if sender not in entries or sender >= secrets.me.member:
             raise KeySetupRefused(f"{what}: not a roster member with an id below {secrets.me.member}")
-        fields = wire.decode(raw, _SEALED, what)
-        transcript = _transcript(secrets.cid, secrets.epoch, entries[sender], secrets.me)
-        signed = _sealed(transcript, fields["sealed"])
-        _require_signature(entries[sender].signing_key, fields["signature"], signed, what)
+        sealed = check_sealed(secrets.cid, secrets.epoch, entries[sender], secrets.me, raw)
         try:
-            secret = keys.open(fields["sealed"], transcript)
+            secret = keys.open(sealed, _transcript(secrets.cid, secrets.epoch, entries[sender], secrets.me))
         except Exception as error:  # a bad tag, a short message or a bad KEM share: all mean the same
-            raise KeySetupRefused(f"{what}: it does not open ({type(error).__name__}); ask for a new one") from None
+            raise PairSecretRefused(sender, f"{what}: it does not open ({type(error).__name__})") from None
+        if len(secret) != KEY_BYTES:
+            raise PairSecretRefused(sender, f"{what}: {len(secret)} bytes, expected {KEY_BYTES}")
         secrets.add(entries[sender], secret)
+
+
+def check_sealed(cid: str, epoch: int, sender: RosterEntry, receiver: RosterEntry, raw: bytes) -> bytes:
+    """What `sender` sealed for `receiver`, checked as far as anyone can who cannot open it.
+
+    Raises:
+        MalformedMessage: not a sealed pair secret.
+        KeySetupRefused: the signature is not the sender's, or for another pair, epoch or consortium.
+    """
+    what = f"pair secret from {sender.member}"
+    fields = wire.decode(raw, _SEALED, what)
+    signed = _sealed(_transcript(cid, epoch, sender, receiver), fields["sealed"])
+    _require_signature(sender.signing_key, fields["signature"], signed, what)
+    return bytes(fields["sealed"])
 
 
 @lru_cache(maxsize=MOST_KEPT)

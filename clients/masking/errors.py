@@ -27,6 +27,18 @@ class KeySetupRefused(MaskingError):
     exit_code = 1
 
 
+class PairSecretRefused(KeySetupRefused):
+    """A pair secret with its sender's signature that does not open for its receiver.
+
+    Attributes:
+        sender: who signed it.
+    """
+
+    def __init__(self, sender: str, detail: str) -> None:
+        super().__init__(detail)
+        self.sender = sender
+
+
 class EpochEnded(KeySetupRefused):
     """The epoch's keys are destroyed, here or by rotation: it is for the coordinator to begin a new one."""
 

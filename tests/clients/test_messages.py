@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from clients.data import TableInvalid, Violation
 from clients.firm import NotTakingPart
-from clients.masking.errors import AlreadyAnswered, MalformedMessage, ValueOutOfBounds
+from clients.masking.errors import AlreadyAnswered, MalformedMessage, PairSecretRefused, ValueOutOfBounds
 from clients.messages import HELLO, REPLIES, REQUESTS, Refusal, pack, pack_refusal, unpack
 from clients.plan import PlanInvalid
 from clients.tasks.spec import TaskSpecInvalid
@@ -53,6 +53,13 @@ def test_anything_else_is_malformed(content: RecordDict) -> None:
         unpack(content, REQUESTS[HELLO], HELLO)
 
 
+def test_a_refusal_names_whose_pair_secret_does_not_open() -> None:
+    longest = "f" * 63
+    said = refusal(PairSecretRefused(longest, "it does not open"))
+    assert (said.accuses, said.detail) == (longest, "it does not open")
+    assert refusal(AlreadyAnswered("another")).accuses is None
+
+
 @given(st.binary(max_size=60))
 def test_no_bytes_end_in_a_traceback(raw: bytes) -> None:
     with pytest.raises(MalformedMessage):
@@ -87,6 +94,6 @@ def test_only_what_speaks_of_the_protocol_is_told(error: Exception, code: str, t
 
 def test_a_hostile_refusal_is_one_short_line() -> None:
     said = refusal(Refusal("x" * 500, "line\nline\x85 " + "y" * 5000))
-    assert len(said.code) == 64
+    assert len(said.code) == 96
     assert len(said.detail) == 500
     assert len(str(said).splitlines()) == 1

@@ -186,12 +186,18 @@ def test_a_firm_without_masking_keys_is_left_out_of_the_cohort_and_still_witness
     assert [entry.member for entry in cohort.roster] == cohort.members
 
 
-def test_sealed_secrets_go_to_members_and_only_until_they_have_them(tmp_path: Path) -> None:
-    built = federation(tmp_path / "f", 3)
-    odd = {"nobody": b"x", "firm-2": "text", "firm-3": b"y"}
+@pytest.mark.parametrize(
+    ("sealed", "why"),
+    [({}, "there is none for firm-3"), ({"nobody": b"x", "firm-3": b"x"}, "not a CBOR message")],
+)
+def test_a_firm_that_seals_no_secrets_is_left_out_and_the_others_get_theirs(
+    tmp_path: Path, sealed: dict[str, Any], why: str
+) -> None:
+    built = federation(tmp_path / "f", 4)
     with opened(built) as coordinator:
-        cohort = met(built, coordinator, saying(PAIR, "firm-1", sealed=odd), then=pair)
-    assert cohort.sealed_for("firm-3").keys() == {"firm-1", "firm-2"}
-    assert cohort.sealed_for("firm-2") == {}
-    cohort.has_answered("firm-3")
-    assert cohort.sealed_for("firm-3") == {}
+        cohort = met(built, coordinator, saying(PAIR, "firm-2", sealed=sealed), then=pair)
+    assert cohort.members == ["firm-1", "firm-3", "firm-4"]
+    assert f"firm-2: pair secret from firm-2: {why}" in cohort.why(0)
+    assert cohort.sealed_for("firm-4").keys() == {"firm-1", "firm-3"}
+    cohort.has_answered("firm-4")
+    assert cohort.sealed_for("firm-4") == {}

@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 from federation_world import Lost, Meddler, federation, opened, phases, rounds, train, training, with_fields
+from flwr.app import Message
 
-from clients import participation
+from clients import key_setup, participation
+from clients.masking import epoch as masking_epoch
+from clients.masking import seal_pair_secrets, wire
 from clients.masking.contribution import Contribution, Header, protect
-from clients.messages import OPEN, TRAIN, WITNESS
+from clients.masking.errors import PairSecretRefused
+from clients.messages import OPEN, PAIR, TRAIN, WITNESS, pack_refusal
 from ledger.genesis import record
 from server.audit import audit_all
 from server.cohort import RunFailed
@@ -77,6 +81,64 @@ def test_masked_values_that_are_not_those_of_the_statement_never_reach_the_ledge
         train(built, coordinator, app=Meddler(after=after))
         assert phases(coordinator) == ["published"]
         assert "firm-2" not in rounds(coordinator)[0].contributions
+
+
+def test_a_firm_whose_pair_secrets_are_not_signed_is_left_out_and_nobody_else(tmp_path: Path) -> None:
+    def garble(fields: dict[str, Any]) -> None:
+        fields["sealed"] = {peer: flipped(raw) for peer, raw in fields["sealed"].items()}
+
+    def after(kind: str, member: str, message: Any, reply: Any) -> Any:
+        return with_fields(kind, message, reply, garble) if (kind, member) == (PAIR, "firm-1") else None
+
+    built = federation(tmp_path / "f", 6, training(1))
+    with opened(built) as coordinator:
+        train(built, coordinator, app=Meddler(after=after))
+        assert phases(coordinator) == ["published"]
+        (one,) = rounds(coordinator)
+        assert set(one.cohort) == set(one.contributions) == set(built.firms[1:])
+
+
+def no_secret(*told: Any) -> Any:
+    """What a firm draws and seals, signed as it should be; but inside is no secret."""
+    *terms, random_bytes = told
+    kept, sealed = seal_pair_secrets(*terms, random_bytes)
+    if terms[3] == "firm-1":
+        _, cid, epoch, me, roster, sign = terms
+        entries = {entry.member: entry for entry in roster}
+        for peer in sealed:
+            transcript = masking_epoch._transcript(cid, epoch, entries[me], entries[peer])
+            garbage = b"not sealed to anybody"
+            signature = sign(masking_epoch._sealed(transcript, garbage))
+            sealed[peer] = wire.encode({"sealed": garbage, "signature": signature})
+    return kept, sealed
+
+
+def test_a_firm_whose_signed_secrets_do_not_open_costs_one_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_setup, "seal_pair_secrets", no_secret)
+    built = federation(tmp_path / "f", 6, training(1))
+    lines: list[str] = []
+    with opened(built) as coordinator:
+        train(built, coordinator, lines=lines)
+        assert phases(coordinator) == ["aborted", "published"]
+        assert set(rounds(coordinator)[1].contributions) == set(built.firms[1:])
+    assert "credit: going on without firm-1: a pair secret does not open" in lines
+    assert audit_all(built.coordinator).ok
+
+
+def test_a_firm_that_accuses_another_goes_with_it(tmp_path: Path) -> None:
+    """The coordinator cannot tell who lies; the others go on, and of the two neither can stay by blaming."""
+
+    def before(kind: str, member: str, message: Any) -> Any:
+        if (kind, member) != (TRAIN, "firm-6"):
+            return None
+        return Message(pack_refusal(PairSecretRefused("firm-2", "it does not open")), reply_to=message)
+
+    built = federation(tmp_path / "f", 7, training(2))
+    with opened(built) as coordinator:
+        train(built, coordinator, app=Meddler(before))
+        first, second = rounds(coordinator)
+        assert set(first.contributions) == set(built.firms) - {"firm-6"}
+        assert set(second.cohort) == set(second.contributions) == set(built.firms) - {"firm-2", "firm-6"}
 
 
 def test_masked_values_of_an_earlier_round_are_refused_and_stay_when_the_round_is_void(

@@ -18,7 +18,7 @@ from clients.masking import (
     open_pair_secrets,
     seal_pair_secrets,
 )
-from clients.masking.errors import KeySetupRefused, MalformedMessage
+from clients.masking.errors import KeySetupRefused, MalformedMessage, PairSecretRefused
 from experiments.benchmarks.masked_cohort import set_up_cohort
 from ledger.keys import SigningKey
 
@@ -111,8 +111,9 @@ def test_a_signed_message_for_another_key_does_not_open(pair: tuple[Member, Memb
     roster = (lower.entry, higher.entry)
     _, messages = lower.seal(*roster)
     secrets, _ = higher.seal(*roster)
-    with pytest.raises(KeySetupRefused, match="does not open"):
+    with pytest.raises(PairSecretRefused, match="does not open") as refused:
         open_pair_secrets(EpochKeyPair.generate(), secrets, roster, {"firm-1": messages["firm-2"]})
+    assert refused.value.sender == "firm-1"
 
 
 def test_a_second_secret_for_a_pair_is_refused(pair: tuple[Member, Member]) -> None:
