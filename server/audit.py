@@ -23,7 +23,7 @@ from clients.plan import Plan
 from ledger.errors import LedgerError
 from ledger.policy import Policy
 from server.aggregation.encrypted import recompute_encrypted
-from server.aggregation.group_sums import Electorate, GroupSum, after_round, units_of
+from server.aggregation.group_sums import Electorate, Evidence, GroupSum, after_round, units_of
 from server.aggregation.masked import recompute
 from server.artifacts import ArtifactMissing, ArtifactStore
 from server.audit_report import Audit, RoundAudit
@@ -115,12 +115,13 @@ def audit_round(entries: Sequence[bytes], store: ArtifactStore, round_id: bytes,
 
 def _audit(recorded: RecordedRound, store: ArtifactStore, now_s: float) -> RoundAudit:
     problem, number, deleted, holder = None, 0, None, ""
+    beside = Evidence()
     try:
         plan = Plan.from_map(recorded.payload["plan"])
         number, holder = plan.number, plan.key_holder
         try:
             if recorded.aggregate is not None:
-                _check(recorded, plan, store)
+                beside = _check(recorded, plan, store)
         except ArtifactMissing as missing:
             deleted = _check_deleted(recorded, store, missing, now_s)
     except (ServerError, ClientError, LedgerError) as error:
@@ -135,6 +136,8 @@ def _audit(recorded: RecordedRound, store: ArtifactStore, now_s: float) -> Round
         problem=problem,
         deleted=deleted,
         opened_by=holder or None,
+        root_by_word=bool(beside.root),
+        voted=len(beside.votes) or None,
     )
 
 
@@ -157,8 +160,12 @@ def _check_deleted(recorded: RecordedRound, store: ArtifactStore, missing: Artif
     return recorded.deletion.entry
 
 
-def _check(recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> None:
-    """Follow the hashes from the ledger to the bytes, and compute again what they must give."""
+def _check(recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> Evidence:
+    """Follow the hashes from the ledger to the bytes, and compute again what they must give.
+
+    Returns:
+        what the rules about groups took beside, and was taken as it is: its signatures are checked, not its truth.
+    """
     aggregate = recorded.aggregate
     assert aggregate is not None
     if plan.groups > 1 and not any(is_next(plan, one) for one in (None, *(one.plan for one in recorded.makers))):
@@ -179,6 +186,7 @@ def _check(recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> None:
             f"{aggregate['model'].hex()[:16]} (parameters differ by up to {away:.3g})"
         )
     _check_publication(recorded, store)
+    return Evidence(kept.evidence.root if plan.root else b"", kept.evidence.votes if plan.held_out_micro else {})
 
 
 def _total(stored: StoredSum, recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> Integers:

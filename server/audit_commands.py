@@ -97,12 +97,19 @@ def _finding(one: "RoundAudit", audit: "Audit") -> str:
             f"of {one.opened_by}, and the model follows from it"
         )
     if one.deleted is None:
-        return f"{len(one.firms)} firms, recomputed bit for bit"
+        return f"{len(one.firms)} firms, recomputed bit for bit{_taken(one)}"
     final = "" if _is_final(one.deleted, audit) is not False else " (not final in this copy of the ledger)"
     return (
         f"deleted under the policy recorded in entry {one.deleted}{final}, not recomputable; "
         "model chain checked from its stored model"
     )
+
+
+def _taken(one: "RoundAudit") -> str:
+    """What was taken as it is, beside the contributions."""
+    root = "; root gradient: the coordinator's word (artesian audit root checks it, with the table)"
+    votes = f"; {one.voted} of {len(one.firms)} contributors voted"
+    return (root if one.root_by_word else "") + (votes if one.voted is not None else "")
 
 
 def _is_final(entry: int | None, audit: "Audit") -> bool | None:
@@ -135,6 +142,8 @@ def _document(one: "RoundAudit", audit: "Audit") -> dict[str, Any]:
         "problem": one.problem,
         "recomputed": one.recomputed,
         "opened_by": one.opened_by,
+        "root_gradient": "the coordinator's word" if one.root_by_word else None,
+        "voted": one.voted,
         "deleted_by_entry": one.deleted,
         "deletion_is_final": _is_final(one.deleted, audit),
     }
@@ -148,6 +157,8 @@ def _sentence(audit: "Audit") -> str:
     if not audit.trusted:
         trust = "checked against the ledger's own key: give --policy to check it against yours"
     outcome = f"{wrong} of {len(audit.rounds)} rounds do not match" if wrong else f"{audit.recomputed} rounds match"
+    if audit.by_word:
+        outcome += f", {audit.by_word} of them with root gradients on the coordinator's word"
     if audit.deleted:
         outcome += f", {audit.deleted} are deleted under a recorded policy and were not recomputed"
     return f"{outcome}; {audit.entries} entries replayed, {trust}; {audit.unfinished} rounds without an aggregate"

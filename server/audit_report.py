@@ -22,6 +22,9 @@ class RoundAudit:
             round cannot be recomputed: then headers, session, publication and both stored models were checked.
         opened_by: whose word it is that the ciphertexts, which were added up again, decrypt to the sum that the model
             came from; None where nothing was encrypted.
+        root_by_word: whether groups were weighed by a root gradient. The coordinator stores it after it has seen the
+            groups, and an audit without the table takes it at its word; `server.root_audit` does not.
+        voted: how many of the firms voted on the groups; None where no votes were counted.
     """
 
     round_id: bytes
@@ -33,6 +36,8 @@ class RoundAudit:
     problem: str | None
     deleted: int | None = None
     opened_by: str | None = None
+    root_by_word: bool = False
+    voted: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -54,7 +59,8 @@ class Audit:
         final_size: how many of them are final under the policy that the audit was given; 0 in a member's mirror.
         trusted: whether it was given a policy; if not, the ledger's own key was believed.
         rounds: every round that has an aggregate, in the order of the ledger.
-        unfinished: rounds without an aggregate: open or aborted, nothing was opened.
+        unfinished: rounds without an aggregate: open or aborted. Of one group nothing was opened; of several the
+            coordinator may know the sums of some, or of all where the votes were too few.
         problem: what is wrong with the ledger itself; then no round was audited.
     """
 
@@ -74,6 +80,11 @@ class Audit:
     def recomputed(self) -> int:
         """How many rounds came out again bit for bit."""
         return sum(one.recomputed for one in self.rounds)
+
+    @property
+    def by_word(self) -> int:
+        """How many of these rest on root gradients that the coordinator gave."""
+        return sum(one.recomputed and one.root_by_word for one in self.rounds)
 
     @property
     def deleted(self) -> int:

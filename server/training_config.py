@@ -103,8 +103,9 @@ class Robust(_Part):
     """Rules against poisoned updates, on the opened sums of random groups of at least five firms; see `clients.plan`.
 
     One group is a plain sum and knows no rules. `norm_cap` is a multiple of the median norm, None for no cap. `root` is
-    a small table of the coordinator's own in the task's columns, relative to its home. `held_out` is the share of each
-    firm's units that it keeps out of training and votes with; `vote_clip` the most, in nats, that one of them can add.
+    a small table of the coordinator's own in the task's columns, relative to its home: its bare gradients are stored,
+    so no private one. `held_out` is the share of each firm's units that it keeps out of training and votes with;
+    `vote_clip` the most, in nats, that one of them can add.
     """
 
     groups: int = Field(default=1, ge=1, le=10_000)

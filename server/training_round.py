@@ -51,8 +51,8 @@ class TrainingRound:
         """Take the round to its aggregate; returns the model after it and the round's id.
 
         Raises:
-            RoundAborted: it was given up, on the ledger too. Of one group nothing was opened; of several, sums of some
-                groups may have been, each with its full noise, and paid for.
+            RoundAborted: it was given up, on the ledger too. Of one group nothing was opened; of several, the sums of
+                some or all groups may have been, each with its full noise, and paid for.
             NotWitnessed: the round did not become final; nobody was asked to train.
         """
         offer, statement = self._open()

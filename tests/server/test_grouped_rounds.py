@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +82,11 @@ def test_a_round_in_groups_is_recomputed(tmp_path: Path) -> None:
     assert opening.root
     assert release.manifest["privacy"]["groups"] == 2
     assert [one.problem for one in audit_all(built.coordinator).rounds] == [None]
+    said = CliRunner().invoke(app, ["all", "--home", str(built.coordinator)]).stdout
+    assert "9 firms, recomputed bit for bit; root gradient: the coordinator's word" in said
+    assert "1 rounds match, 1 of them with root gradients on the coordinator's word" in said
+    document = json.loads(CliRunner().invoke(app, ["all", "--home", str(built.coordinator), "--json"]).stdout)
+    assert (document["rounds"][0]["root_gradient"], document["rounds"][0]["voted"]) == ("the coordinator's word", None)
     check_root_audit(built.coordinator)
 
 
@@ -155,7 +161,9 @@ def test_a_round_with_votes_is_recomputed(tmp_path: Path) -> None:
         opening = Opening.from_bytes(coordinator.artifacts.get(aggregate["unmask"]))
         assert opening.votes.keys() == set(built.firms) - {"firm-09"} - wrong.keys()
         lost = opening.votes["firm-01"]
-    assert [one.problem for one in audit_all(built.coordinator).rounds] == [None]
+    assert [(one.problem, one.voted) for one in audit_all(built.coordinator).rounds] == [(None, 6)]
+    said = CliRunner().invoke(app, ["all", "--home", str(built.coordinator)]).stdout
+    assert "10 firms, recomputed bit for bit; 6 of 10 contributors voted\n" in said
     coordinator.artifacts.delete([lost])
     assert "vote of firm-01" in str(audit_all(built.coordinator).rounds[0].problem)
 
