@@ -104,11 +104,15 @@ class Coordinator:
         """A task's spec."""
         return load_spec(self.home / self.task(name).spec)
 
-    def next_epoch(self) -> int:
-        """A number of masking epoch that was never used before, on disk before it is returned."""
+    def next_epoch(self, known: int = 0) -> int:
+        """A number of masking epoch that was never used before, on disk before it is returned.
+
+        Args:
+            known: the highest that is known from elsewhere; the file may be lost, or be another home's.
+        """
         path = self.home / "epoch"
         try:
-            epoch = int(path.read_text(encoding="ascii")) + 1 if path.exists() else 1
+            epoch = max(int(path.read_text(encoding="ascii")) if path.exists() else 0, known) + 1
         except ValueError:
             raise CoordinatorConfigInvalid(
                 f"{path}: not a number; write one that is higher than any epoch that the firms have seen"

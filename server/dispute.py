@@ -113,14 +113,16 @@ def examine(file: bytes, copy: LedgerCopy, store: ArtifactStore, keys: Iterable[
 
 def _open(file: bytes, statements: Sequence[Statement], keys: Iterable[EncryptionKey]) -> tuple[Opening, Statement]:
     cid = statements[0].payload["cid"]
-    owners = {one.payload["key"]: one.issuer for one in statements if one.payload["t"] == "encryption_key"}
-    own = [key for key in keys if key.public in owners]
+    # Anybody can register a key that is another's: what it opens says for whom it was made, so all are tried.
+    named = [one for one in statements if one.payload["t"] == "encryption_key"]
+    owners = dict.fromkeys((one.payload["key"], one.issuer) for one in named)
+    own = [(key, owner) for key in keys for registered, owner in owners if registered == key.public]
     if not own:
         raise NotAnAuditor("the encryption key is not one that the ledger knows; give --encryption-key or a newer copy")
     problem: NotForThisKey | None = None
-    for key in own:
+    for key, owner in own:
         try:
-            return open_opening(file, key, cid, owners[key.public])
+            return open_opening(file, key, cid, owner)
         except NotForThisKey as error:
             problem = problem or error
     assert problem is not None, "a key was tried"

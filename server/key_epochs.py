@@ -12,6 +12,18 @@ from server.witnessing import bring_up_to_date
 
 _HEARD_ONCE_S = 86_400  # a firm's limit on the age of an epoch is a day or more
 
+_MOST_BELIEVED = 2**30
+"""Half of the epochs that firms go along with. A member can put a key of any epoch on the ledger by itself; one that is
+further than this is not followed, so that none can lead the others to where no epoch is left."""
+
+
+def last_epoch(record: Record | None) -> int:
+    """The highest epoch of a key on the ledger, of those that are believed; 0 where there is none."""
+    if record is None:
+        return 0
+    known = (key.epoch for own in record.ledger.state.epoch_keys.values() for key in own.values())
+    return max((epoch for epoch in known if epoch < _MOST_BELIEVED), default=0)
+
 
 class KeyEpochs:
     """Begins a run's masking epochs, and says when the next one is due."""

@@ -25,7 +25,7 @@ from server.coordinator import Coordinator, Progress, write_json
 from server.descent import Descent
 from server.errors import ServerError
 from server.held_key import set_up_key
-from server.key_epochs import KeyEpochs
+from server.key_epochs import KeyEpochs, last_epoch
 from server.model_store import load_model, store_model
 from server.pruning import prune
 from server.recording import Record
@@ -94,7 +94,7 @@ class Run:
     def _prepare(self) -> list[Plan]:
         """Meet the firms, declare the task, and draw up the plan of every round; masking keys are not set up yet."""
         masked = self._settings.aggregation.kind == "masked"
-        epoch = self._home.next_epoch() if masked else 0
+        epoch = self._home.next_epoch(last_epoch(self._record)) if masked else 0
         self.cohort.meet(epoch, None if self._record is None else self._record.enrolled_key)
         if self._record is not None:
             for member, size in self.cohort.mirrored.items():
@@ -177,7 +177,7 @@ class Run:
         """The plan with a key of its own for the round, where its sum is to be encrypted."""
         if plan.aggregation != "encrypted":
             return plan
-        epoch = self._home.next_epoch()
+        epoch = self._home.next_epoch(last_epoch(self._record))
         context = set_up_key(self.cohort, self._record, self._home.artifacts, plan, epoch)
         return replace(plan, epoch=epoch, context=context)
 

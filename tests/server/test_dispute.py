@@ -159,6 +159,22 @@ def test_a_key_that_the_auditor_had_before_still_reads(world: Disputed, opening:
     assert examine(sealed(world, opening), world.copy(), store, keys).auditor == "bank-1"
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_key_that_another_member_registers_too_reads_as_before(
+    world: Disputed, opening: Opening, first: bool
+) -> None:
+    """Before or after its owner, who may have another by now: nobody can shut an auditor out by naming its key."""
+    copy, store, key = world.copy(), ArtifactStore(world.built.coordinator / "artifacts"), world.key("bank-1")
+    at = 1 if first else len(copy.entries)
+    entries = list(copy.entries)
+    for member, named in (("bank-1", EncryptionKey.generate()), ("bank-2", key)):
+        signer = SigningKey.load(world.built.member(member) / "signing.pem")
+        payload = record("encryption_key", cid=opening.cid, record_id=bytes(16), ts=1, key=named.public)
+        entries.insert(at, sign_statement(payload, issuer=member, subject=member, key=signer))
+    found = examine(sealed(world, opening), replace(copy, entries=tuple(entries)), store, [key])
+    assert (found.member, found.auditor) == ("firm-2", "bank-1")
+
+
 @pytest.mark.parametrize("kind", ["header", "masked values", "pair hashes"])
 def test_what_the_store_lost_or_changed_is_named(world: Disputed, opening: Opening, tmp_path: Path, kind: str) -> None:
     folder = Path(shutil.copytree(world.built.coordinator / "artifacts", tmp_path / "artifacts"))

@@ -156,11 +156,26 @@ def test_a_firm_whose_key_the_ledger_refuses_is_left_out_and_keeps_out_nobody(tm
     built = federation(tmp_path / "f", 5, training(1))
     with opened(built) as coordinator:
         key = SigningKey.load(built.member("firm-2") / "signing.pem")
-        far = announce(EpochKeyPair.generate(), "simulation", 99, "firm-2", key, record_id=bytes(16), now_s=1)
+        far = announce(EpochKeyPair.generate(), "simulation", 2**31, "firm-2", key, record_id=bytes(16), now_s=1)
         coordinator.log.append([far])
         train(built, coordinator, app=Meddler(before))
         assert set(rounds(coordinator)[0].contributions) == {"firm-1", "firm-3", "firm-4", "firm-5"}
         assert len(keys_on_ledger(coordinator)) == 5
+
+
+def test_a_home_that_has_lost_its_count_of_epochs_goes_on_after_the_ledgers(tmp_path: Path) -> None:
+    """Or another home, after a handover. A key of an epoch at the end of all is not followed there."""
+    built = federation(tmp_path / "f", 5, training(1))
+    with opened(built) as coordinator:
+        train(built, coordinator)
+        key = SigningKey.load(built.member("firm-2") / "signing.pem")
+        far = announce(EpochKeyPair.generate(), "simulation", 2**31, "firm-2", key, record_id=bytes(16), now_s=1)
+        coordinator.log.append([far])
+        (coordinator.home / "epoch").unlink()
+        train(built, coordinator, seed=1)
+        assert epochs(coordinator) == [1, 2]
+        assert rounds(coordinator)[1].contributed == 4  # without the one that went ahead
+        assert (coordinator.home / "epoch").read_text() == "2\n"
 
 
 def test_a_lost_key_message_costs_its_firm_the_epoch(tmp_path: Path) -> None:
