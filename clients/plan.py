@@ -3,143 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, cast, get_args
+from typing import cast
 
-from clients.errors import ClientError
 from clients.grid import GRID_STEPS, ROUNDING_STEPS, TAIL_STDS, Grid
 from clients.masking.quantiser import largest_of
 from clients.masking.session import Protection as Aggregation
+from clients.plan_record import MICRO, NANO, PlanInvalid, PlanRecord
 from clients.privacy import NOTHING, NanoRdp, gaussian_rdp
 
-MICRO = 1_000_000
-NANO = 1_000_000_000
-Privacy = Literal["none", "local", "distributed"]
-Combination = Literal["sum", "mean", "median"]
-Weighting = Literal["declared", "summed"]
-MAX_DIMENSION = 1 << 27
-
-
-class PlanInvalid(ClientError):
-    """A plan that cannot be carried out as it stands."""
+__all__ = ["MICRO", "NANO", "Plan", "PlanInvalid"]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One round's terms. Every field is an integer, text or bytes, so the ledger holds the plan itself.
-
-    Attributes:
-        number: the round's number in its run, from 1; `rounds` is how many the run has.
-        spec: SHA-256 of the task spec.
-        aggregation: `masked`, `encrypted`, or `plain` for simulations.
-        privacy: `local` (each firm's noise is enough by itself), `distributed` (only the sum's noise is), `none`.
-        dimension: parameters of the model, and values in a gradient.
-        noise_micro: noise multiplier of the protected sum, in 1e-6: its standard deviation over what one unit moves
-            the sum by, `unit_norm` and what rounding to the grid adds.
-        clip_micro: largest norm of one unit's gradient, in 1e-6.
-        box_micro: largest coordinate of a firm's sum before noise, in 1e-6.
-        sampling_micro: share of the units that a round samples, in 1e-6.
-        delta_nano: the delta at which epsilon is told, in 1e-9.
-        colluders: firms that may pool what they know with the coordinator. A firm's share of distributed noise is
-            sized so that of any `threshold` firms those that do not collude carry enough, whoever drops out.
-        epoch: number of the masking keys' epoch.
-        threshold: fewest firms that can open the sum.
-        ring_bits: width of the masked integers.
-        units: declared units of the cohort together.
-        rate_micro, momentum_micro, average_from: the server's step, see `server.descent`.
-        deadline_s: seconds that the coordinator waits for a reply.
-        groups: into how many random groups the cohort is divided, see `clients.groups`. Each group's sum is opened by
-            itself and has the noise that the plan promises, so all of them together have the square root of `groups`
-            times that. `threshold` is that of each group.
-        combine: how the group sums become a step: `sum` adds them up; `mean` and `median` (coordinate by coordinate)
-            are of the groups' mean gradients, after the rules of the other fields, see `server.aggregation.robust`.
-        norm_cap_milli: a group's mean gradient is shortened to this multiple, in 1e-3, of the median of their norms; 0
-            shortens none.
-        root: SHA-256 of the coordinator's root table: groups count by the cosine of their mean gradient to that of the
-            table; empty for no such rule.
-        held_out_micro: share of each firm's units, in 1e-6, that it never trains on and votes on the groups with; 0 for
-            no votes.
-        vote_clip_micro: most that one held-out unit can add to a vote, in 1e-6 of a nat.
-        weighting: what the step divides by: `declared`, the units declared times the sampling rate; `summed`, the units
-            that the firms' weights in the opened sum stand for. Then a firm's vector has one coordinate more, its last.
-        weight_micro: what each unit that a round samples adds to that coordinate, in 1e-6, at most the clip (so that
-            declared units fit into the box); 0 where weights are declared.
-        least_weight_micro: the step divides by no smaller total weight, whatever its noise made of it, in 1e-6: one
-            unit's at least; 0 where weights are declared.
-        key_holder: the member that opens an encrypted sum; else empty.
-        context: SHA-256 of its public context of the epoch, 32 bytes; else empty.
-    """
-
-    number: int
-    rounds: int
-    spec: bytes
-    aggregation: str
-    privacy: str
-    dimension: int
-    noise_micro: int
-    clip_micro: int
-    box_micro: int
-    sampling_micro: int
-    delta_nano: int
-    colluders: int
-    epoch: int
-    threshold: int
-    ring_bits: int
-    units: int
-    rate_micro: int
-    momentum_micro: int
-    average_from: int
-    deadline_s: int
-    groups: int = 1
-    combine: str = "sum"
-    norm_cap_milli: int = 0
-    root: bytes = b""
-    held_out_micro: int = 0
-    vote_clip_micro: int = 0
-    weighting: str = "declared"
-    weight_micro: int = 0
-    least_weight_micro: int = 0
-    key_holder: str = ""
-    context: bytes = b""
-
-    def __post_init__(self) -> None:
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise PlanInvalid(f"plan: {name} is {value}, it must lie between {low} and {high}")
-        if self.aggregation not in get_args(Aggregation) or self.privacy not in get_args(Privacy):
-            raise PlanInvalid(f"plan: unknown aggregation {self.aggregation!r} or privacy {self.privacy!r}")
-        if (self.privacy == "none") != (self.noise_micro == 0):
-            raise PlanInvalid("plan: noise and privacy disagree: none means no noise, and only none does")
-        if self.weighting not in get_args(Weighting):
-            raise PlanInvalid(f"plan: unknown weighting {self.weighting!r}")
-        if len({self.weighting == "summed", self.weight_micro > 0, self.least_weight_micro > 0}) > 1:
-            raise PlanInvalid("plan: weighting and weights disagree: summed means weights, and only it does")
-        if not self.weight_micro <= min(self.clip_micro, self.least_weight_micro):
-            raise PlanInvalid("plan: a unit's weight must be at most the clip and at most the least total weight")
-        if len(self.spec) != 32 or self.number > self.rounds or self.box_micro <= 0:
-            raise PlanInvalid("plan: spec, number or box is out of range")
-        self._check_robust()
-        self._check_holder()
-
-    def _check_robust(self) -> None:
-        if self.combine not in get_args(Combination):
-            raise PlanInvalid(f"plan: unknown combine {self.combine!r}")
-        if self.groups > 1 and self.aggregation not in ("masked", "plain"):
-            raise PlanInvalid(f"plan: groups are opened under masks, not with aggregation {self.aggregation!r}")
-        if self.combine == "sum" and (self.norm_cap_milli or self.root or self.held_out_micro):
-            raise PlanInvalid("plan: a plain sum knows no rules about groups; combine by mean or median")
-        if self.groups < _FEWEST_GROUPS[self.combine]:
-            raise PlanInvalid(f"plan: {self.combine} takes at least {_FEWEST_GROUPS[self.combine]} groups")
-        if len(self.root) not in (0, 32) or (self.held_out_micro > 0) != (self.vote_clip_micro > 0):
-            raise PlanInvalid("plan: root is a SHA-256, and held-out units and the clip of their votes go together")
-
-    def _check_holder(self) -> None:
-        held = (bool(self.key_holder), len(self.context))
-        if held != ((True, 32) if self.aggregation == "encrypted" else (False, 0)):
-            raise PlanInvalid("plan: an encrypted sum names its key holder and its context, and no other does")
+class Plan(PlanRecord):
+    """One round's terms, and what follows from them: quantities in their units, the grid and its noise, the cost."""
 
     @property
     def protection(self) -> Aggregation:
@@ -269,60 +148,3 @@ class Plan:
             return shown
         paid = gaussian_rdp(self.noise_multiplier, 1.0, 1)
         return tuple(one - part for one, part in zip(shown, paid, strict=True))
-
-    def to_map(self) -> dict[str, Any]:
-        """The plan as the ledger's `round` record holds it.
-
-        A field that has a default came later than the others. It is written only where it says something else, so that
-        a firm of the version before takes part in all rounds that it understands, and refuses the others.
-        """
-        stored = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in stored.items() if name not in _LATER or value != _LATER[name]}
-
-    @classmethod
-    def from_map(cls, stored: Mapping[str, Any]) -> Plan:
-        """Read a plan from a `round` record.
-
-        Raises:
-            PlanInvalid: a field is missing, unknown, of a wrong type or out of range; or there is only its hash.
-        """
-        if not isinstance(stored, Mapping):
-            raise PlanInvalid("plan: the record has only its hash, or nothing of the kind")
-        known = {field.name: field.type for field in fields(cls)}
-        odd = sorted(map(str, (known.keys() ^ stored.keys()) - (_LATER.keys() - stored.keys())))
-        if odd:
-            raise PlanInvalid(f"plan: the field {odd[0]!r} is missing or unknown to this version")
-        for name, kind in ((name, kind) for name, kind in known.items() if name in stored):
-            wanted = {"int": int, "str": str, "bytes": bytes}[str(kind)]
-            if type(stored[name]) is not wanted:
-                raise PlanInvalid(f"plan: {name} must be {kind}")
-        return cls(**stored)
-
-
-_LATER: dict[str, Any] = {field.name: field.default for field in fields(Plan) if field.default is not MISSING}
-_RANGES: tuple[tuple[str, int, int], ...] = (
-    ("number", 1, 1_000_000),
-    ("rounds", 1, 1_000_000),
-    ("dimension", 1, MAX_DIMENSION),
-    ("noise_micro", 0, 10**12),
-    ("clip_micro", 1, 10**12),
-    ("box_micro", 1, 10**18),
-    ("sampling_micro", 1, MICRO),
-    ("delta_nano", 1, NANO - 1),
-    ("colluders", 0, 100_000),
-    ("epoch", 0, 2**31),
-    ("threshold", 1, 100_000),
-    ("ring_bits", 24, 32),
-    ("units", 1, 10**15),
-    ("rate_micro", 1, 10**12),
-    ("momentum_micro", 0, MICRO - 1),
-    ("average_from", 0, 1_000_000),
-    ("deadline_s", 1, 10**7),
-    ("groups", 1, 10_000),
-    ("norm_cap_milli", 0, 10**6),
-    ("held_out_micro", 0, MICRO // 2),
-    ("vote_clip_micro", 0, 100 * MICRO),
-    ("weight_micro", 0, 10**12),
-    ("least_weight_micro", 0, 10**18),
-)
-_FEWEST_GROUPS = {"sum": 1, "mean": 2, "median": 3}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from clients.model_files import ModelFileInvalid
 from clients.plan import Plan
+from server.aggregation.group_sums import Electorate, Evidence, GroupSum, after_round, group_mean
 from server.descent import PARAMETERS, Descent, mean_gradient
 
 PLAN = Plan(
@@ -52,6 +53,16 @@ def test_a_step_by_hand() -> None:
     second = first.step(vector(0.0, 0.0), replace(PLAN, number=2))
     assert second.velocity.tolist() == [0.5, -1.0]
     assert second.parameters.tolist() == [-1.0 - 2 * 0.5, 4.0 + 2 * 1.0]
+
+
+def test_a_firm_that_drops_out_makes_the_step_of_declared_weights_shorter_and_not_another_mean() -> None:
+    """The divisor stands in the plan: the cohort's units, whoever is in the sum. Means of groups count who is."""
+    half = GroupSum(vector(5.0), units=10)  # of a cohort that declares 20, with a mean gradient of 1
+    everybody = Electorate("cid", bytes(16), {})
+    after = after_round(Descent.start(vector(0.0)), PLAN, [half], Evidence(), everybody)
+    assert after.velocity.tolist() == [0.5]
+    assert group_mean(half, PLAN).gradient.tolist() == [1.0]
+    assert mean_gradient(vector(5.0, 0.25 * 5), SUMMED).tolist() == [1.0]
 
 
 def test_a_step_by_hand_with_weights_in_the_sum() -> None:
