@@ -86,8 +86,8 @@ def mean_gradient(total: Vector, plan: Plan) -> Vector:
 
     Declared weights divide by the units that the cohort declares times the sampling rate, whoever drops out: a divisor
     that is known before the round, as in the fixed-denominator estimator of McMahan et al. 2018 (Learning
-    Differentially Private Recurrent Language Models). Summed weights divide by those that the round sampled at the firms in this sum,
-    give or take the noise of their total weight.
+    Differentially Private Recurrent Language Models). Summed weights divide by those that the round sampled at the
+    firms in this sum, give or take the noise of their total weight.
 
     Args:
         total: float64[plan.values], the opened sum of the cohort's clipped unit gradients, in gradient units; summed
