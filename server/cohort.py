@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 from clients.errors import ClientError
 from clients.masking.errors import EpochEnded
 from clients.masking.session import RosterEntry
-from clients.messages import HELLO, PAIR, REPLIES, Refusal, pack, unpack
+from clients.messages import HELLO, PAIR, REPLIES, TRAIN, Refusal, pack, unpack
 from ledger.errors import LedgerError
 from server.engines.asking import answers
 from server.errors import ServerError
@@ -44,6 +44,8 @@ class Cohort:
         self._present: dict[str, Present] = {}
         self._unpaired: set[str] = set()
         self._ended: set[str] = set()
+        self._silent: set[str] = set()
+        self._aside: set[str] = set()
         self._sealed: SealedSecrets | None = None
         self.mirrored: dict[str, int] = {}
         self.refusals: list[tuple[int, str, str]] = []
@@ -56,6 +58,11 @@ class Cohort:
     @property
     def members(self) -> list[str]:
         """The firms that train, in order of their ids."""
+        return [member for member in self._paired if member not in self._aside]
+
+    @property
+    def _paired(self) -> list[str]:
+        """The firms of the epoch: those that train now, and those that are set aside."""
         taking_part = (member for member, firm in self._present.items() if firm.units)
         return sorted(member for member in taking_part if member not in self._unpaired)
 
@@ -94,6 +101,7 @@ class Cohort:
             RunFailed: nobody takes part.
         """
         self._present, self._unpaired, self._ended, self._sealed = {}, set(), set(), None
+        self._silent, self._aside = set(), set()
         request = greeting(self._cid, self._task_name, epoch)
         twice = set()
         for node, reply in self._ask_nodes(HELLO, dict.fromkeys(self._grid.get_node_ids(), request), 0):
@@ -152,6 +160,22 @@ class Cohort:
         """These firms do not train in this epoch."""
         self._unpaired |= set(members)
 
+    def was_silent(self, member: str) -> None:
+        """The firm gave no answer when it should have trained; a refusal is an answer."""
+        self._silent.add(member)
+
+    def set_aside(self) -> set[str]:
+        """Do without the firms that were silent, until they are taken back; returns them."""
+        out, self._silent = self._silent & set(self.members), set()
+        self._aside |= out
+        return out
+
+    def take_back(self, members: Collection[str] | None = None) -> bool:
+        """Ask firms again that were set aside, or all of them; whether there were any. Nobody counts as silent then."""
+        back = self._aside if members is None else self._aside & set(members)
+        self._aside, self._silent = self._aside - back, set()
+        return bool(back)
+
     def take_ended(self) -> set[str]:
         """The firms that have refused a message because their keys of the epoch are destroyed; each told once."""
         ended, self._ended = self._ended, set()
@@ -164,7 +188,7 @@ class Cohort:
 
     def sealed_for(self, member: str) -> dict[str, bytes]:
         """Pair secrets of the cohort that wait for a firm; they travel until it has answered once."""
-        return {} if self._sealed is None else self._sealed.waiting_for(member, self.members)
+        return {} if self._sealed is None else self._sealed.waiting_for(member, self._paired)
 
     def has_answered(self, member: str) -> None:
         """The firm has what was sealed for it."""
@@ -231,6 +255,7 @@ class Cohort:
                 continue  # not asked, or a second reply
             if reply.has_error():
                 self.note(number, who, f"its client failed (Flower error {reply.error.code})")
+                self._miss(kind, who)
                 continue
             try:
                 fields = unpack(reply.content, REPLIES[kind], f"{kind} reply of {who}")
@@ -241,6 +266,11 @@ class Cohort:
             yield node, fields
         for who in silent.values():
             self.note(number, who, f"no answer within {self._timeout_s} s")
+            self._miss(kind, who)
+
+    def _miss(self, kind: str, who: str) -> None:
+        if kind == TRAIN:
+            self.was_silent(who)
 
 
 def _messages(kind: str, requests: Mapping[int, Mapping[str, Any]], number: int) -> Iterator[Message]:

@@ -166,12 +166,33 @@ class Run:
                 self._progress(f"{self._name}: round {done + 1} aborted: {error}")
                 if failures == _ATTEMPTS:
                     raise RunFailed(f"{self._name}: {failures} rounds failed in a row; the last: {error}") from error
+                plans = self._without_silent(plans)
                 continue
             failures = 0
             done += 1
+            if self.cohort.take_back():
+                plans = self._plans(plans[0].epoch)
             self.seconds.append(time.monotonic() - began)
             self._progress(f"{self._name}: round {done} of {len(plans)}")
         return descent, round_id, plans
+
+    def _without_silent(self, plans: list[Plan]) -> list[Plan]:
+        """The plans for trying a void round in groups again without the firms that did not answer, if enough are left.
+
+        Two of them in one group void the round for all, in each try. They are asked again in the next round. A firm
+        that contributed is never left out of the next try: without noise the difference of the two sums would be its
+        update.
+        """
+        out = self.cohort.set_aside() if plans[0].groups > 1 else None
+        if not out:
+            return plans
+        try:
+            fewer = self._plans(plans[0].epoch)
+        except (ServerError, ClientError):
+            self.cohort.take_back(out)
+            return plans
+        self._progress(f"{self._name}: the next try is without {', '.join(sorted(out))}: no answer")
+        return fewer
 
     def _with_key(self, plan: Plan) -> Plan:
         """The plan with a key of its own for the round, where its sum is to be encrypted."""

@@ -106,6 +106,9 @@ class TrainingRound:
         """First trip: the protected updates; those that fit are stored, recorded, added up and let go, one by one."""
         # A firm whose witness has not seen the round would refuse it, so it is not asked and not waited for.
         asked = [m for m in offer.cohort if self._record is None or self._record.follows(m)]
+        for member in offer.cohort:
+            if member not in asked:
+                self._cohort.was_silent(member)
         requests = {}
         for member in asked:
             sealed = self._cohort.sealed_for(member)

@@ -24,10 +24,11 @@ from federation_world import (
     training,
     with_fields,
 )
+from flwr.app import Message
 from typer.testing import CliRunner
 
 from clients.masking.contribution import Header
-from clients.messages import OPEN, TRAIN, VALIDATE
+from clients.messages import OPEN, TRAIN, VALIDATE, Refusal, pack_refusal
 from clients.tasks.task import task_for
 from clients.vote import Vote
 from experiments.federation import write_table
@@ -125,6 +126,34 @@ def test_nothing_of_any_group_is_opened_where_one_is_too_small(tmp_path: Path, m
         assert all(stored(coordinator, one) == [] for one in rounds(coordinator))
     assert lost
     assert not [member for kind, member in app.asked if kind == OPEN]
+
+
+def test_two_firms_of_a_group_that_do_not_answer_cost_one_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The round is tried again without them, and they are back in the next one; who refuses is no such firm."""
+
+    def by_name(cid: str, task: str, number: int, groups: int, roster: Any) -> Any:
+        return tuple(roster[place::groups] for place in range(groups))
+
+    def before(kind: str, member: str, message: Any) -> Any:
+        if kind != TRAIN or member not in left:
+            return None
+        left.remove(member)
+        if member != "firm-05":
+            raise Lost
+        return Message(pack_refusal(Refusal("update", "open a new round")), reply_to=message)
+
+    left = {"firm-01", "firm-03", "firm-05"}
+    monkeypatch.setattr("clients.offer.draw_groups", by_name)
+    built, lines = federation(tmp_path / "f", 12, robust(2)), list[str]()
+    with opened(built) as coordinator:
+        train(built, coordinator, app=Meddler(before), lines=lines)
+        assert phases(coordinator) == ["aborted", "aggregated", "published"]
+        done = rounds(coordinator)
+        assert [len(one.cohort) for one in done] == [12, 10, 12]
+        assert [len(one.contributions) for one in done] == [9, 10, 12]
+        assert set(done[1].cohort) == set(built.firms) - {"firm-01", "firm-03"}
+    assert "credit: the next try is without firm-01, firm-03: no answer" in lines
+    assert audit_all(built.coordinator).ok
 
 
 def voted(**rules: Any) -> Any:
