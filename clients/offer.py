@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +22,7 @@ from clients.tasks.task import Task
 from ledger.receipt import Receipt, verify_receipt
 from ledger.rules import Phase, State
 from ledger.source import WitnessRefusal
-from ledger.statement import decode_statement
+from ledger.statement import Statement, decode_statement
 
 _OFFERED = "round"
 
@@ -66,21 +66,28 @@ def read_offer(firm: Firm, statement: bytes, receipt: bytes) -> Offer:
     if not isinstance(read.payload["plan"], dict):
         raise Refusal("plan", "the round holds no plan")
     offer = Offer(read.payload, read.digest, Plan.from_map(read.payload["plan"]))
-    if offer.plan.groups > 1:
-        _require_number(firm, offer)
+    check_number(offer, firm.witness.state, lambda index: decode_statement(firm.witness.entry(index)))
     return offer
 
 
-def _require_number(firm: Firm, offer: Offer) -> None:
-    """Refuse a number that does not follow from the ledger: the groups would be of the coordinator's choice."""
+def check_number(offer: Offer, ledger: State, entry: Callable[[int], Statement]) -> None:
+    """Refuse a number that does not follow from the ledger where it draws groups: they would be of anybody's choice.
+
+    Args:
+        ledger: what the entries of the firm's mirror mean.
+        entry: reads one of them.
+
+    Raises:
+        Refusal: it is neither a run's first nor the next.
+    """
+    if offer.plan.groups == 1:
+        return
     model, task = offer.payload["parent_model"], offer.payload["task"]
     over = (Phase.AGGREGATED, Phase.PUBLISHED)
-    rounds = firm.witness.state.rounds.values()
-    made = [one for one in rounds if one.model == model and one.task == task and one.phase in over]
+    made = [one for one in ledger.rounds.values() if one.model == model and one.task == task and one.phase in over]
     before = None
     if made:
-        latest = max(made, key=lambda one: one.index)
-        before = Plan.from_map(decode_statement(firm.witness.entry(latest.index)).payload["plan"])
+        before = Plan.from_map(entry(max(one.index for one in made)).payload["plan"])
     if not is_next(offer.plan, before):
         after = "no round" if before is None else f"round {before.number} of {before.rounds}"
         raise Refusal("number", f"round {offer.plan.number} of {offer.plan.rounds} cannot follow on {after}")

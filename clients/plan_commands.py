@@ -84,7 +84,7 @@ def _document(firm: Firm, read: Statement, entry: int, statements: Sequence[Stat
     payload: Mapping[str, Any] = read.payload
     terms = Plan.from_map(payload["plan"])
     offer = Offer(payload, read.digest, terms)
-    refusal = _refusal(firm, offer, _state_after(firm.config.cid, statements[: entry + 1]))
+    refusal = _refusal(firm, offer, statements[: entry + 1])
     return {
         "round": offer.round_id.hex(),
         "entry": entry,
@@ -112,12 +112,14 @@ def _state_after(cid: str, statements: Sequence[Statement]) -> State:
     return state
 
 
-def _refusal(firm: Firm, offer: Offer, state: State) -> str | None:
+def _refusal(firm: Firm, offer: Offer, statements: Sequence[Statement]) -> str | None:
     """Why this firm does not take part, by its limits; None if it does. Whether its wallet can pay is not asked."""
-    from clients.offer import check_plan
+    from clients.offer import check_number, check_plan
     from clients.tasks.task import task_for
 
+    state = _state_after(firm.config.cid, statements)
     try:
+        check_number(offer, state, statements.__getitem__)
         check_plan(firm, task_for(firm.declared(offer.payload["task"]).spec), offer, state)
     except ClientError as error:
         return str(error)

@@ -95,3 +95,9 @@ def test_nothing_is_changed_by_looking(world: Consortium) -> None:
     assert before == {
         path.name: path.read_bytes() for path in home.iterdir() if path.is_file() and "-" not in path.suffix
     }
+
+
+def test_a_number_that_does_not_follow_from_the_ledger_is_shown_as_refused(world: Consortium) -> None:
+    statement = world.open_round(a_plan(groups=2, number=734, rounds=1000))
+    assert latest(world)["refusal"] == "number: round 734 of 1000 cannot follow on no round"
+    world.abort(statement)
