@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clients.errors import ClientError
+from clients.firm_config import SIMULATION
 from clients.masking.keystream import commit
 from clients.masking.session import RosterEntry
 from clients.plan import Plan
@@ -57,7 +58,8 @@ def draw_groups(cid: str, task: str, number: int, groups: int, roster: Roster) -
 
     Args:
         number: of the round in its run.
-        roster: the cohort with its masking keys of the epoch; without such keys, the member ids decide.
+        roster: the cohort with its masking keys of the epoch. Without such keys the member ids decide, and in
+            simulations: keys are never the same twice, and one seed must give the same model twice.
 
     Raises:
         GroupsImpossible: a group would be too small.
@@ -65,7 +67,7 @@ def draw_groups(cid: str, task: str, number: int, groups: int, roster: Roster) -
     group_sizes(len(roster), groups)
     if groups == 1:
         return (tuple(roster),)
-    keys = sorted(one.epoch_key or one.member.encode() for one in roster)
+    keys = sorted((cid != SIMULATION and one.epoch_key) or one.member.encode() for one in roster)
     seed = commit("groups", cid.encode(), task.encode(), number.to_bytes(8, "big"), *keys)
     drawn = sorted(roster, key=lambda one: commit("group place", seed, one.member.encode()))
     return tuple(_in_order(drawn[place::groups]) for place in range(groups))

@@ -7,6 +7,7 @@ from consortium_world import a_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clients.firm_config import SIMULATION
 from clients.groups import FEWEST_IN_A_GROUP, GroupsImpossible, Roster, draw_groups, group_sizes, is_next
 from clients.masking.session import RosterEntry
 from clients.plan import Plan
@@ -47,6 +48,12 @@ def test_the_draw_follows_from_what_stood_before_the_round() -> None:
     others = [("d", "credit", 1, 1), ("c", "demand", 1, 1), ("c", "credit", 2, 1), ("c", "credit", 1, 2)]
     for cid, task, number, epoch in others:
         assert members(draw_groups(cid, task, number, 4, roster(40, epoch))) != first
+
+
+def test_in_a_simulation_the_draw_is_the_same_with_other_keys() -> None:
+    first, second = (members(draw_groups(SIMULATION, "credit", 1, 4, roster(40, epoch))) for epoch in (1, 2))
+    assert first == second
+    assert first != members(draw_groups(SIMULATION, "credit", 2, 4, roster(40)))
 
 
 def test_a_number_follows_from_the_round_before() -> None:
