@@ -11,11 +11,12 @@ from clients.privacy import epsilon
 def trust_statement(plan: Plan, cohort: Sequence[str]) -> str:
     """Who can read one firm's update, plainly; see docs/secure-aggregation.md."""
     holder, few = plan.key_holder, plan.colluders
+    side = "1 firm sides" if few == 1 else f"{few} firms side"
     if plan.aggregation == "masked":
         of = f"in each of {plan.groups} groups" if plan.groups > 1 else f"of {len(cohort)}"
         return (
             f"Updates are masked: sums of at least {plan.threshold} firms {of} are opened, and nobody reads a single "
-            f"update, as long as no more than {few} firms side with the coordinator. No member holds a key to updates."
+            f"update, as long as no more than {side} with the coordinator. No member holds a key to updates."
         )
     if plan.aggregation == "encrypted":
         return (
@@ -24,7 +25,7 @@ def trust_statement(plan: Plan, cohort: Sequence[str]) -> str:
             f"gets hold of: {holder} together with the coordinator, or with one of the firms that check the sum "
             f"({few + 1} or more), reads every update of the round. That {holder} destroys the key when the sum is "
             f"open is its word; nobody can check it. While {holder} sides with nobody, none of the others reads a "
-            f"single update, as long as no more than {few} firms side with the coordinator. Masked sums need no such "
+            f"single update, as long as no more than {side} with the coordinator. Masked sums need no such "
             "word."
         )
     return "Updates are not protected: the coordinator reads each of them."

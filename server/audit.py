@@ -91,7 +91,7 @@ def audit_copies(
         entries=len(copy.entries),
         final_size=copy.final_size,
         trusted=policy is not None,
-        rounds=tuple(_audit(one, store, now()) for one in done if one.id.hex().startswith(only)),
+        rounds=tuple(_audit(one, len(copy.entries), store, now()) for one in done if one.id.hex().startswith(only)),
         unfinished=len(copy.rounds) - len(done),
         problem=copy.problem,
     )
@@ -110,10 +110,10 @@ def audit_round(entries: Sequence[bytes], store: ArtifactStore, round_id: bytes,
     known = LedgerCopy.index(entries).get(round_id)
     if known is None:
         raise NoSuchRound(f"round {round_id.hex()}: the ledger does not have it")
-    return _audit(known, store, now())
+    return _audit(known, len(entries), store, now())
 
 
-def _audit(recorded: RecordedRound, store: ArtifactStore, now_s: float) -> RoundAudit:
+def _audit(recorded: RecordedRound, size: int, store: ArtifactStore, now_s: float) -> RoundAudit:
     problem, number, deleted, holder = None, 0, None, ""
     beside = Evidence()
     try:
@@ -123,7 +123,7 @@ def _audit(recorded: RecordedRound, store: ArtifactStore, now_s: float) -> Round
             if recorded.aggregate is not None:
                 beside = _check(recorded, plan, store)
         except ArtifactMissing as missing:
-            deleted = _check_deleted(recorded, store, missing, now_s)
+            deleted = _check_deleted(recorded, size, store, missing, now_s)
     except (ServerError, ClientError, LedgerError) as error:
         problem = str(error)
     return RoundAudit(
@@ -141,15 +141,23 @@ def _audit(recorded: RecordedRound, store: ArtifactStore, now_s: float) -> Round
     )
 
 
-def _check_deleted(recorded: RecordedRound, store: ArtifactStore, missing: ArtifactMissing, now_s: float) -> int:
+def _check_deleted(
+    recorded: RecordedRound, size: int, store: ArtifactStore, missing: ArtifactMissing, now_s: float
+) -> int:
     """The entry that says why an artifact of a round is missing; checks what can still be checked without it.
+
+    Args:
+        size: entries of the copy of the ledger, which may be older than the store.
 
     Raises:
         ArtifactMissing: nobody has said so, or of another kind of artifact than may be deleted.
         DeletionInvalid: the record does not justify it.
     """
-    if recorded.deletion is None or missing.artifact not in deletable(recorded, store):
+    if missing.artifact not in deletable(recorded, store):
         raise missing
+    if recorded.deletion is None:
+        why = f"this copy of the ledger ends at entry {size - 1}; a deletion may be recorded later"
+        raise ArtifactMissing(f"{missing} ({why})", missing.artifact)
     check_deletion(recorded, store, now_s)
     assert recorded.aggregate is not None  # what is deleted belongs to an aggregate
     for member, one in recorded.contributions.items():

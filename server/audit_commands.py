@@ -81,8 +81,7 @@ def _show(audit: "Audit", rounds: "tuple[RoundAudit, ...]", as_json: bool) -> No
         typer.echo(json.dumps({**_summary(audit), "rounds": [_document(one, audit) for one in rounds]}))
     else:
         for one in rounds:
-            name = f"{one.task} round {one.number} ({one.round_id.hex()[:8]}, entry {one.entry})"
-            typer.echo(f"{name}: {_finding(one, audit)}")
+            typer.echo(f"{_name(one)}: {_finding(one, audit)}")
         typer.echo(_sentence(audit))
     if not audit.ok:
         raise typer.Exit(1)
@@ -120,7 +119,7 @@ def _is_final(entry: int | None, audit: "Audit") -> bool | None:
 def _summary(audit: "Audit") -> dict[str, Any]:
     return {
         "ok": audit.ok,
-        "problem": audit.problem,
+        "problem": _problem(audit),
         "entries": audit.entries,
         "final": audit.final_size,
         "trusted": audit.trusted,
@@ -149,6 +148,16 @@ def _document(one: "RoundAudit", audit: "Audit") -> dict[str, Any]:
     }
 
 
+def _problem(audit: "Audit") -> str | None:
+    """The first thing that is wrong with the ledger, or with a round."""
+    rounds = (f"{_name(one)}: {one.problem}" for one in audit.rounds if not one.ok)
+    return next(rounds, None) if audit.problem is None else audit.problem
+
+
+def _name(one: "RoundAudit") -> str:
+    return f"{one.task} round {one.number} ({one.round_id.hex()[:8]}, entry {one.entry})"
+
+
 def _sentence(audit: "Audit") -> str:
     if audit.problem is not None:
         return audit.problem
@@ -156,7 +165,9 @@ def _sentence(audit: "Audit") -> str:
     trust = f"{audit.final_size} final" if audit.final_size else "a member's mirror"
     if not audit.trusted:
         trust = "checked against the ledger's own key: give --policy to check it against yours"
-    outcome = f"{wrong} of {len(audit.rounds)} rounds do not match" if wrong else f"{audit.recomputed} rounds match"
+    outcome = "1 round matches" if audit.recomputed == 1 else f"{audit.recomputed} rounds match"
+    if wrong:
+        outcome = f"{wrong} of {len(audit.rounds)} rounds do not match"
     if audit.by_word:
         outcome += f", {audit.by_word} of them with root gradients on the coordinator's word"
     if audit.deleted:

@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from server.ledger_copy import RecordedRound
+    from server.pruning import Pruned
     from server.scoring.desk import Desk
     from server.scoring.service import Tls
 
@@ -48,12 +49,15 @@ def prune(
     home: Annotated[Path, typer.Option(envvar="ARTESIAN_HOME", help="The coordinator's home directory.")],
     older_than: Annotated[
         int | None,
-        typer.Option("--older-than", metavar="DAYS", help="Days after the release; default: what [retention] says."),
+        typer.Option("--older-than", metavar="DAYS", help=r"Days after the release; default: what \[retention] says."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and change nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Delete masked vectors, pair hashes and opened seeds of old rounds, as [retention] in coordinator.toml allows.
+    r"""Delete what old rounds' updates were in, as \[retention] in coordinator.toml allows.
+
+    Masked vectors, pair hashes and opened seeds; of encrypted rounds the ciphertexts, their pieces' hashes and what
+    opened them.
 
     The ledger says first what is deleted and under which policy. When that is final, the bytes go; where it is not yet,
     they go with the next run of the coordinator, or when this command is given again.
@@ -74,14 +78,29 @@ def prune(
         facts = {"ok": True, "days": policy.days, "dry_run": dry_run, "freed_bytes": done.freed_bytes}
         typer.echo(json.dumps({**facts, **listed}))
     else:
-        del rounds["left_alone"]
-        counts = [f"{len(found)} rounds {name}" for name, found in rounds.items()]
-        would = "would free" if dry_run else "freed"
-        typer.echo(f"kept {policy.days} days after the release: {', '.join(counts)}; {would} {done.freed_bytes} bytes")
+        typer.echo(f"kept {policy.days} days after the release: {_would(done) if dry_run else _did(done)}")
         if done.waiting and not dry_run:
-            typer.echo("What waits is deleted when its record is final: after the coordinator's next run.")
+            typer.echo(
+                "What waits is deleted when its record is final: by the coordinator's next run, or by this command "
+                "given again then."
+            )
         if done.unread:
-            typer.echo(f"{len(done.unread)} rounds left alone: this version cannot read their plans.")
+            typer.echo(f"{_rounds(done.unread)} left alone: this version cannot read their plans.")
+
+
+def _did(done: "Pruned") -> str:
+    counts = f"{_rounds(done.recorded)} recorded, {_rounds(done.deleted)} deleted, {_rounds(done.waiting)} waiting"
+    return f"{counts}; freed {done.freed_bytes} bytes"
+
+
+def _would(done: "Pruned") -> str:
+    """What a pruning would come to, in the end."""
+    before = f" with {_rounds(done.waiting)} recorded before," if done.waiting else ""
+    return f"would record {_rounds(done.recorded)};{before} would free {done.freed_bytes} bytes once that is final"
+
+
+def _rounds(found: "Sequence[RecordedRound]") -> str:
+    return f"{len(found)} round{'' if len(found) == 1 else 's'}"
 
 
 def _round(one: "RecordedRound") -> dict[str, Any]:

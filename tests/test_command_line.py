@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 import pytest
 import typer
 from click.testing import CliRunner, Result
+from rich.text import Text
 
 import artesian
 from artesian import PLACES, CommandLine, Place, app
@@ -62,6 +64,23 @@ def test_every_group_is_there_and_no_command_lacks_its_line(name: str) -> None:
     shown = run(name, "--help")
     assert shown.exit_code == 0
     assert "Usage: artesian " + name in shown.stdout
+
+
+def texts(command: click.Command) -> Iterator[str]:
+    """All that the help of a command, and of those in it, is written as."""
+    options = (getattr(one, "help", None) for one in command.params)
+    yield from (one for one in (command.help, command.epilog, *options) if one)
+    for inner in getattr(command, "commands", {}).values():
+        yield from texts(inner)
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_no_help_loses_what_stands_in_brackets(name: str) -> None:
+    """Rich takes words in brackets for markup unless they are escaped."""
+    _, command, _ = app.resolve_command(click.Context(app), [name])
+    assert command is not None
+    for text in texts(command):
+        assert Text.from_markup(text).plain == text.replace("\\[", "[")
 
 
 def test_version() -> None:

@@ -40,7 +40,7 @@ def test_before_the_first_round_there_is_nothing_to_show(world: Consortium) -> N
 def test_a_masked_plan_says_that_nobody_holds_a_key(world: Consortium) -> None:
     statement = world.open_round(a_plan())
     said = run(world).stdout
-    assert "nobody reads a single update, as long as no more than 1 firms side with the coordinator" in said
+    assert "nobody reads a single update, as long as no more than 1 firm sides with the coordinator" in said
     assert "A round costs epsilon" in said
     assert "This firm takes part." in said
     world.abort(statement)

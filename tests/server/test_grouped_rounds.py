@@ -85,7 +85,7 @@ def test_a_round_in_groups_is_recomputed(tmp_path: Path) -> None:
     assert [one.problem for one in audit_all(built.coordinator).rounds] == [None]
     said = CliRunner().invoke(app, ["all", "--home", str(built.coordinator)]).stdout
     assert "9 firms, recomputed bit for bit; root gradient: the coordinator's word" in said
-    assert "1 rounds match, 1 of them with root gradients on the coordinator's word" in said
+    assert "1 round matches, 1 of them with root gradients on the coordinator's word" in said
     document = json.loads(CliRunner().invoke(app, ["all", "--home", str(built.coordinator), "--json"]).stdout)
     assert (document["rounds"][0]["root_gradient"], document["rounds"][0]["voted"]) == ("the coordinator's word", None)
     check_root_audit(built.coordinator)

@@ -147,6 +147,12 @@ def test_an_audit_tells_a_recorded_deletion_from_a_loss(built: Federation, coord
     ArtifactStore(lost).delete([deletable(known(coordinator)[0], ArtifactStore(lost))[0]])
     missing = audit_copies(ledger, lost, trusted(built))
     assert [one.ok for one in missing.rounds] == [False, True]
+    older = f"this copy of the ledger ends at entry {missing.entries - 1}; a deletion may be recorded later"
+    assert older in str(missing.rounds[0].problem)
+    ours = ["all", "--ledger", str(ledger), "--artifacts", str(lost), "--json"]
+    document = json.loads(CliRunner().invoke(audit_app, ours).stdout)
+    assert (document["ok"], older in document["problem"]) == (False, True)
+    assert document["problem"].startswith("credit round 1 (")
     pruned(built, coordinator)
     audit = audit_copies(ledger, built.coordinator / "artifacts", trusted(built))
     entry = known(coordinator)[0].deletion
@@ -178,6 +184,7 @@ def test_a_deletion_excuses_nothing_else(built: Federation, coordinator: Coordin
         coordinator.artifacts.delete([name])
         audit = audit_copies(built.coordinator / "ledger.db", built.coordinator / "artifacts", trusted(built))
         assert str(audit.rounds[1].problem).startswith(f"{what}: the store has no artifact")
+        assert "later" not in str(audit.rounds[1].problem)
         assert coordinator.artifacts.put(content) == name
     parent = last.payload["parent_model"]
     coordinator.artifacts.delete([parent])
@@ -312,7 +319,7 @@ def test_a_round_whose_plan_cannot_be_read_is_left_alone_and_said(
     assert str(audit.rounds[2].problem).startswith("plan: ")
     home = ["--home", str(built.coordinator)]
     said = CliRunner().invoke(coordinator_app, ["prune", *home, "--older-than", "400", "--dry-run"])
-    assert "1 rounds left alone: this version cannot read their plans" in said.stdout
+    assert "1 round left alone: this version cannot read their plans" in said.stdout
 
 
 def test_nothing_about_pruning_ends_a_run(built: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -521,10 +528,14 @@ def test_the_command(built: Federation) -> None:
     with Coordinator(built.coordinator) as running:
         assert running.log.size
         assert isinstance(asked("--older-than", "400").exception, LedgerInUse)
-        assert "2 rounds recorded" in asked("--older-than", "400", "--dry-run").stdout
+        would = f"would record 2 rounds; would free {dry['freed_bytes']} bytes once that is final"
+        assert would in asked("--older-than", "400", "--dry-run").stdout
     said = asked("--older-than", "400")
     assert said.exit_code == 0
     assert "2 rounds recorded, 0 rounds deleted, 2 rounds waiting; freed 0 bytes" in said.stdout
+    assert "by the coordinator's next run, or by this command given again then" in said.stdout
+    again = asked("--older-than", "400", "--dry-run").stdout
+    assert f"would record 0 rounds; with 2 rounds recorded before, would free {dry['freed_bytes']} bytes" in again
     with opened(built) as coordinator:
         cosign(built, coordinator)
     done = json.loads(asked("--older-than", "400", "--json").stdout)
