@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 M = TypeVar("M", bound=BaseModel)
+_OURS = {"extra_forbidden": "unknown key", "model_type": "must be a table"}
 
 
 def load_toml(path: Path, model: type[M], refusal: type[Exception]) -> M:
@@ -36,10 +37,9 @@ def validated(document: Mapping[str, Any], model: type[M], refusal: type[Excepti
 
 
 def _first_violation(error: ValidationError) -> str:
-    first = error.errors()[0]
+    """One line about what is wrong first: a misspelt key before the one that is missing for it."""
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "unknown key"
+    message = _OURS.get(first["type"], first["msg"].removeprefix("Value error, "))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return " ".join(f"{key + ': ' if key else ''}{message}{more}".split())

@@ -19,7 +19,7 @@ from clients.tasks.demand import DemandTask
 from clients.tasks.spec import load_spec
 from clients.tasks.task import Task, task_for
 from experiments import baselines
-from experiments.federation import FederatedTask, Federation, Terms, build, round_figure, run
+from experiments.federation import FederatedTask, Federation, Terms, build, firm_names, round_figure, run
 from experiments.partition import divide
 from experiments.simulation_config import SimulationConfig, SimulationConfigInvalid
 from ledger.keys import SigningKey
@@ -71,6 +71,11 @@ def simulate(
         raise SimulationConfigInvalid("engine: ray with masked updates needs ledger = true, or use aggregation plain")
     if config.robust.root is not None:
         raise SimulationConfigInvalid("robust.root: a simulated coordinator has no table of its own; leave it out")
+    holder = config.aggregation.key_holder
+    if holder in firm_names(config.partition.firms):
+        raise SimulationConfigInvalid(
+            f"aggregation.key_holder: {holder!r} is one of the firms that train; name another, like 'auditor'"
+        )
     began = time.monotonic()
     prepared = prepare(config, spec_path, table_path)
     seconds = {"prepare": time.monotonic() - began}

@@ -42,7 +42,7 @@ class TaskAtCoordinator(TrainingConfig):
 class Retention(_Part):
     """How many days after its release a round can be recomputed from this store; without it, for ever."""
 
-    days: int = Field(ge=DISPUTE_DAYS, le=MOST_DAYS)
+    days: int = Field(strict=True, ge=DISPUTE_DAYS, le=MOST_DAYS)
 
 
 class CoordinatorConfig(_Part):

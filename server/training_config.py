@@ -6,14 +6,16 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from clients.encryption.scheme import require_room
 from clients.groups import group_sizes
 from clients.masking.threshold import threshold_for
 from clients.plan import MICRO, NANO, Plan
 from clients.privacy import noise_for
+from clients.tasks.spec import Slug
 from clients.tasks.task import Task
+from ledger.rules import COORDINATOR
 from server.errors import ServerError
 
 MOST_ROUNDING = 0.02
@@ -82,16 +84,23 @@ class Aggregation(_Part):
     """
 
     kind: Literal["masked", "encrypted", "plain"] = "masked"
-    key_holder: str | None = None
+    key_holder: Slug | None = None
     ring_bits: Literal[24, 32] | None = None
     smallest_group: int = Field(default=2, ge=2)
     drop_outs: int | None = Field(default=None, ge=0)
     deadline_s: int = Field(default=600, ge=1)
 
+    @field_validator("key_holder")
+    @classmethod
+    def _is_a_firm(cls, name: str | None) -> str | None:
+        if name == COORDINATOR:
+            raise ValueError(f"{name!r} adds the updates up and holds no key to them; name a firm that does not train")
+        return name
+
     @model_validator(mode="after")
     def _names_its_key_holder(self) -> Self:
         if (self.kind == "encrypted") != (self.key_holder is not None):
-            raise ValueError("aggregation: kind 'encrypted' names a key_holder, and no other does")
+            raise ValueError("kind 'encrypted' names a key_holder, and no other does")
         return self
 
     def fields(self) -> dict[str, Any]:

@@ -91,6 +91,22 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "too many firms for the classes": ({"partition": {"firms": 1000}}, "too few for 1000 firms"),
     "no table": ({"data": {"spec": SMALL["data"]["spec"]}}, "names no table; give one with --data"),
     "no such spec": ({"data": {**SMALL["data"], "spec": "none.toml"}}, "none.toml: cannot be read: No such file"),
+    "a firm that trains as key holder": (
+        {"aggregation": {"kind": "encrypted", "key_holder": "firm-1"}},
+        "aggregation.key_holder: 'firm-1' is one of the firms that train",
+    ),
+    "the coordinator as key holder": (
+        {"aggregation": {"kind": "encrypted", "key_holder": "coordinator"}},
+        "aggregation.key_holder: 'coordinator' adds the updates up and holds no key",
+    ),
+    "no name as key holder": (
+        {"aggregation": {"kind": "encrypted", "key_holder": "../home"}},
+        "aggregation.key_holder: ",
+    ),
+    "no key holder": (
+        {"aggregation": {"kind": "encrypted"}},
+        "small.toml: aggregation: kind 'encrypted' names a key_hold",
+    ),
     "unknown column": (
         {"partition": {"kind": "column", "column": "Colour", "firms": 3}},
         "'column' must name a column of the task spec, not 'Colour'",

@@ -611,3 +611,13 @@ def test_the_configuration_holds_the_policy(built: Federation) -> None:
     path.write_text(text + "\n[retention]\ndays = 29\n")
     with pytest.raises(CoordinatorConfigInvalid, match=r"retention.days"):
         load_coordinator_config(path)
+    for wrong, problem in {
+        "[retention]\nday = 400": r"retention.day: unknown key \(and 1 more\)",
+        "[retention]\ndays = '400'": "retention.days: Input should be a valid integer",
+    }.items():
+        path.write_text(f"{text}\n{wrong}\n")
+        with pytest.raises(CoordinatorConfigInvalid, match=problem):
+            load_coordinator_config(path)
+    path.write_text(f"retention = 40\n{text}")
+    with pytest.raises(CoordinatorConfigInvalid, match="retention: must be a table"):
+        load_coordinator_config(path)
