@@ -164,11 +164,10 @@ class Accounts:
             raise NoCap(f"wallet: no cap is set for {unit}/{dataset}, so nothing may be spent: set one first")
         together = epsilon(add([account.nano_rdp, asked]), cap.delta)
         if together > cap.epsilon:
-            before, alone = (epsilon(rdp, cap.delta) for rdp in (account.nano_rdp, asked))
+            before = epsilon(account.nano_rdp, cap.delta)
             raise OverCap(
-                f"wallet: the cap of {unit}/{dataset} would be passed: epsilon {before:.4g} spent "
-                f"+ {alone:.4g} asked for = {together:.4g}, cap {cap.epsilon:g} at delta {cap.delta:g}; "
-                "nothing was spent: ask for fewer rounds or more noise"
+                f"wallet: {unit}/{dataset} at delta {cap.delta:g}: this would bring epsilon from {before:.4g} to "
+                f"{together:.4g}, over the cap {cap.epsilon:g}; nothing was spent"
             )
 
 

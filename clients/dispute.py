@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clients.errors import ClientError
-from clients.firm import Firm
+from clients.firm import DeclaredTask, Firm
 from clients.masking.session import Session
 from clients.offer import Offer, sessions_of
 from clients.opening import Opening, seal_opening
@@ -20,7 +20,7 @@ from clients.own_mirror import reading_mirror
 from clients.plan import Plan
 from clients.privacy import NanoRdp
 from ledger.commands.places import mirror_standing
-from ledger.rules import State
+from ledger.rules import Round, State
 from ledger.statement import decode_statement
 from ledger.store import Store
 
@@ -29,6 +29,12 @@ class DisputeRefused(ClientError):
     """This firm cannot or will not open this update to this auditor; nothing was spent or revealed."""
 
     exit_code = 1
+
+
+class NotNamed(DisputeRefused):
+    """The round or the auditor that was named is none, or not one."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True)
@@ -94,8 +100,9 @@ def prepare(firm: Firm, round_id: str, auditor: str) -> Prepared:
     with reading_mirror(firm) as store:
         standing = mirror_standing(firm.home)
         assert standing is not None, "the mirror was there a moment ago"
+        named = _round(standing.state, round_id)
         key = _auditor_key(firm, standing.state, auditor)
-        found = _own_contribution(firm, store, standing.state, standing.final_size, round_id)
+        found = _own_contribution(firm, store, named, standing.final_size)
     session = own_session(firm, found)
     pairs = firm.round_secrets.pairs(session.epoch)
     seeds = {peer: pairs.mask_seed(session, peer) for peer in session.peers(firm.member)}
@@ -111,14 +118,29 @@ def carry_out(firm: Firm, prepared: Prepared) -> bytes:
         OverCap, NoCap, CountedOtherwise, NotTakingPart: nothing was spent.
     """
     if any(prepared.cost):
-        payer = firm.declared(prepared.task)
-        if payer.spec.hash != prepared.contribution.offer.plan.spec:
-            raise DisputeRefused(f"{prepared.task}: the round was of another task spec; bring that back to pay for it")
-        reservation = firm.charge_once(payer, prepared.purpose, prepared.cost)
+        reservation = firm.charge_once(_payer(firm, prepared), prepared.purpose, prepared.cost)
         if reservation is not None:
             firm.wallet.settle(reservation)
     record_id = secrets.token_bytes(16)
     return seal_opening(prepared.opening, firm.key, prepared.auditor_key, record_id=record_id, ts=int(firm.now()))
+
+
+def is_paid(firm: Firm, prepared: Prepared) -> bool:
+    """Whether the wallet has paid for an opening before. Changes nothing.
+
+    Raises:
+        OverCap, NoCap, CountedOtherwise, NotTakingPart: it cannot pay; `carry_out` would raise the same.
+    """
+    if not any(prepared.cost):
+        return False
+    return firm.rehearse_charge_once(_payer(firm, prepared), prepared.purpose, prepared.cost)
+
+
+def _payer(firm: Firm, prepared: Prepared) -> DeclaredTask:
+    payer = firm.declared(prepared.task)
+    if payer.spec.hash != prepared.contribution.offer.plan.spec:
+        raise DisputeRefused(f"{prepared.task}: the round was of another task spec; bring that back to pay for it")
+    return payer
 
 
 def own_session(firm: Firm, found: OwnContribution) -> Session:
@@ -150,23 +172,27 @@ def own_session(firm: Firm, found: OwnContribution) -> Session:
 
 def _auditor_key(firm: Firm, state: State, auditor: str) -> bytes:
     if auditor == firm.member:
-        raise DisputeRefused(f"{auditor}: it is this firm itself; name another member")
+        raise NotNamed(f"{auditor}: it is this firm itself; name another member")
     if not state.is_enrolled(auditor):
-        raise DisputeRefused(f"{auditor!r} is not an active member on the ledger that {firm.member} mirrors")
+        raise NotNamed(f"{auditor!r} is not an active member on the ledger that {firm.member} mirrors")
     key = state.encryption_keys.get(auditor)
     if key is None:
         raise DisputeRefused(
-            f"{auditor} has no encryption key on the ledger; it runs: artesian ledger members encryption"
+            f"{auditor} has no encryption key on the ledger that {firm.member} mirrors; it runs: "
+            "artesian ledger members encryption --home HOME --address SERVICE"
         )
     return key
 
 
-def _own_contribution(firm: Firm, store: Store, state: State, final_size: int, prefix: str) -> OwnContribution:
+def _round(state: State, prefix: str) -> Round:
     known = [one for one in state.rounds.values() if one.id.hex().startswith(prefix.lower())]
     if len(known) != 1:
         found = "no round" if not known else f"{len(known)} rounds"
-        raise DisputeRefused(f"round {prefix}: {found} of this id in the mirror; see artesian firm status")
-    (of,) = known
+        raise NotNamed(f"round {prefix}: {found} of this id in the mirror; see artesian firm status")
+    return known[0]
+
+
+def _own_contribution(firm: Firm, store: Store, of: Round, final_size: int) -> OwnContribution:
     name = f"round {of.id.hex()}"
     records = {"round": of.index, **_entries_of(firm, store, of.id, of.index)}
     if "aggregate" not in records:

@@ -55,9 +55,10 @@ def open_dispute(
 
 
 def _facts(firm: Firm, prepared: Prepared) -> dict[str, Any]:
+    from clients.dispute import is_paid
     from clients.privacy import epsilon
 
-    opening, found, paid = prepared.opening, prepared.contribution, _is_paid(firm, prepared)
+    opening, found, paid = prepared.opening, prepared.contribution, is_paid(firm, prepared)
     return {
         "round": opening.round_id.hex(),
         "task": prepared.task,
@@ -72,18 +73,6 @@ def _facts(firm: Firm, prepared: Prepared) -> dict[str, Any]:
         "costs_epsilon": 0.0 if paid else epsilon(prepared.cost, firm.config.limits.delta),
         "delta": firm.config.limits.delta,
     }
-
-
-def _is_paid(firm: Firm, prepared: Prepared) -> bool:
-    """Whether the wallet has paid for this opening before; read without `Firm.wallet`, which lowers caps."""
-    from clients.wallet import Wallet
-
-    path = firm.home / "wallet.sqlite"
-    if not any(prepared.cost) or not path.exists():
-        return False
-    payer = firm.declared(prepared.task)
-    with Wallet(path) as wallet:
-        return wallet.has_paid(payer.unit, payer.dataset, prepared.purpose, prepared.cost)
 
 
 def _words(facts: dict[str, Any]) -> list[str]:

@@ -146,7 +146,9 @@ class Firm:
 
     @cached_property
     def wallet(self) -> Wallet:
-        wallet = Wallet(self._file("wallet.sqlite"))
+        return self._capped(Wallet(self._file("wallet.sqlite")))
+
+    def _capped(self, wallet: Wallet) -> Wallet:
         limits = self.config.limits
         for settings in self.config.task:
             declared = self.declared(settings.name)
@@ -214,27 +216,24 @@ class Firm:
             OverCap: the cap would be passed.
             CountedOtherwise: the data set has paid in another unit.
         """
-        self._require_one_unit(private)
+        _require_one_unit(self.wallet, private)
         return self.wallet.reserve(private.unit, private.dataset, purpose, cost)
 
     def charge_once(self, private: DeclaredTask, purpose: str, cost: NanoRdp) -> Reservation | None:
         """As `charge`, but what has been reserved for this purpose is not reserved again; None if it is settled too."""
-        self._require_one_unit(private)
+        _require_one_unit(self.wallet, private)
         return self.wallet.reserve_once(private.unit, private.dataset, purpose, cost)
 
-    def _require_one_unit(self, private: PrivateTask | DeclaredTask) -> None:
-        """Insist that the task's data set has never paid in another unit than the task's.
+    def rehearse_charge_once(self, private: DeclaredTask, purpose: str, cost: NanoRdp) -> bool:
+        """Whether `charge_once` would find it paid for already; raises what that would. Changes nothing, caps included.
 
         Raises:
-            CountedOtherwise: the data set has paid in another unit, say rows before customers. What a customer has
-                paid cannot be had from what rows have, so a second account would let it pay past the cap.
+            OverCap, CountedOtherwise: as `charge`.
         """
-        for account in self.wallet.report():
-            if account.dataset == private.dataset and account.unit != private.unit and any(account.nano_rdp):
-                raise CountedOtherwise(
-                    f"wallet: the data set of the task {private.settings.name!r} has paid per {account.unit}, and "
-                    f"cannot pay per {private.unit} as well; only other records may have another 'dataset' name"
-                )
+        path = self.home / "wallet.sqlite"
+        with Wallet(path if path.exists() else None) as kept, self._capped(kept.rehearsal()) as wallet:
+            _require_one_unit(wallet, private)
+            return wallet.reserve_once(private.unit, private.dataset, purpose, cost) is None
 
     def stream(self, *labels: str | int) -> RandomStream:
         """A fresh stream for noise, sampling and rounding: secure, or of the experiment's seed."""
@@ -284,3 +283,18 @@ def close_firms() -> None:
     for firm in set(_open.values()):
         firm.close()
     _open.clear()
+
+
+def _require_one_unit(wallet: Wallet, private: PrivateTask | DeclaredTask) -> None:
+    """Insist that the task's data set has never paid in another unit than the task's.
+
+    Raises:
+        CountedOtherwise: the data set has paid in another unit, say rows before customers. What a customer has
+            paid cannot be had from what rows have, so a second account would let it pay past the cap.
+    """
+    for account in wallet.report():
+        if account.dataset == private.dataset and account.unit != private.unit and any(account.nano_rdp):
+            raise CountedOtherwise(
+                f"wallet: the data set of the task {private.settings.name!r} has paid per {account.unit}, and "
+                f"cannot pay per {private.unit} as well; only other records may have another 'dataset' name"
+            )

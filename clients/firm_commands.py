@@ -110,7 +110,7 @@ def wallet(home: Home, as_json: Json = False) -> None:
     from clients.firm import Firm
 
     firm = Firm(home)
-    facts: dict[str, Any] = {"member": firm.member, "accounts": wallet_accounts(firm)}
+    facts: dict[str, Any] = {"ok": True, "member": firm.member, "accounts": wallet_accounts(firm)}
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False))
         return

@@ -29,7 +29,7 @@ def forget_epoch(home: Home, as_json: Json = False) -> None:
         firm.held_keys.retire()
     if as_json:
         files = [] if ended is None else list(ended.files)
-        facts = {"member": firm.member, "epoch": None if ended is None else ended.epoch, "destroyed": files}
+        facts = {"ok": True, "member": firm.member, "epoch": None if ended is None else ended.epoch, "destroyed": files}
         facts["held_key_destroyed"] = held
         typer.echo(json.dumps(facts))
     elif ended is None:

@@ -36,7 +36,7 @@ def plan(home: Home, round_id: Round = "", as_json: Json = False) -> None:
 
     found = list(plans_of(Firm(home), round_id.lower()))
     if as_json:
-        typer.echo(json.dumps({"rounds": found}, ensure_ascii=False))
+        typer.echo(json.dumps({"ok": True, "rounds": found}, ensure_ascii=False))
         return
     for one in found:
         typer.echo(

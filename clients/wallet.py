@@ -137,10 +137,13 @@ class Wallet:
                     return held
             return self._reserve(*wanted)
 
-    def has_paid(self, unit: str, dataset: str, purpose: str, nano_rdp: Sequence[int]) -> bool:
-        """Whether `reserve_once` has nothing to reserve any more."""
-        with self._transaction():
-            return self._accounts.settled.get((unit, dataset, purpose)) == tuple(nano_rdp)
+    def rehearsal(self) -> Wallet:
+        """A wallet in memory with the same rows: it refuses what this one would, and nothing in it is spent."""
+        copied = Wallet(None, clock=self._clock)
+        with self._lock, copied._lock:
+            for row in self._db.execute("SELECT * FROM rows ORDER BY seq"):
+                copied._db.execute("INSERT INTO rows VALUES (?, ?, ?)", row)
+        return copied
 
     def settle(self, reservation: Reservation) -> None:
         """Say that the update is about to leave: from here on the spend can never be taken back.

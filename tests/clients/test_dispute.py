@@ -119,29 +119,32 @@ def test_over_the_cap_nothing_is_opened(world: Disputed, firm: Firm) -> None:
     spent = firm.wallet.spent(UNIT, DATA)
     with pytest.raises(OverCap):
         world.open(Firm(firm.home))
-    done = run(firm.home, world.round.id.hex(), "--to", "bank-1", "-o", out, "--yes")
-    assert (done.exit_code, "nothing was spent" in done.stderr) == (1, True)
+    for consent in ["--yes"], []:  # nothing is asked before the refusal
+        done = run(firm.home, world.round.id.hex(), "--to", "bank-1", "-o", out, *consent)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "would bring epsilon from 4 to " in done.stderr
+        assert ", over the cap 5; nothing was spent" in done.stderr
     assert firm.wallet.spent(UNIT, DATA) == spent
     assert not out.exists()
 
 
 @pytest.mark.parametrize(
-    ("auditor", "why"),
+    ("auditor", "why", "exit_code"),
     [
-        ("firm-2", "firm-2: it is this firm itself"),
-        ("firm-3", "firm-3 has no encryption key"),
-        ("bank-2", "bank-2 has no encryption key"),
-        ("coordinator", "'coordinator' is not an active member"),
-        ("nobody", "'nobody' is not an active member"),
+        ("firm-2", "firm-2: it is this firm itself", 2),
+        ("firm-3", "firm-3 has no encryption key", 1),
+        ("bank-2", "bank-2 has no encryption key", 1),
+        ("coordinator", "'coordinator' is not an active member", 2),
+        ("nobody", "'nobody' is not an active member", 2),
     ],
 )
 def test_only_another_active_member_with_an_encryption_key_can_be_the_auditor(
-    world: Disputed, firm: Firm, auditor: str, why: str
+    world: Disputed, firm: Firm, auditor: str, why: str, exit_code: int
 ) -> None:
     before = firm.wallet.head
     with pytest.raises(DisputeRefused, match=why) as caught:
         world.open(firm, auditor)
-    assert caught.value.exit_code == 1
+    assert caught.value.exit_code == exit_code
     assert firm.wallet.head == before
 
 
@@ -166,8 +169,10 @@ def test_a_round_that_is_not_final_here_stays_closed(world: Disputed, firm: Firm
 
 @pytest.mark.parametrize("prefix", ["", "zz", "00" * 16])
 def test_a_round_must_be_named_and_known(firm: Firm, prefix: str) -> None:
-    with pytest.raises(DisputeRefused, match="of this id in the mirror"):
-        prepare(firm, prefix, "bank-1")
+    """The round is looked at before the auditor."""
+    with pytest.raises(DisputeRefused, match="of this id in the mirror") as caught:
+        prepare(firm, prefix, "nobody")
+    assert caught.value.exit_code == 2
 
 
 def test_a_past_epoch_stays_closed(world: Disputed, firm: Firm) -> None:
@@ -339,9 +344,15 @@ def test_what_is_reserved_once_is_reserved_once() -> None:
         first = wallet.reserve_once("row", "credit", "opening/1", cost)
         assert first is not None
         assert wallet.reserve_once("row", "credit", "opening/1", cost) == first
-        assert not wallet.has_paid("row", "credit", "opening/1", cost)
         wallet.settle(first)
-        assert wallet.has_paid("row", "credit", "opening/1", cost)
+        head = wallet.head
+        with wallet.rehearsal() as rehearsal:
+            assert rehearsal.reserve_once("row", "credit", "opening/1", cost) is None
+            assert rehearsal.reserve_once("row", "credit", "opening/2", cost) is not None
+            rehearsal.set_cap("row", "credit", epsilon=1e-3, delta=1e-5)
+            with pytest.raises(OverCap):
+                rehearsal.reserve_once("row", "credit", "opening/3", cost)
+        assert wallet.head == head
         assert wallet.reserve_once("row", "credit", "opening/1", cost) is None
         assert wallet.spent("row", "credit") == cost
         cancelled = wallet.reserve_once("row", "credit", "opening/2", cost)

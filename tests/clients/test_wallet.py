@@ -41,7 +41,7 @@ def test_a_plan_sized_for_the_cap_is_paid_round_by_round_to_the_last() -> None:
     line = str(caught.value)
     assert caught.value.exit_code == 1
     assert "\n" not in line
-    for part in ("row/credit", "epsilon 1 spent", "asked for", "cap 1 at delta 1e-05"):
+    for part in ("row/credit at delta 1e-05", "would bring epsilon from 1 to 1.0", "over the cap 1; nothing was spent"):
         assert part in line
     assert wallet.spent("row", "credit") == add([ONE_ROUND] * 10)
     (account,) = wallet.report()
