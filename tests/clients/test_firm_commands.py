@@ -180,7 +180,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wallet_says_what_is_spent(home: Path) -> None:
-    (account,) = json.loads(run("wallet", "--home", home, "--json").stdout)["accounts"]
+    facts = json.loads(run("wallet", "--home", home, "--json").stdout)
+    (account,) = facts["accounts"]
+    assert facts["ok"] is True
     assert account["cap"] == {"epsilon": 2.0, "delta": 1e-5}
     assert 1.9 < account["spent_epsilon"] <= 2.0
     assert (account["settled"], account["open_reservations"]) == (3, 0)
@@ -260,7 +262,7 @@ def test_an_epoch_ends_on_the_operators_word(home: Path, tmp_path: Path) -> None
     assert client.round_secrets.current() is not None
     said = json.loads(run("forget-epoch", "--home", copy, "--json").stdout)
     files = ["epoch-1.key", "epoch-1.pairs", "epoch-1.roster", "round.kept", "wrapping.key"]
-    assert said == {"member": "firm-1", "epoch": 1, "destroyed": files, "held_key_destroyed": False}
+    assert said == {"ok": True, "member": "firm-1", "epoch": 1, "destroyed": files, "held_key_destroyed": False}
     assert [path.name for path in (copy / "masking").iterdir()] == ["ended"]
     with pytest.raises(EpochEnded):
         client.round_secrets.pairs(1)

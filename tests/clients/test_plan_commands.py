@@ -29,7 +29,9 @@ def run(world: Consortium, *arguments: str, name: str = "firm-1") -> Result:
 
 
 def latest(world: Consortium, name: str = "firm-1") -> dict[str, Any]:
-    (found,) = json.loads(run(world, "--json", name=name).stdout)["rounds"]
+    facts = json.loads(run(world, "--json", name=name).stdout)
+    (found,) = facts["rounds"]
+    assert facts["ok"] is True
     return dict(found)
 
 
