@@ -1,5 +1,6 @@
 """Generate the protobuf code from ledger.proto: `python -m ledger.service.generate`."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,10 +18,10 @@ def generate(out: Path) -> None:
     Raises:
         RuntimeError: the compiler refused the .proto; it has said why on standard error.
     """
-    from grpc_tools import protoc  # only developers have it
-
-    arguments = ["protoc", f"-I{ROOT}", f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}"]
-    if protoc.main([*arguments, str(ROOT / PROTO)]) != 0:
+    # A process of its own: the compiler brings a protobuf library that crashes with the one inside TenSEAL.
+    compiler = [sys.executable, "-m", "grpc_tools.protoc"]
+    arguments = [f"-I{ROOT}", f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}"]
+    if subprocess.run([*compiler, *arguments, str(ROOT / PROTO)]).returncode != 0:
         raise RuntimeError(f"protoc refused {PROTO}")
 
 
