@@ -229,7 +229,7 @@ def test_a_federation_below_the_policys_size_is_told_so(tmp_path: Path) -> None:
 def test_each_firms_limits_stand_whatever_the_plan(tmp_path: Path) -> None:
     built = federation(tmp_path / "f", 3, training(1), limits={**LIMITS, "epsilon": 1.0})
     meddler = Meddler()
-    with opened(built) as coordinator, pytest.raises(RunFailed, match=r"firm-1: .*would be passed"):
+    with opened(built) as coordinator, pytest.raises(RunFailed, match=r"firm-1: .*over the cap"):
         train(built, coordinator, app=meddler)
     assert spent(built, "firm-1") == NOTHING
     assert (HELLO, "firm-1") in meddler.asked
