@@ -10,6 +10,7 @@ from typing import cast
 from clients.grid import GRID_STEPS, ROUNDING_STEPS, TAIL_STDS, Grid
 from clients.masking.quantiser import largest_of
 from clients.masking.session import Protection as Aggregation
+from clients.mechanism import Mechanism
 from clients.plan_record import MICRO, NANO, PlanInvalid, PlanRecord
 from clients.privacy import NOTHING, NanoRdp, gaussian_rdp
 
@@ -127,11 +128,14 @@ class Plan(PlanRecord):
             raise PlanInvalid(f"plan: {self.colluders} colluders leave no honest firm among {fewest} that open a sum")
         return self.noise_multiplier / math.sqrt(fewest - self.colluders)
 
+    def round_mechanism(self) -> Mechanism | None:
+        """What the round releases of every unit of a firm; None without privacy."""
+        return None if self.privacy == "none" else Mechanism(self.noise_micro, self.sampling_micro)
+
     def round_rdp(self) -> NanoRdp:
         """Nano-RDP that the round costs every unit of a firm: what the wallet pays and the ledger records."""
-        if self.privacy == "none":
-            return NOTHING
-        return gaussian_rdp(self.noise_multiplier, self.sampling_rate, 1)
+        mechanism = self.round_mechanism()
+        return NOTHING if mechanism is None else mechanism.rdp()
 
     def opening_rdp(self, cohort_size: int) -> NanoRdp:
         """Nano-RDP that it costs every unit of a firm, above the round, to show somebody the firm's own noisy update.
