@@ -1,4 +1,4 @@
-"""What one release of a noisy sum is, for accounting: its noise, its sampling, and how often it is repeated. Integers."""
+"""One release of a noisy sum, for accounting: its noise, its sampling, and how often it is repeated; in integers."""
 
 from __future__ import annotations
 
