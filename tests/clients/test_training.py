@@ -81,7 +81,7 @@ def test_opacus_in_chunks_is_opacus_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     data = examples(PERCEPTRON, [1, 4, 2, 3, 1, 5, 2])
     parameters = PERCEPTRON.initial(3)
     whole = clipped_gradient_sum(PERCEPTRON, parameters, data, 0.5)
-    monkeypatch.setattr("clients.training._UNITS_AT_ONCE", 2)
+    monkeypatch.setattr("clients.training.opacus_hooks._UNITS_AT_ONCE", 2)
     np.testing.assert_allclose(clipped_gradient_sum(PERCEPTRON, parameters, data, 0.5), whole, rtol=1e-12)
 
 
