@@ -21,6 +21,7 @@ from clients.masking.contribution import Contribution, Header
 from clients.masking.ring import Integers
 from clients.masking.session import Session
 from clients.masking.unmasking import closed_set_hash
+from server.aggregation.closing import ClosingSum
 from server.aggregation.evidence import (
     AggregationError,
     ArtifactMismatch,
@@ -32,7 +33,7 @@ from server.aggregation.evidence import (
 from server.aggregation.masked import OpenedSum, RoundArtifacts
 
 
-class EncryptedAggregator:
+class EncryptedAggregator(ClosingSum):
     """One encrypted sum: add commitments, close, add ciphertexts, collect signatures, open.
 
     Holds one vector of ciphertexts however many firms there are, two while one is being added.
@@ -43,15 +44,12 @@ class EncryptedAggregator:
     """
 
     def __init__(self, session: Session, context: Context) -> None:
-        if session.protection != "encrypted" or session.context != context.hash:
+        super().__init__(session, "encrypted")
+        if session.context != context.hash:
             raise AggregationError("session: it is not encrypted under this context")
-        self.session = session
         self.context = context
         self._sum = [EncryptedPiece(context, session, number) for number in range(len(blocks_of(session.dimension)))]
-        self._headers: dict[str, bytes] = {}
         self._hashes: dict[str, bytes] = {}
-        self._commits: dict[str, bytes] = {}
-        self._closed_set: bytes | None = None
         self._reveals: dict[str, bytes] = {}
         self._pieces: list[bytes] = []
         self._checks: list[dict[str, bytes]] = []
@@ -63,8 +61,8 @@ class EncryptedAggregator:
         Raises:
             ContributionRefused: names the first thing that does not match.
         """
-        self.check(member, contribution, commit)
-        self._headers[member], self._commits[member] = contribution.header, commit
+        header = self.check(member, contribution, commit)
+        self._include(member, header, contribution.header, commit)
         self._hashes[member] = contribution.pair_hashes
 
     def check(self, member: str, contribution: Contribution, commit: bytes) -> Header:
@@ -73,29 +71,11 @@ class EncryptedAggregator:
         Raises:
             ContributionRefused: as `add`.
         """
-        if self._closed_set is not None:
-            raise ContributionRefused(f"contribution of {member}: the set is closed")
-        if member in self._headers:
-            raise ContributionRefused(f"contribution of {member}: it has already contributed")
+        self._require_open_to(member)
         if contribution.masked or contribution.shares:
             raise ContributionRefused(f"contribution of {member}: before the set is closed there are hashes only")
         header, hashes = contribution.header, contribution.pair_hashes
         return check_contribution(self.session, member, header, None, hashes, commit, ContributionRefused)
-
-    def close(self) -> dict[str, bytes]:
-        """Closes the set; returns {included member: encoded header} in roster order.
-
-        Raises:
-            RoundVoid: fewer contributions than the threshold.
-        """
-        if len(self._headers) < self.session.threshold:
-            raise RoundVoid(
-                f"round: {len(self._headers)} contributions, the threshold is {self.session.threshold}; "
-                f"missing {', '.join(self.dropped)}",
-                self.dropped,
-            )
-        self._closed_set = closed_set_hash(self.session, self._commits)
-        return {member: self._headers[member] for member in self.included}
 
     def reveal(self, member: str, vector: bytes, signature: bytes, key: bytes) -> None:
         """Checks a ciphertext against its firm's commitment and adds it to the sum.
@@ -112,7 +92,7 @@ class EncryptedAggregator:
             raise ReplyRefused(f"{what}: it did not contribute, or it has been added")
         if not is_signed_by(key, signature, reveal_message(self.session, self.closed_set)):
             raise ReplyRefused(f"{what}: not handed over for this closed set")
-        if hashlib.sha256(vector).digest() != Header.from_bytes(self._headers[member]).masked:
+        if hashlib.sha256(vector).digest() != self._headers[member].masked:
             raise ReplyRefused(f"{what}: not the one that it is committed to")
         try:
             pieces = pieces_of(self.session, vector, what)
@@ -140,16 +120,6 @@ class EncryptedAggregator:
         return self._pieces
 
     @property
-    def included(self) -> tuple[str, ...]:
-        """The firms that contributed, in roster order."""
-        return tuple(member for member in self.session.members if member in self._headers)
-
-    @property
-    def dropped(self) -> tuple[str, ...]:
-        """The firms that have not contributed, in roster order."""
-        return tuple(member for member in self.session.members if member not in self._headers)
-
-    @property
     def reveals(self) -> Mapping[str, bytes]:
         """The signatures under which ciphertexts were handed over."""
         return self._reveals
@@ -162,7 +132,7 @@ class EncryptedAggregator:
     @property
     def headers(self) -> Mapping[str, bytes]:
         """The encoded headers by included member."""
-        return self._headers
+        return self._encoded
 
     @property
     def hashes(self) -> Mapping[str, bytes]:
@@ -173,12 +143,6 @@ class EncryptedAggregator:
     def commits(self) -> Mapping[str, bytes]:
         """SHA-256 of the headers by included member."""
         return self._commits
-
-    @property
-    def closed_set(self) -> bytes:
-        """The hash of the closed set, once it is closed."""
-        assert self._closed_set is not None
-        return self._closed_set
 
     def accept_check(self, member: str, number: int, signature: bytes, key: bytes) -> None:
         """Checks and keeps a firm's signature over a piece of the sum.

@@ -15,6 +15,7 @@ from clients.masking.ring import Integers
 from clients.masking.session import Session
 from clients.masking.shamir import combine
 from clients.masking.unmasking import UnmaskingReply, closed_set_hash
+from server.aggregation.closing import ClosingSum
 from server.aggregation.evidence import (
     AggregationError,
     ArtifactMismatch,
@@ -76,7 +77,7 @@ class RoundArtifacts:
     unmasking: bytes
 
 
-class Aggregator:
+class Aggregator(ClosingSum):
     """One masked sum: add contributions, close, relay shares, accept replies, open.
 
     It keeps headers, hashes and encrypted shares; masked vectors are added and let go.
@@ -86,14 +87,9 @@ class Aggregator:
     """
 
     def __init__(self, session: Session) -> None:
-        if session.protection != "masked":
-            raise AggregationError("session: it is a plain one, use server.aggregation.plain")
-        self.session = session
+        super().__init__(session, "masked")
         self._total = session.ring.zeros(session.dimension)
         self._contributions: dict[str, Contribution] = {}
-        self._headers: dict[str, Header] = {}
-        self._commits: dict[str, bytes] = {}
-        self._closed_set: bytes | None = None
         self._replies: dict[str, UnmaskingReply] = {}
 
     def add(self, member: str, contribution: Contribution, commit: bytes) -> None:
@@ -109,7 +105,7 @@ class Aggregator:
         header = self.check(member, contribution, commit)
         ring = self.session.ring
         ring.add(self._total, ring.unpack(contribution.masked, self.session.dimension))
-        self._headers[member], self._commits[member] = header, commit
+        self._include(member, header, contribution.header, commit)
         self._contributions[member] = Contribution(
             contribution.header, b"", contribution.pair_hashes, contribution.shares
         )
@@ -120,10 +116,7 @@ class Aggregator:
         Raises:
             ContributionRefused: as `add`.
         """
-        if self._closed_set is not None:
-            raise ContributionRefused(f"contribution of {member}: the set is closed")
-        if member in self._headers:
-            raise ContributionRefused(f"contribution of {member}: it has already contributed")
+        self._require_open_to(member)
         masked, hashes = contribution.masked, contribution.pair_hashes
         header = check_contribution(
             self.session, member, contribution.header, masked, hashes, commit, ContributionRefused
@@ -144,30 +137,15 @@ class Aggregator:
             RoundVoid: fewer contributions than the threshold, or two firms committed to different seeds for
                 the mask between them.
         """
-        missing = tuple(member for member in self.session.members if member not in self._headers)
-        if len(self._headers) < self.session.threshold:
-            raise RoundVoid(
-                f"round: {len(self._headers)} contributions, the threshold is {self.session.threshold}; "
-                f"missing {', '.join(missing)}",
-                missing,
-            )
-        included = self.included
-        for one, other in combinations(included, 2):
+        if len(self._headers) >= self.session.threshold:
+            self._require_agreed_masks()
+        return super().close()
+
+    def _require_agreed_masks(self) -> None:
+        for one, other in combinations(self.included, 2):
             mine = pair_hash(self.session, self._contributions[one].pair_hashes, one, other)
             if mine != pair_hash(self.session, self._contributions[other].pair_hashes, other, one):
                 raise RoundVoid(f"round: {one} and {other} do not agree on the mask between them", (one, other))
-        self._closed_set = closed_set_hash(self.session, self._commits)
-        return {member: self._contributions[member].header for member in included}
-
-    @property
-    def included(self) -> tuple[str, ...]:
-        """The firms that contributed, in roster order."""
-        return tuple(member for member in self.session.members if member in self._headers)
-
-    @property
-    def dropped(self) -> tuple[str, ...]:
-        """The firms that have not contributed, in roster order."""
-        return tuple(member for member in self.session.members if member not in self._headers)
 
     @property
     def unanswered(self) -> tuple[str, ...]:
@@ -213,12 +191,11 @@ class Aggregator:
                 f"round: {len(self._replies)} replies, {needed} needed; missing {', '.join(absent)}",
                 absent,
             )
-        assert self._closed_set is not None  # replies are accepted after closing only
         pair_seeds = {
             absent_member: {member: self._replies[member].pair_seeds[absent_member] for member in self.included}
             for absent_member in self.dropped
         }
-        unmasking = Unmasking(self.session.sid, self._closed_set, self._self_seeds(), pair_seeds)
+        unmasking = Unmasking(self.session.sid, self.closed_set, self._self_seeds(), pair_seeds)
         hashes = {member: self._contributions[member].pair_hashes for member in self.included}
         check_unmasking(self.session, unmasking, self._headers, hashes, RoundVoid)
         total = open_sum(self.session, self._total.copy(), unmasking, len(self.included))

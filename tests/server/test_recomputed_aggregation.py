@@ -129,9 +129,9 @@ def test_the_plain_sum_has_the_same_interface_and_the_same_total(
 def test_plain_and_masked_sessions_are_not_mixed_up(cohort: Cohort, new_session: Callable[..., Session]) -> None:
     session = new_session()
     plain = replace(session, protection="plain")
-    with pytest.raises(AggregationError, match="it is a plain one"):
+    with pytest.raises(AggregationError, match="it is plain; this aggregator takes masked ones"):
         Aggregator(plain)
-    with pytest.raises(AggregationError, match="it is a masked one"):
+    with pytest.raises(AggregationError, match="it is masked; this aggregator takes plain ones"):
         PlainAggregator(session)
     aggregator = PlainAggregator(plain)
     with pytest.raises(RoundVoid, match="not closed yet"):
