@@ -8,15 +8,13 @@ between machines.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 
+from clients.cost import Total
 from clients.errors import ClientError
-from clients.privacy import NOTHING, NanoRdp, add, check_nano_rdp, epsilon
-
-Row = Mapping[str, Any]
-"""One wallet row as read from JSON; its key `do` is one of cap, reserve, settle, cancel."""
+from clients.privacy import NanoRdp
+from clients.wallet_row import Cap, Reservation, Row, cost_of
 
 _LONGEST_NAME = 200
 
@@ -35,25 +33,6 @@ class NoCap(WalletRefused):
     """Nothing may be spent on data for which the firm has set no cap."""
 
 
-@dataclass(frozen=True)
-class Cap:
-    """The most that may ever be spent on one (unit, dataset): `epsilon` in nats at failure `delta`."""
-
-    epsilon: float
-    delta: float
-
-
-@dataclass(frozen=True)
-class Reservation:
-    """Privacy set aside for one purpose (a round id); `id` is the number of its row in the wallet."""
-
-    id: int
-    unit: str
-    dataset: str
-    purpose: str
-    nano_rdp: NanoRdp
-
-
 @dataclass
 class Account:
     """All of one (unit, dataset): its cap, what is spent (reserved and not cancelled), and how often."""
@@ -61,15 +40,23 @@ class Account:
     unit: str
     dataset: str
     cap: Cap | None = None
-    nano_rdp: NanoRdp = NOTHING
+    total: Total = field(default_factory=Total)
     open: int = 0
     settled: int = 0
     cancelled: int = 0
 
     @property
+    def nano_rdp(self) -> NanoRdp:
+        return self.total.nano_rdp
+
+    @property
     def epsilon_spent(self) -> float | None:
         """Epsilon of what is spent, at the cap's delta; None before a cap names a delta."""
-        return None if self.cap is None else epsilon(self.nano_rdp, self.cap.delta)
+        return None if self.cap is None else self.total.epsilon(self.cap.delta)
+
+    def copy(self) -> Account:
+        """The account as it stands now."""
+        return replace(self, total=self.total.copy())
 
 
 class Accounts:
@@ -78,17 +65,24 @@ class Accounts:
     Attributes:
         accounts: by unit and dataset.
         open: reservations neither settled nor cancelled, by their row.
+        kept: all that is spent: reservations that were not cancelled, by their row.
         settled: what was settled last, by unit, dataset and purpose.
     """
 
     def __init__(self) -> None:
         self.accounts: dict[tuple[str, str], Account] = {}
         self.open: dict[int, Reservation] = {}
+        self.kept: dict[int, Reservation] = {}
         self.settled: dict[tuple[str, str, str], NanoRdp] = {}
+        self._purposes: defaultdict[str, set[int]] = defaultdict(set)
 
     def account(self, unit: str, dataset: str) -> Account:
         """The account of `dataset` counted in `unit`; an empty one if nothing was ever recorded."""
         return self.accounts.get((unit, dataset)) or Account(unit, dataset)
+
+    def for_purpose(self, purpose: str) -> list[Reservation]:
+        """All that is spent for a purpose, whatever the account, oldest first."""
+        return [self.kept[number] for number in sorted(self._purposes.get(purpose, ()))]
 
     def check(self, row: Row) -> None:
         """Raise `WalletRefused` (or `OverCap`, `NoCap`) if the row may not be written."""
@@ -112,10 +106,8 @@ class Accounts:
             case "cap":
                 self._enter(row).cap = Cap(float(row["epsilon"]), float(row["delta"]))
             case "reserve":
-                account, nano_rdp = self._enter(row), check_nano_rdp(row["rdp"])
-                account.nano_rdp = add([account.nano_rdp, nano_rdp])
-                account.open += 1
-                self.open[seq] = Reservation(seq, account.unit, account.dataset, row["purpose"], nano_rdp)
+                self._spend(seq, row).open += 1
+                self.open[seq] = self.kept[seq]
             case "settle":
                 done = self.open[row["reservation"]]
                 self._close(row).settled += 1
@@ -124,15 +116,22 @@ class Accounts:
                 reservation = self.open[row["reservation"]]
                 account = self._close(row)
                 account.cancelled += 1
-                account.nano_rdp = tuple(
-                    total - part for total, part in zip(account.nano_rdp, reservation.nano_rdp, strict=True)
-                )
+                account.total.take(reservation.cost)
+                del self.kept[reservation.id]
+                self._purposes[reservation.purpose].discard(reservation.id)
             case other:
                 raise ValueError(f"unknown row {other!r}")
 
     def _enter(self, row: Row) -> Account:
         key = (row["unit"], row["dataset"])
         return self.accounts.setdefault(key, Account(*key))
+
+    def _spend(self, seq: int, row: Row) -> Account:
+        account, spent = self._enter(row), Reservation.from_row(seq, row)
+        account.total.put(spent.cost)
+        self.kept[seq] = spent
+        self._purposes[spent.purpose].add(seq)
+        return account
 
     def _close(self, row: Row) -> Account:
         reservation = self.open.pop(row["reservation"])
@@ -158,16 +157,16 @@ class Accounts:
         unit, dataset = row["unit"], row["dataset"]
         for what in ("unit", "dataset", "purpose"):
             _check_name(what, row[what])
-        asked, account = check_nano_rdp(row["rdp"]), self.account(unit, dataset)
+        asked, account = cost_of(row).require_sound(), self.account(unit, dataset)
         cap = account.cap
         if cap is None:
             raise NoCap(f"wallet: no cap is set for {unit}/{dataset}, so nothing may be spent: set one first")
-        together = epsilon(add([account.nano_rdp, asked]), cap.delta)
-        if together > cap.epsilon:
-            before = epsilon(account.nano_rdp, cap.delta)
+        together = account.total.with_(asked)
+        if not together.within(cap.epsilon, cap.delta):
             raise OverCap(
-                f"wallet: {unit}/{dataset} at delta {cap.delta:g}: this would bring epsilon from {before:.4g} to "
-                f"{together:.4g}, over the cap {cap.epsilon:g}; nothing was spent"
+                f"wallet: {unit}/{dataset} at delta {cap.delta:g}: this would bring epsilon from "
+                f"{account.total.epsilon(cap.delta):.4g} to {together.epsilon(cap.delta):.4g}, over the cap "
+                f"{cap.epsilon:g}; nothing was spent"
             )
 
 

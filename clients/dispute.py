@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from clients.cost import Cost
 from clients.errors import ClientError
 from clients.firm import DeclaredTask, Firm
 from clients.masking.session import Session
@@ -18,7 +19,6 @@ from clients.offer import Offer, sessions_of
 from clients.opening import Opening, seal_opening
 from clients.own_mirror import reading_mirror
 from clients.plan import Plan
-from clients.privacy import NanoRdp
 from ledger.commands.places import mirror_standing
 from ledger.rules import Round, State
 from ledger.statement import decode_statement
@@ -63,14 +63,14 @@ class Prepared:
         auditor_key: 1216 bytes, what it is sealed to.
         contribution: which contribution it opens.
         values: values in the update.
-        cost: nano-RDP above what the round has cost.
+        cost: what it costs above the round.
     """
 
     opening: Opening
     auditor_key: bytes
     contribution: OwnContribution
     values: int
-    cost: NanoRdp
+    cost: Cost
 
     @property
     def task(self) -> str:
@@ -107,7 +107,7 @@ def prepare(firm: Firm, round_id: str, auditor: str) -> Prepared:
     pairs = firm.round_secrets.pairs(session.epoch)
     seeds = {peer: pairs.mask_seed(session, peer) for peer in session.peers(firm.member)}
     opening = Opening(firm.config.cid, session.round_id, session.sid, firm.member, auditor, found.commit, seeds)
-    cost = found.offer.plan.opening_rdp(len(session.roster))
+    cost = found.offer.plan.opening_cost(len(session.roster))
     return Prepared(opening, key, found, session.dimension, cost)
 
 
@@ -117,7 +117,7 @@ def carry_out(firm: Firm, prepared: Prepared) -> bytes:
     Raises:
         OverCap, NoCap, CountedOtherwise, NotTakingPart: nothing was spent.
     """
-    if any(prepared.cost):
+    if any(prepared.cost.nano_rdp):
         reservation = firm.charge_once(_payer(firm, prepared), prepared.purpose, prepared.cost)
         if reservation is not None:
             firm.wallet.settle(reservation)
@@ -131,7 +131,7 @@ def is_paid(firm: Firm, prepared: Prepared) -> bool:
     Raises:
         OverCap, NoCap, CountedOtherwise, NotTakingPart: it cannot pay; `carry_out` would raise the same.
     """
-    if not any(prepared.cost):
+    if not any(prepared.cost.nano_rdp):
         return False
     return firm.rehearse_charge_once(_payer(firm, prepared), prepared.purpose, prepared.cost)
 

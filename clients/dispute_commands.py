@@ -55,8 +55,8 @@ def open_dispute(
 
 
 def _facts(firm: Firm, prepared: Prepared) -> dict[str, Any]:
+    from clients.cost import Total
     from clients.dispute import is_paid
-    from clients.privacy import epsilon
 
     opening, found, paid = prepared.opening, prepared.contribution, is_paid(firm, prepared)
     return {
@@ -70,7 +70,7 @@ def _facts(firm: Firm, prepared: Prepared) -> dict[str, Any]:
         "values": prepared.values,
         "noise": found.offer.plan.privacy,
         "paid_before": paid,
-        "costs_epsilon": 0.0 if paid else epsilon(prepared.cost, firm.config.limits.delta),
+        "costs_epsilon": 0.0 if paid else Total.of([prepared.cost]).epsilon(firm.config.limits.delta),
         "delta": firm.config.limits.delta,
     }
 

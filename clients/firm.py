@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from clients.accounts import Reservation, WalletRefused
+from clients.accounts import WalletRefused
+from clients.cost import Cost
 from clients.data import read_table
 from clients.encryption.held_keys import HeldKeys
 from clients.encryption.kept_contexts import KeptContexts
@@ -19,13 +20,14 @@ from clients.errors import ClientError
 from clients.firm_config import FirmConfig, TaskAtFirm, load_firm_config
 from clients.masking.answer_book import AnswerBook
 from clients.masking.threshold import GroupPolicy
+from clients.mechanism import Mechanism
 from clients.noise import RandomStream
-from clients.privacy import NanoRdp
 from clients.round_secrets import RoundSecrets
 from clients.tasks.examples import Divided, Examples
 from clients.tasks.spec import TaskSpec, load_spec
 from clients.tasks.task import Task, task_for
 from clients.wallet import Wallet
+from clients.wallet_row import Occasion, Reservation
 from ledger.keys import SigningKey
 from ledger.policy import Policy
 from ledger.rules import State
@@ -209,22 +211,30 @@ class Firm:
             raise NotTakingPart(f"{self.member} takes no part in the task {name!r}: its firm.toml does not name it")
         return DeclaredTask(settings, load_spec(self.home / settings.spec))
 
-    def charge(self, private: PrivateTask, purpose: str, cost: NanoRdp) -> Reservation:
-        """Reserve what a round costs every unit of the task's data set.
+    def charge(
+        self, private: PrivateTask, purpose: str, *mechanisms: Mechanism, number: int = 0, rounds: int = 0
+    ) -> Reservation:
+        """Reserve what releasing `mechanisms` costs every unit of the task's data set.
+
+        Args:
+            purpose: what the wallet's row says it is for: `TASK/ROUND` for a round.
+            number: the round's number in its run of `rounds`; 0 for what is no round.
 
         Raises:
             OverCap: the cap would be passed.
             CountedOtherwise: the data set has paid in another unit.
         """
         _require_one_unit(self.wallet, private)
-        return self.wallet.reserve(private.unit, private.dataset, purpose, cost)
+        occasion = Occasion(self.config.cid, number=number, rounds=rounds)
+        return self.wallet.reserve(private.unit, private.dataset, purpose, Cost.of(*mechanisms), occasion)
 
-    def charge_once(self, private: DeclaredTask, purpose: str, cost: NanoRdp) -> Reservation | None:
+    def charge_once(self, private: DeclaredTask, purpose: str, cost: Cost) -> Reservation | None:
         """As `charge`, but what has been reserved for this purpose is not reserved again; None if it is settled too."""
         _require_one_unit(self.wallet, private)
-        return self.wallet.reserve_once(private.unit, private.dataset, purpose, cost)
+        occasion = Occasion(self.config.cid)
+        return self.wallet.reserve_once(private.unit, private.dataset, purpose, cost, occasion)
 
-    def rehearse_charge_once(self, private: DeclaredTask, purpose: str, cost: NanoRdp) -> bool:
+    def rehearse_charge_once(self, private: DeclaredTask, purpose: str, cost: Cost) -> bool:
         """Whether `charge_once` would find it paid for already; raises what that would. Changes nothing, caps included.
 
         Raises:

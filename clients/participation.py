@@ -91,10 +91,11 @@ def train(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     session = _session(firm, offer, private, request["sealed"])
     _require_first(firm, offer)
     reservation = None
-    cost = offer.plan.round_rdp()
-    if any(cost):
+    mechanism = offer.plan.round_mechanism()
+    if mechanism is not None:
         purpose = f"{offer.payload['task']}/{offer.round_id.hex()}"
-        reservation = firm.charge(private, purpose, cost)
+        number, rounds = offer.plan.number, offer.plan.rounds
+        reservation = firm.charge(private, purpose, mechanism, number=number, rounds=rounds)
     values = _update(firm, offer, private, parameters, session)
     if reservation is not None:
         # Settled before anything is protected: from here on a crash leaves the spend on the books.

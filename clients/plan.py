@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 
+from clients.cost import Cost
 from clients.grid import GRID_STEPS, ROUNDING_STEPS, TAIL_STDS, Grid
 from clients.masking.quantiser import largest_of
 from clients.masking.session import Protection as Aggregation
@@ -15,6 +16,8 @@ from clients.plan_record import MICRO, NANO, PlanInvalid, PlanRecord
 from clients.privacy import NOTHING, NanoRdp, gaussian_rdp
 
 __all__ = ["MICRO", "NANO", "Plan", "PlanInvalid"]
+
+_FLOAT_ERROR = 1e-9  # relative; far above what a few operations lose, far below what a micro of noise is
 
 
 @dataclass(frozen=True)
@@ -152,3 +155,17 @@ class Plan(PlanRecord):
             return shown
         paid = gaussian_rdp(self.noise_multiplier, 1.0, 1)
         return tuple(one - part for one, part in zip(shown, paid, strict=True))
+
+    def opening_cost(self, cohort_size: int) -> Cost:
+        """What `opening_rdp` is the nano-RDP of, with its mechanism: Gaussian, on all units.
+
+        Given the sum, the update is Gaussian around it: beside a round with the noise multiplier z the share's s is
+        one with 1 / sqrt(1/s^2 - 1/z^2), here rounded down.
+        """
+        nano_rdp = self.opening_rdp(cohort_size)
+        if not any(nano_rdp):
+            return Cost(nano_rdp)
+        left = self._share(cohort_size) ** -2
+        if self.sampling_micro == MICRO:
+            left -= self.noise_multiplier**-2
+        return Cost(nano_rdp, (Mechanism(math.floor(MICRO / math.sqrt(left) * (1 - _FLOAT_ERROR))),))

@@ -19,13 +19,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy
 from pathlib import Path
 from types import TracebackType
 
-from clients.accounts import Account, Accounts, Reservation, Row, WalletRefused
+from clients.accounts import Account, Accounts, WalletRefused
+from clients.cost import Cost, as_cost
 from clients.errors import ClientError
-from clients.privacy import NanoRdp, check_nano_rdp
+from clients.privacy import NanoRdp
+from clients.wallet_row import UNKNOWN, Occasion, Reservation, Row
 
 _FIRST_HASH = hashlib.sha256(b"artesian wallet v1").digest()
 
@@ -103,22 +104,29 @@ class Wallet:
                 {"do": "cap", "unit": unit, "dataset": dataset, "epsilon": epsilon, "delta": delta},
             )
 
-    def reserve(self, unit: str, dataset: str, purpose: str, nano_rdp: Sequence[int]) -> Reservation:
-        """Set `nano_rdp` aside for `purpose` (a round id): on disk before this returns.
+    def reserve(
+        self, unit: str, dataset: str, purpose: str, cost: Cost | Sequence[int], occasion: Occasion = UNKNOWN
+    ) -> Reservation:
+        """Set `cost` aside for `purpose` (a round id): on disk before this returns.
 
         Reserving twice for one purpose costs twice: training again draws new noise on the same data.
+
+        Args:
+            cost: what is released; or nano-RDP alone, and then its whole account is added up as such from now on.
 
         Raises:
             OverCap: the cap would be passed; nothing is spent. `exit_code` 1.
             NoCap: no cap is set for this unit and dataset.
-            PrivacyError: `nano_rdp` is not an account on the grid of orders.
+            PrivacyError: `cost` holds no account on the grid of orders, or more than its mechanisms.
         """
-        asked = check_nano_rdp(nano_rdp)
+        asked = as_cost(cost)
         with self._transaction(write=True):
-            return self._reserve(unit, dataset, purpose, asked)
+            return self._reserve(Reservation(0, unit, dataset, purpose, asked, occasion))
 
-    def reserve_once(self, unit: str, dataset: str, purpose: str, nano_rdp: Sequence[int]) -> Reservation | None:
-        """Set `nano_rdp` aside for showing again what is the same each time, noise and all: that costs once.
+    def reserve_once(
+        self, unit: str, dataset: str, purpose: str, cost: Cost | Sequence[int], occasion: Occasion = UNKNOWN
+    ) -> Reservation | None:
+        """Set `cost` aside for showing again what is the same each time, noise and all: that costs once.
 
         Returns:
             The reservation, which is an earlier one of the same purpose and cost if that was never settled, as after a
@@ -127,15 +135,15 @@ class Wallet:
         Raises:
             OverCap, NoCap, PrivacyError: as `reserve`.
         """
-        asked = check_nano_rdp(nano_rdp)
+        asked = as_cost(cost)
         with self._transaction(write=True):
-            if self._accounts.settled.get((unit, dataset, purpose)) == asked:
+            if self._accounts.settled.get((unit, dataset, purpose)) == asked.nano_rdp:
                 return None
-            wanted = (unit, dataset, purpose, asked)
+            wanted = (unit, dataset, purpose, asked.nano_rdp)
             for held in self._accounts.open.values():
                 if (held.unit, held.dataset, held.purpose, held.nano_rdp) == wanted:
                     return held
-            return self._reserve(*wanted)
+            return self._reserve(Reservation(0, unit, dataset, purpose, asked, occasion))
 
     def rehearsal(self) -> Wallet:
         """A wallet in memory with the same rows: it refuses what this one would, and nothing in it is spent."""
@@ -161,9 +169,8 @@ class Wallet:
         """
         self._end("cancel", reservation)
 
-    def _reserve(self, unit: str, dataset: str, purpose: str, asked: NanoRdp) -> Reservation:
-        row = {"do": "reserve", "unit": unit, "dataset": dataset, "purpose": purpose, "rdp": list(asked)}
-        return self._accounts.open[self._append(row)]
+    def _reserve(self, wanted: Reservation) -> Reservation:
+        return self._accounts.open[self._append(wanted.to_row("reserve"))]
 
     def _end(self, do: str, reservation: Reservation) -> None:
         with self._transaction(write=True):
@@ -182,10 +189,17 @@ class Wallet:
             held = tuple(self._accounts.open.values())
         return tuple(one for one in held if purpose in (None, one.purpose))
 
+    def purchases(self, purpose: str | None = None) -> tuple[Reservation, ...]:
+        """All that is spent, settled or not (for everything, or for one purpose), oldest first."""
+        with self._transaction():
+            if purpose is None:
+                return tuple(self._accounts.kept.values())
+            return tuple(self._accounts.for_purpose(purpose))
+
     def report(self) -> tuple[Account, ...]:
         """A copy of every account, in order of unit and dataset."""
         with self._transaction():
-            return tuple(copy(account) for _, account in sorted(self._accounts.accounts.items()))
+            return tuple(account.copy() for _, account in sorted(self._accounts.accounts.items()))
 
     @property
     def head(self) -> tuple[int, bytes]:

@@ -17,6 +17,7 @@ from clients.errors import ClientError
 from clients.firm import CountedOtherwise, Firm, NotTakingPart
 from clients.masking.contribution import Contribution
 from clients.masking.errors import KeySetupRefused, MaskingError, SessionReused
+from clients.mechanism import Mechanism
 from clients.messages import Refusal
 from clients.noise import RandomStream
 from clients.offer import read_offer
@@ -282,6 +283,9 @@ def test_a_round_is_paid_and_contributed_to_once(
     reply = participation.train(firm, request)
     cost = good_plan().round_rdp()
     assert spent(firm) == add([before, cost])
+    (paid,) = firm.wallet.purchases(f"credit/{decode_statement(statement).payload['id'].hex()}")
+    assert paid.cost.mechanisms == (good_plan().round_mechanism(),)
+    assert (paid.occasion.consortium, paid.occasion.number, paid.occasion.rounds) == (CID, 1, good_plan().rounds)
     # Asked again, it refuses before it pays; when it has forgotten, the answer book still knows.
     refuses(firm, request, Refusal, "firm-3 has contributed to this round already")
     monkeypatch.setattr(firm.round_secrets, "has_round", lambda _: False)
@@ -311,7 +315,7 @@ def test_a_second_unit_on_the_same_data_is_refused(
     again = dataclasses.replace(private, task=Otherwise())  # type: ignore[arg-type]
     head = firm.wallet.head
     with pytest.raises(CountedOtherwise, match="has paid per one row, and cannot pay per one customer"):
-        firm.charge(again, "credit/1", good_plan().round_rdp())
+        firm.charge(again, "credit/1", Mechanism(good_plan().noise_micro))
     assert firm.wallet.head == head
 
 
