@@ -125,7 +125,7 @@ def epsilon(nano_rdp: NanoRdp, delta: float) -> float:
 
     Source: Balle et al. 2020 (arXiv 1905.09982), theorem 21; the conversion that Opacus uses.
     """
-    _check_delta(delta)
+    check_delta(delta)
     if not any(check_nano_rdp(nano_rdp)):
         return 0.0
     costs = np.array(nano_rdp, dtype=np.float64) / NANO
@@ -156,7 +156,7 @@ def noise_for(epsilon_target: float, delta: float, sampling_rate: float, steps: 
     Raises:
         PrivacyError: a parameter is out of range, or the target is too small for this grid of orders.
     """
-    _check_delta(delta)
+    check_delta(delta)
     if not (math.isfinite(epsilon_target) and epsilon_target > 0):
         raise PrivacyError(f"epsilon must be a positive number, not {epsilon_target}")
     if sampling_rate == 0 or steps == 0:
@@ -181,6 +181,7 @@ def noise_for(epsilon_target: float, delta: float, sampling_rate: float, steps: 
     return high
 
 
-def _check_delta(delta: float) -> None:
+def check_delta(delta: float) -> None:
+    """Raise `PrivacyError` unless 0 < delta < 1."""
     if not 0 < delta < 1:
         raise PrivacyError(f"delta must lie strictly between 0 and 1, not {delta}")
