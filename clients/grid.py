@@ -27,7 +27,8 @@ class Grid:
     Attributes:
         bound: largest magnitude of a firm's protected value, in the unit of the update.
         step: distance of two grid points, in that unit.
-        sigma: parameter of one firm's noise in steps, about its standard deviation; 0 without privacy.
+        sigma: parameter of one firm's noise in steps, about its standard deviation; 0 without privacy. Where a firm
+            takes several local steps it is that of each, and the protected value their sum.
     """
 
     bound: float

@@ -16,14 +16,17 @@ from clients.model_files import model_digest, read_vector
 from clients.offer import Offer
 
 _PARAMETERS = "parameters.safetensors"
-_BESIDE = frozenset({"average.safetensors", "velocity.safetensors"})  # the other files of a model between rounds
+# The other files of a model between rounds; the last one where its algorithm remembers more than a velocity.
+_BESIDE = frozenset({"average.safetensors", "velocity.safetensors"})
+_MEMORY = "memory.safetensors"
 
 
 def parent_model(offer: Offer, private: PrivateTask, request: Mapping[str, Any]) -> NDArray[np.float64]:
     """The model to train from, checked against the hash that the round names."""
     digests = request["digests"]
     # The digest of a model does not bind its files' names: with others, its average could pass for its parameters.
-    if digests.keys() != _BESIDE or any(type(one) is not bytes or len(one) != 32 for one in digests.values()):
+    hashes = all(type(one) is bytes and len(one) == 32 for one in digests.values())
+    if digests.keys() - {_MEMORY} != _BESIDE or not hashes:
         raise Refusal("model", f"the files beside {_PARAMETERS} must be {' and '.join(sorted(_BESIDE))}")
     if _hash_of(request["parameters"], tuple(sorted(digests.items()))) != offer.payload["parent_model"]:
         raise Refusal("model", "the model sent is not the round's parent model")

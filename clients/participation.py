@@ -29,9 +29,10 @@ from clients.masking.plain import expose
 from clients.masking.session import RosterEntry, Session
 from clients.masking.unmasking import answer
 from clients.messages import Refusal
+from clients.noise import RandomStream
 from clients.offer import Offer, check_plan, groups_of, read_offer, session_of, sessions_of
 from clients.parent_model import parent_model
-from clients.plan import MICRO
+from clients.plan import MICRO, Plan
 from clients.training import Protection, bounded_gradient_sum
 from ledger.genesis import record
 from ledger.statement import sign_statement
@@ -150,9 +151,32 @@ def _plain_sessions(cid: str, round_id: bytes, dimension: int, offer: Offer) -> 
 def _update(
     firm: Firm, offer: Offer, private: PrivateTask, parameters: NDArray[np.float64], session: Session
 ) -> NDArray[np.int64]:
-    plan = offer.plan
-    sigma = plan.grid(len(session.roster)).sigma
+    """int64[plan.values]: the firm's noisy integers; of several local steps, the sum of theirs.
+
+    A local step moves the model by its own noisy integers and by nothing else of the data, so that the sum says no more
+    than the steps, each with all of its noise, which the round pays for one by one.
+    """
+    plan, step = offer.plan, session.quantiser.step
     stream = firm.stream(offer.payload["task"], plan.number)
+    total = np.zeros(plan.values, dtype=np.int64)
+    for _ in range(plan.local_steps):
+        noisy = _noisy_sum(firm, plan, private, parameters, session, stream)
+        total += noisy
+        mean = noisy[: plan.dimension] * (step / (private.settings.units * plan.sampling_rate))
+        parameters = parameters - plan.local_rate * mean
+    if int(np.abs(total).max()) > session.quantiser.largest:
+        raise _out_of_range()
+    return total
+
+
+def _noisy_sum(
+    firm: Firm,
+    plan: Plan,
+    private: PrivateTask,
+    parameters: NDArray[np.float64],
+    session: Session,
+    stream: RandomStream,
+) -> NDArray[np.int64]:
     experiment = firm.config.experiment
     update = bounded_gradient_sum(
         private.task.architecture,
@@ -162,16 +186,18 @@ def _update(
         stream,
         gradients="auto" if experiment is None else experiment.gradients,
     )
-    out_of_range = Refusal("update", "the update does not fit the bound of the plan; open a new round")
+    sigma = plan.grid(len(session.roster)).sigma
     try:
         values = session.quantiser.quantise(update, None if sigma else stream.uniform)
     except ValueOutOfBounds:
-        raise out_of_range from None  # without the value, which has no noise
+        raise _out_of_range() from None  # without the value, which has no noise
     if sigma:
         values += discrete_gaussian(stream, sigma, len(values))
-        if int(np.abs(values).max()) > session.quantiser.largest:
-            raise out_of_range
     return values
+
+
+def _out_of_range() -> Refusal:
+    return Refusal("update", "the update does not fit the bound of the plan; open a new round")
 
 
 def _protect(firm: Firm, session: Session, values: NDArray[np.int64]) -> Contribution:

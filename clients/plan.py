@@ -78,6 +78,11 @@ class Plan(PlanRecord):
             return 1.0
         return self._share(cohort_size // self.groups) * math.sqrt(cohort_size) / self.noise_multiplier
 
+    @property
+    def local_rate(self) -> float:
+        """Rate of the steps that a firm takes by itself."""
+        return self.local_rate_micro / MICRO
+
     @lru_cache(maxsize=8)  # noqa: B019  # plans are small, and few are in use at a time
     def grid(self, cohort_size: int) -> Grid:
         """The grid of a sum over `cohort_size` firms: as fine as the ring allows without a sum that could wrap.
@@ -86,14 +91,15 @@ class Plan(PlanRecord):
             PlanInvalid: the ring leaves no room for the noise, or too few steps in it.
         """
         largest = largest_of(cohort_size, self.ring_bits)
+        reach, stds = self.box * self.local_steps, TAIL_STDS * math.sqrt(self.local_steps)
         if self.privacy == "none":
-            return Grid(self.box, self.box / max(largest, 1), 0)
+            return Grid(reach, reach / max(largest, 1), 0)
         share, rounding = self._share(cohort_size), ROUNDING_STEPS * math.sqrt(self.values)
-        # largest = box / step + TAIL_STDS * (share * (unit_norm / step + rounding) + 1), solved for the step.
-        room = largest - TAIL_STDS * (share * rounding + 1)
+        # largest = reach / step + stds * (share * (unit_norm / step + rounding) + 1), solved for the step.
+        room = largest - stds * (share * rounding + 1)
         if room <= 1:
             raise self._too_coarse(0)
-        step = (self.box + TAIL_STDS * share * self.unit_norm) / room
+        step = (reach + stds * share * self.unit_norm) / room
         sigma = math.ceil(share * (self.unit_norm / step + rounding))
         if sigma < GRID_STEPS or self.unit_norm / step < rounding:  # or rounding would more than double the noise
             raise self._too_coarse(sigma)
@@ -133,7 +139,8 @@ class Plan(PlanRecord):
 
     def round_mechanism(self) -> Mechanism | None:
         """What the round releases of every unit of a firm; None without privacy."""
-        return None if self.privacy == "none" else Mechanism(self.noise_micro, self.sampling_micro)
+        none = self.privacy == "none"
+        return None if none else Mechanism(self.noise_micro, self.sampling_micro, self.local_steps)
 
     def round_rdp(self) -> NanoRdp:
         """Nano-RDP that the round costs every unit of a firm: what the wallet pays and the ledger records."""

@@ -14,6 +14,7 @@ NANO = 1_000_000_000
 Privacy = Literal["none", "local", "distributed"]
 Combination = Literal["sum", "mean", "median"]
 Weighting = Literal["declared", "summed"]
+Optimiser = Literal["momentum", "adam"]
 MAX_DIMENSION = 1 << 27
 
 
@@ -63,6 +64,14 @@ class PlanRecord:
             declared units fit into the box); 0 where weights are declared.
         least_weight_micro: the step divides by no smaller total weight, whatever its noise made of it, in 1e-6: one
             unit's at least; 0 where weights are declared.
+        optimiser: what the server makes of a round's mean gradient: `momentum` or `adam`, see `server.descent`.
+        second_micro: Adam's decay of second moments, in 1e-6; `momentum_micro` is that of first moments.
+        floor_nano: Adam divides by no less, in 1e-9.
+        correction_nano: deviation of the noise in a value of the mean gradient, in 1e-9, whose square Adam takes off
+            its second moments; 0 takes nothing off.
+        local_steps: noisy steps that a firm takes by itself in a round, each with all of its noise and each paid for;
+            it sends their sum. Above 1 not with `distributed` noise, of which a firm has only a share.
+        local_rate_micro: rate of those steps, in 1e-6; 0 where there is one.
         key_holder: the member that opens an encrypted sum; else empty.
         context: SHA-256 of its public context of the epoch, 32 bytes; else empty.
     """
@@ -98,6 +107,12 @@ class PlanRecord:
     least_weight_micro: int = 0
     key_holder: str = ""
     context: bytes = b""
+    optimiser: str = "momentum"
+    second_micro: int = 0
+    floor_nano: int = 0
+    correction_nano: int = 0
+    local_steps: int = 1
+    local_rate_micro: int = 0
 
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
@@ -118,6 +133,7 @@ class PlanRecord:
             raise PlanInvalid("plan: spec, number or box is out of range")
         self._check_robust()
         self._check_holder()
+        self._check_algorithm()
 
     def _check_robust(self) -> None:
         if self.combine not in get_args(Combination):
@@ -135,6 +151,23 @@ class PlanRecord:
         held = (bool(self.key_holder), len(self.context))
         if held != ((True, 32) if self.aggregation == "encrypted" else (False, 0)):
             raise PlanInvalid("plan: an encrypted sum names its key holder and its context, and no other does")
+
+    def _check_algorithm(self) -> None:
+        adam = self.optimiser == "adam"
+        if self.optimiser not in get_args(Optimiser):
+            raise PlanInvalid(f"plan: unknown optimiser {self.optimiser!r}")
+        if {adam, self.second_micro > 0, self.floor_nano > 0} != {adam}:
+            raise PlanInvalid("plan: adam has a decay of second moments and a floor, and momentum has neither")
+        if self.correction_nano and not adam:
+            raise PlanInvalid("plan: only adam corrects second moments")
+        if (self.local_steps > 1) != (self.local_rate_micro > 0):
+            raise PlanInvalid("plan: local steps and their rate go together")
+        if self.local_steps > 1 and self.privacy == "distributed":
+            raise PlanInvalid("plan: distributed noise is a share, and a local step needs it all: use local noise")
+        if self.local_steps > 1 and self.weighting == "summed":
+            raise PlanInvalid("plan: local steps divide by declared units; use weighting declared")
+        if self.combine != "sum" and (adam or self.local_steps > 1):
+            raise PlanInvalid("plan: rules about groups judge one gradient: no adam and no local steps with them")
 
     def to_map(self) -> dict[str, Any]:
         """The plan as the ledger's `round` record holds it.
@@ -190,5 +223,10 @@ _RANGES: tuple[tuple[str, int, int], ...] = (
     ("vote_clip_micro", 0, 100 * MICRO),
     ("weight_micro", 0, 10**12),
     ("least_weight_micro", 0, 10**18),
+    ("second_micro", 0, MICRO - 1),
+    ("floor_nano", 0, 10**15),
+    ("correction_nano", 0, 10**15),
+    ("local_steps", 1, 1000),
+    ("local_rate_micro", 0, 10**12),
 )
 _FEWEST_GROUPS = {"sum": 1, "mean": 2, "median": 3}

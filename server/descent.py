@@ -1,4 +1,4 @@
-"""The server's step: gradient descent with momentum on the opened sum, and the average of the last rounds.
+"""The server's step on the opened sum: momentum or Adam, and the average of the last rounds.
 
 Element-wise float64 arithmetic in a fixed order, so that anyone who recomputes a round gets the same bytes.
 """
@@ -6,18 +6,21 @@ Element-wise float64 arithmetic in a fixed order, so that anyone who recomputes 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from decimal import Context, Decimal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clients.model_files import file_digests, model_digest, read_vector, write_vector
-from clients.plan import MICRO, Plan
+from clients.plan import MICRO, NANO, Plan
 
 PARAMETERS = "parameters.safetensors"
 VELOCITY = "velocity.safetensors"
 AVERAGE = "average.safetensors"
+MEMORY = "memory.safetensors"
 FILES = (AVERAGE, PARAMETERS, VELOCITY)  # in order of names, as the digest takes them
+FILES_WITH_MEMORY = (AVERAGE, MEMORY, PARAMETERS, VELOCITY)
 Vector = NDArray[np.float64]
 
 
@@ -30,11 +33,13 @@ class Descent:
         velocity: float64[d], momentum.
         average: float64[d], mean of the parameters since round `average_from`: the model that is released. Before
             that round it is the parameters themselves.
+        memory: float64[d] of Adam, its second moments; float64[0] of momentum, which remembers nothing more.
     """
 
     parameters: Vector
     velocity: Vector
     average: Vector
+    memory: Vector = field(default_factory=lambda: np.zeros(0))
 
     @classmethod
     def start(cls, parameters: Vector) -> Descent:
@@ -51,19 +56,34 @@ class Descent:
 
     def along(self, gradient: Vector, plan: Plan) -> Descent:
         """The step along a mean gradient float64[d]."""
-        velocity = (plan.momentum_micro / MICRO) * self.velocity + gradient
-        parameters = self.parameters - (plan.rate_micro / MICRO) * velocity
+        velocity, memory, direction = self._direction(gradient, plan)
+        parameters = self.parameters - (plan.rate_micro / MICRO) * direction
         averaged = plan.number - plan.average_from
         average = parameters if averaged < 1 else self.average + (parameters - self.average) / (averaged + 1.0)
-        return replace(self, parameters=parameters, velocity=velocity, average=average)
+        return Descent(parameters, velocity, average, memory)
+
+    def _direction(self, gradient: Vector, plan: Plan) -> tuple[Vector, Vector, Vector]:
+        """The new velocity, the new memory, and where the step goes."""
+        if plan.optimiser == "momentum":
+            velocity = (plan.momentum_micro / MICRO) * self.velocity + gradient
+            return velocity, np.zeros(0), velocity
+        begins = plan.number == 1 or self.memory.size != gradient.size  # the moments of a run are its own
+        first, second = (np.zeros_like(gradient),) * 2 if begins else (self.velocity, self.memory)
+        first = _decayed(first, gradient, plan.momentum_micro)
+        second = _decayed(second, gradient * gradient, plan.second_micro)
+        spread = second / _weight_so_far(plan.second_micro, plan.number) - (plan.correction_nano / NANO) ** 2
+        floor = (plan.floor_nano / NANO) ** 2
+        mean = first / _weight_so_far(plan.momentum_micro, plan.number)
+        return first, second, mean / np.sqrt(np.maximum(spread, floor))
 
     def files(self) -> dict[str, bytes]:
         """The model as files by name."""
-        return {
+        files = {
             PARAMETERS: write_vector(self.parameters),
             VELOCITY: write_vector(self.velocity),
             AVERAGE: write_vector(self.average),
         }
+        return {**files, MEMORY: write_vector(self.memory)} if self.memory.size else files
 
     @property
     def digest(self) -> bytes:
@@ -77,8 +97,23 @@ class Descent:
         Raises:
             ModelFileInvalid: a file is damaged.
         """
-        vectors = [read_vector(files[name], name) for name in (PARAMETERS, VELOCITY, AVERAGE)]
-        return cls(*vectors)
+        names = (PARAMETERS, VELOCITY, AVERAGE, *([MEMORY] if MEMORY in files else []))
+        return cls(*(read_vector(files[name], name) for name in names))
+
+
+def file_names(count: int) -> tuple[str, ...] | None:
+    """The names of a model's files in order, by how many there are; None for no model."""
+    return {len(names): names for names in (FILES, FILES_WITH_MEMORY)}.get(count)
+
+
+def _decayed(moment: Vector, fresh: Vector, decay_micro: int) -> Vector:
+    return (decay_micro / MICRO) * moment + ((MICRO - decay_micro) / MICRO) * fresh
+
+
+def _weight_so_far(decay_micro: int, rounds: int) -> float:
+    """1 - decay^rounds, in decimals: powers of floats differ between machines."""
+    exact = Context(prec=40)
+    return float(exact.subtract(Decimal(1), exact.power(Decimal(decay_micro) / MICRO, rounds)))
 
 
 def mean_gradient(total: Vector, plan: Plan) -> Vector:

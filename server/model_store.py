@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clients.model_files import file_digests, model_digest
 from server.artifacts import ArtifactDamaged, ArtifactStore
-from server.descent import FILES, Descent
+from server.descent import Descent, file_names
 
 
 def store_model(store: ArtifactStore, descent: Descent) -> bytes:
@@ -14,7 +14,7 @@ def store_model(store: ArtifactStore, descent: Descent) -> bytes:
     an artifact, whose name is the model's hash.
     """
     files = descent.files()
-    digests = store.put_all(files[name] for name in FILES)
+    digests = store.put_all(files[name] for name in sorted(files))
     return store.put(b"".join(digests))
 
 
@@ -25,9 +25,10 @@ def load_model(store: ArtifactStore, model: bytes) -> Descent:
         ArtifactMissing, ArtifactDamaged, ModelFileInvalid: it is not there, or not what it was.
     """
     listed = store.get(model, "model")
-    if len(listed) != 32 * len(FILES):
-        raise ArtifactDamaged(f"model: the artifact {model.hex()} is no list of {len(FILES)} files")
+    names = file_names(len(listed) // 32)
+    if names is None or len(listed) % 32:
+        raise ArtifactDamaged(f"model: the artifact {model.hex()} is no list of 3 files, or of 4")
     parts = [listed[at : at + 32] for at in range(0, len(listed), 32)]
-    files = {name: store.get(part, name) for name, part in zip(FILES, parts, strict=True)}
+    files = {name: store.get(part, name) for name, part in zip(names, parts, strict=True)}
     assert model_digest(file_digests(files)) == model
     return Descent.from_files(files)

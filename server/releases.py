@@ -17,7 +17,7 @@ from clients.model_files import file_digests, model_digest
 from clients.tasks.spec import TaskSpec, parse_spec
 from ledger.statement import decode_statement
 from server.coordinator import CONFIG_FILE, Coordinator, load_coordinator_config, write_file, write_json
-from server.descent import FILES, Descent
+from server.descent import FILES, MEMORY, Descent
 from server.errors import ServerError
 from server.recording import Record
 
@@ -145,7 +145,8 @@ def current_release(home: Path, task_name: str) -> Release | None:
         return None
     folder = pointer.parent / pointer.read_text(encoding="ascii").strip()
     try:
-        files = {name: (folder / name).read_bytes() for name in FILES}
+        names = (*FILES, MEMORY) if (folder / MEMORY).exists() else FILES
+        files = {name: (folder / name).read_bytes() for name in names}
         manifest = json.loads((folder / MANIFEST).read_bytes())
     except (OSError, ValueError) as error:
         raise ReleaseDamaged(f"{folder}: the release cannot be read: {error}") from error

@@ -29,6 +29,11 @@ _SAME_RUN = (
     "vote_clip_micro",
     "weighting",
     "weight_micro",
+    "optimiser",
+    "second_micro",
+    "floor_nano",
+    "local_steps",
+    "local_rate_micro",
 )
 """What the rounds of one run have in common. Firms may come and go in between; what a round costs may not change."""
 

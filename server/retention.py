@@ -17,7 +17,6 @@ from typing import Any
 from clients.errors import ClientError
 from clients.masking.contribution import Header
 from server.artifacts import ArtifactStore
-from server.descent import FILES
 from server.errors import ServerError
 from server.ledger_copy import RecordedRound
 from server.opening_record import load_opening
@@ -254,7 +253,7 @@ def _model(model: bytes | None, store: ArtifactStore) -> set[bytes]:
         listed = store.get(model)
     except ServerError:
         return {model}
-    return {model, *(listed[at : at + 32] for at in range(0, 32 * len(FILES), 32))}
+    return {model, *(listed[at : at + 32] for at in range(0, len(listed), 32))}
 
 
 def _headers(one: RecordedRound, store: ArtifactStore) -> list[Header]:

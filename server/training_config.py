@@ -17,10 +17,9 @@ from clients.tasks.spec import Slug
 from clients.tasks.task import Task
 from ledger.rules import COORDINATOR
 from server.errors import ServerError
+from server.steps import Steps
 
 MOST_ROUNDING = 0.02
-WEIGHT_SHARE = 0.125
-"""A unit's weight over the clip, where weights go through the sum: 0.8 % more noise, see docs/adr/0013."""
 LEAST_WEIGHT_STDS = 4.0
 """Least total weight over the deviation of its noise when nobody drops out."""
 
@@ -31,30 +30,6 @@ class TrainingConfigInvalid(ServerError):
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Steps(_Part):
-    """Rounds and the server's step; `average_last` is the share of rounds whose models are averaged.
-
-    `weighting` says what a step divides by: the units that firms declare, or the units that they count, which go
-    through the sum as gradients do (bounded, noised, masked), so that no firm need declare a true figure.
-    """
-
-    rounds: int = Field(default=40, ge=1, le=100_000)
-    rate: float = Field(default=8.0, gt=0)
-    momentum: float = Field(default=0.8, ge=0, lt=1)
-    clip: float = Field(default=1.0, gt=0)
-    sampling_rate: float = Field(default=1.0, gt=0, le=1)
-    average_last: float = Field(default=0.5, ge=0, le=1)
-    initial_seed: int = 0
-    weighting: Literal["declared", "summed"] = "declared"
-
-    def weights(self) -> dict[str, Any]:
-        """What a plan says of weights that go through the sum, before the least total is known."""
-        if self.weighting == "declared":
-            return {}
-        weight_micro = math.ceil(WEIGHT_SHARE * round(self.clip * MICRO))
-        return {"weighting": self.weighting, "weight_micro": weight_micro, "least_weight_micro": weight_micro}
 
 
 class PrivacyTarget(_Part):
@@ -196,29 +171,23 @@ class TrainingConfig(_Part):
         if privacy.mode != "none":
             assert privacy.epsilon is not None
             sampling_rate = round(steps.sampling_rate * MICRO) / MICRO  # as the plan will say it
-            sigma = noise_for(privacy.epsilon, privacy.delta, sampling_rate, steps.rounds)
+            sigma = noise_for(privacy.epsilon, privacy.delta, sampling_rate, steps.rounds * steps.local_steps)
             noise_micro = math.ceil(sigma * MICRO)
         common: dict[str, Any] = {
-            "rounds": steps.rounds,
             "spec": task.spec.hash,
             "aggregation": self.aggregation.kind,
             "privacy": privacy.mode,
             "dimension": task.architecture.size,
             "noise_micro": noise_micro,
-            "clip_micro": round(steps.clip * MICRO),
             "box_micro": math.ceil(box * MICRO),
-            "sampling_micro": round(steps.sampling_rate * MICRO),
             "delta_nano": round(privacy.delta * NANO),
             "colluders": colluders,
             "epoch": epoch,
             "threshold": max(least, self._threshold(n, most, colluders)),
             "ring_bits": self.aggregation.ring_bits or 24,
             "units": sum(units.values()),
-            "rate_micro": round(steps.rate * MICRO),
-            "momentum_micro": round(steps.momentum * MICRO),
-            "average_from": steps.rounds - round(steps.rounds * steps.average_last),
             "deadline_s": self.aggregation.deadline_s,
-            **steps.weights(),
+            **steps.fields(),
             **self.robust.fields(root),
             **self.aggregation.fields(),
         }
@@ -226,6 +195,8 @@ class TrainingConfig(_Part):
         if self.aggregation.ring_bits is None and not all(first.grid_is_fine(k, MOST_ROUNDING) for k in (n, most)):
             common["ring_bits"] = 32
         common |= _least_weight(Plan(number=1, **common), len(units), (n, most))
+        if steps.optimiser == "adam" and steps.correct_moments:
+            common |= _correction(Plan(number=1, **common), n, self.robust.groups)
         plans = [Plan(number=number, **common) for number in range(1, steps.rounds + 1)]
         for size in (n, most):
             plans[0].grid(size)
@@ -250,6 +221,12 @@ class TrainingConfig(_Part):
                 f"aggregation.drop_outs: {drop_outs} of {n} firms; at most {n - least} may be missing"
             )
         return max(least, n - (max(1, n // 8) if drop_outs is None else drop_outs))
+
+
+def _correction(plan: Plan, group: int, groups: int) -> dict[str, int]:
+    """The deviation of the noise in the mean gradient, when nobody drops out; `group` firms in each of `groups`."""
+    noise = 0.0 if plan.privacy == "none" else plan.noise_std(group) * math.sqrt(group * groups)
+    return {"correction_nano": math.floor(noise / (plan.units * plan.sampling_rate) * NANO)}
 
 
 def _least_weight(plan: Plan, firms: int, sizes: tuple[int, int]) -> dict[str, int]:

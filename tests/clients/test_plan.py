@@ -87,6 +87,39 @@ def test_weights_that_do_not_fit_are_refused(changes: dict[str, Any]) -> None:
         a_summed_plan(**changes)
 
 
+ADAM = {"optimiser": "adam", "second_micro": 900_000, "floor_nano": 1000}
+LOCAL = {"privacy": "local", "local_steps": 4, "local_rate_micro": MICRO}
+GROUPED = {"groups": 2, "combine": "mean", "threshold": 3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"optimiser": "sgd"}, "unknown optimiser"),
+        ({**ADAM, "second_micro": 0}, "a decay of second moments and a floor"),
+        ({**ADAM, "floor_nano": 0}, "a decay of second moments and a floor"),
+        ({"second_micro": 5}, "a decay of second moments and a floor"),
+        ({"correction_nano": 5}, "only adam"),
+        ({**LOCAL, "local_rate_micro": 0}, "go together"),
+        ({"local_rate_micro": 1}, "go together"),
+        ({**LOCAL, "privacy": "distributed"}, "use local noise"),
+        ({**LOCAL, "weighting": "summed", "weight_micro": 1, "least_weight_micro": 1}, "use weighting declared"),
+        ({**ADAM, **GROUPED}, "no adam and no local steps"),
+        ({**LOCAL, **GROUPED}, "no adam and no local steps"),
+    ],
+)
+def test_algorithms_that_do_not_fit_are_refused(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(PlanInvalid, match=says):
+        a_plan(**changes)
+
+
+def test_local_steps_are_paid_for_one_by_one() -> None:
+    one, four = a_plan(privacy="local"), a_plan(**LOCAL)
+    assert four.round_rdp() == add([one.round_rdp()] * 4)
+    assert four.grid(6).sigma * four.grid(6).step == pytest.approx(one.grid(6).sigma * one.grid(6).step, rel=1e-2)
+    assert four.grid(6).bound >= 4 * four.box
+
+
 def test_a_plan_comes_back_from_its_record() -> None:
     for plan in (a_plan(sampling_micro=123_456, number=2), a_summed_plan(number=3)):
         assert Plan.from_map(plan.to_map()) == plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clients.model_files import ModelFileInvalid
-from clients.plan import Plan
+from clients.plan import MICRO, Plan
 from server.aggregation.group_sums import Electorate, Evidence, GroupSum, after_round, group_mean
-from server.descent import PARAMETERS, Descent, mean_gradient
+from server.descent import FILES_WITH_MEMORY, PARAMETERS, Descent, mean_gradient
 
 PLAN = Plan(
     number=1,
@@ -104,6 +105,48 @@ def test_the_same_step_gives_the_same_bytes_and_any_other_bit_another_hash() -> 
     nudged = total.copy()
     nudged[7] = np.nextafter(nudged[7] * 1e6, np.inf)
     assert start.step(nudged, PLAN).digest != once.digest
+
+
+# Moments of round 1 weigh half and 1/4 of what they will.
+ADAM = replace(PLAN, optimiser="adam", second_micro=750_000, floor_nano=500_000_000)
+
+
+def test_a_step_of_adam_by_hand() -> None:
+    first = Descent.start(vector(1.0, 0.0)).step(vector(20.0, -2.0), ADAM)
+    assert first.velocity.tolist() == [1.0, -0.1]
+    assert first.memory.tolist() == pytest.approx([1.0, 0.01])
+    # Corrected for their start the moments are those of the gradient, (2, -0.2): the second value meets the floor.
+    assert first.parameters.tolist() == pytest.approx([1.0 - 2 * 1.0, 2 * 0.2 / 0.5])
+    second = first.step(vector(0.0, 0.0), replace(ADAM, number=2))
+    moments = 0.5 / 0.75, 0.75 / (1 - 0.75**2)
+    assert second.parameters[0] == pytest.approx(-1.0 - 2 * moments[0] / moments[1] ** 0.5)
+
+
+def test_adam_takes_the_known_variance_of_the_noise_off_its_second_moments() -> None:
+    plan = replace(ADAM, floor_nano=1, correction_nano=3_000_000_000, privacy="local", noise_micro=1)
+    after = Descent.start(vector(0.0)).step(vector(50.0), plan)
+    assert after.parameters.tolist() == pytest.approx([-2 * 5.0 / (5.0**2 - 3.0**2) ** 0.5])
+
+
+def test_adams_second_moments_travel_with_the_model_and_end_with_the_run() -> None:
+    once = Descent.start(vector(1.0, 0.0)).step(vector(20.0, -2.0), ADAM)
+    assert sorted(once.files()) == list(FILES_WITH_MEMORY)
+    assert Descent.from_files(once.files()).files() == once.files()
+    again = replace(once, parameters=vector(1.0, 0.0), average=vector(1.0, 0.0)).step(vector(20.0, -2.0), ADAM)
+    assert again.files() == once.files()
+    assert once.step(vector(1.0, 1.0), PLAN).memory.size == 0
+
+
+def test_adams_weights_are_those_of_exact_arithmetic() -> None:
+    """A power of floats may differ in its last bit from one machine to another, and with it a model's hash."""
+    for number in (1, 7, 60, 1000):
+        plan = replace(ADAM, number=number, rounds=1000, momentum_micro=900_001, average_from=1000)
+        before = replace(Descent.start(vector(0.0)), velocity=vector(0.25), memory=vector(4.0))
+        exact = Fraction(900_001, MICRO) ** number
+        velocity = (0.900001 * 0.25) if number > 1 else 0.0
+        second = max((3.0 if number > 1 else 0.0) / float(1 - Fraction(3, 4) ** number), 0.25)
+        after = before.step(vector(0.0), plan)
+        assert after.parameters.tolist() == pytest.approx([-2 * velocity / float(1 - exact) / second**0.5], rel=1e-15)
 
 
 def test_a_damaged_file_is_named() -> None:

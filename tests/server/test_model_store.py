@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from clients.model_files import file_digests
 from server.artifacts import ArtifactDamaged, ArtifactMissing, ArtifactStore
-from server.descent import FILES, Descent
+from server.descent import FILES, FILES_WITH_MEMORY, Descent
 from server.model_store import load_model, store_model
 
 
@@ -44,6 +45,15 @@ def test_a_changed_or_missing_file_is_refused_by_name(tmp_path: Path, name: str)
     path.unlink()
     with pytest.raises(ArtifactMissing, match=name):
         load_model(store, model)
+
+
+def test_a_model_with_a_memory_is_one_of_four_files() -> None:
+    store = ArtifactStore(None)
+    before = replace(descent(), memory=np.arange(5.0))
+    assert sorted(before.files()) == list(FILES_WITH_MEMORY)
+    after = load_model(store, store_model(store, before))
+    assert after.files() == before.files()
+    assert after.digest != descent().digest
 
 
 def test_a_hash_of_something_else_is_no_model() -> None:

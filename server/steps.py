@@ -1,0 +1,85 @@
+"""How a model moves: rounds, algorithm, rates, as an operator or a researcher writes them in `[training]`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from clients.plan import MICRO, NANO
+
+WEIGHT_SHARE = 0.125
+"""A unit's weight over the clip, where weights go through the sum: 0.8 % more noise, see docs/adr/0013."""
+
+
+class Steps(BaseModel):
+    """Rounds, what firms do in one, and the server's step; `average_last` is the share of rounds averaged at the end.
+
+    `weighting` says what a step divides by: the units that firms declare, or the units that they count, which go
+    through the sum as gradients do (bounded, noised, masked), so that no firm need declare a true figure.
+
+    Adam divides each value's mean gradient by the root of its mean square, from which `correct_moments` takes the
+    variance of the noise, which is known (Tang et al. 2024, DP-AdamBC), but by no less than `floor`.
+
+    With `local_steps` firms take that many noisy steps by themselves in a round, at `local_rate`, and send their sum.
+    At the same `rate`, and without momentum, that is federated averaging (McMahan et al. 2017).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rounds: int = Field(default=40, ge=1, le=100_000)
+    rate: float = Field(default=8.0, gt=0)
+    momentum: float = Field(default=0.8, ge=0, lt=1)
+    clip: float = Field(default=1.0, gt=0)
+    sampling_rate: float = Field(default=1.0, gt=0, le=1)
+    average_last: float = Field(default=0.5, ge=0, le=1)
+    initial_seed: int = 0
+    weighting: Literal["declared", "summed"] = "declared"
+    optimiser: Literal["momentum", "adam"] = "momentum"
+    second_momentum: float = Field(default=0.95, gt=0, lt=1)
+    floor: float = Field(default=1e-3, ge=1e-9, le=1e6)
+    correct_moments: bool = True
+    local_steps: int = Field(default=1, ge=1, le=1000)
+    local_rate: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _fit_each_other(self) -> Self:
+        if self.local_rate is not None and self.local_steps == 1:
+            raise ValueError("local_rate is the rate of local_steps, of which there is one: leave it out")
+        if self.local_steps > 1 and self.weighting == "summed":
+            raise ValueError("local_steps divide by the units that a firm declares: use weighting declared")
+        return self
+
+    def fields(self) -> dict[str, Any]:
+        """What a plan says of it; the least total weight and the correction of moments depend on the noise."""
+        return {
+            "rounds": self.rounds,
+            "clip_micro": round(self.clip * MICRO),
+            "sampling_micro": round(self.sampling_rate * MICRO),
+            "rate_micro": round(self.rate * MICRO),
+            "momentum_micro": round(self.momentum * MICRO),
+            "average_from": self.rounds - round(self.rounds * self.average_last),
+            **self._weights(),
+            **self._adam(),
+            **self._local(),
+        }
+
+    def _weights(self) -> dict[str, Any]:
+        """What it says of weights that go through the sum, before the least total is known."""
+        if self.weighting == "declared":
+            return {}
+        weight_micro = math.ceil(WEIGHT_SHARE * round(self.clip * MICRO))
+        return {"weighting": self.weighting, "weight_micro": weight_micro, "least_weight_micro": weight_micro}
+
+    def _adam(self) -> dict[str, Any]:
+        if self.optimiser != "adam":
+            return {}
+        second = max(1, round(self.second_momentum * MICRO))
+        return {"optimiser": "adam", "second_micro": min(second, MICRO - 1), "floor_nano": round(self.floor * NANO)}
+
+    def _local(self) -> dict[str, Any]:
+        if self.local_steps == 1:
+            return {}
+        rate = self.rate if self.local_rate is None else self.local_rate
+        return {"local_steps": self.local_steps, "local_rate_micro": max(1, round(rate * MICRO))}
