@@ -63,11 +63,18 @@ def simulate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Simulate a federation, and compare it with each firm alone and with all data in one place."""
+    """Simulate a federation and compare it with each firm alone and with all data in one place; or audit its privacy."""
     from experiments.simulation import simulate as run_simulation
-    from experiments.simulation_config import load_simulation_config
+    from experiments.simulation_config import kind_of, load_simulation_config
     from experiments.terminal import progressing, show_summary
 
+    if kind_of(config) == "privacy-audit":
+        if data is not None or home is not None or engine is not None:
+            raise typer.BadParameter(
+                "a privacy audit takes no --data, --home or --engine; its subjects say what it is of"
+            )
+        _audit_privacy(config, out, seed, as_json)
+        return
     asked = load_simulation_config(config)
     changes = {"seed": seed, "engine": engine}
     asked = asked.model_copy(update={key: value for key, value in changes.items() if value is not None})
@@ -81,6 +88,31 @@ def simulate(
         typer.echo(summary_text(summary))
     else:
         show_summary(summary, written)
+
+
+def _audit_privacy(config: Path, out: Path | None, seed: int | None, as_json: bool) -> None:
+    """Run a privacy audit.
+
+    Raises:
+        ClaimBroken: after its figures were shown and written.
+    """
+    from experiments.privacy_audit.audit import audit, require_claims
+    from experiments.privacy_audit.config import load_audit_config
+    from experiments.privacy_audit.tables import show_audit
+    from experiments.terminal import progressing
+
+    asked = load_audit_config(config)
+    asked = asked if seed is None else asked.model_copy(update={"seed": seed})
+    if out is not None:
+        check_output(out)
+    with progressing() as progress:
+        summary = audit(asked, config.parent, progress)
+        written = [] if out is None else write_outputs(summary, out)
+    if as_json:
+        typer.echo(summary_text(summary))
+    else:
+        show_audit(summary, written)
+    require_claims(summary)
 
 
 def _table(config: SimulationConfig, path: Path) -> Path:

@@ -47,6 +47,7 @@ class Partition(_Part):
 class SimulationConfig(TrainingConfig):
     """A whole simulation. `seed` decides everything: the split, the division, noise and rounding."""
 
+    kind: Literal["federation"] = Field(default="federation", exclude=True)
     name: str = "simulation"
     seed: int = Field(default=1, ge=0)
     engine: Literal["in-process", "ray"] = "in-process"
@@ -60,6 +61,21 @@ class SimulationConfig(TrainingConfig):
         return TrainingConfig(
             training=self.training, privacy=self.privacy, aggregation=self.aggregation, robust=self.robust
         )
+
+
+class _AnyKind(BaseModel):
+    """What every configuration that `artesian simulate` takes has in common."""
+
+    kind: Literal["federation", "privacy-audit"] = "federation"
+
+
+def kind_of(path: Path) -> str:
+    """What a configuration describes: a `federation`, where it does not say, or a `privacy-audit` of some.
+
+    Raises:
+        SimulationConfigInvalid: missing, not TOML, or of no kind that there is.
+    """
+    return load_toml(path, _AnyKind, SimulationConfigInvalid).kind
 
 
 def load_simulation_config(path: Path) -> SimulationConfig:

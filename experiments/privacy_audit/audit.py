@@ -1,0 +1,179 @@
+"""A whole audit: every claim once as the code is, and with every fault that should be found."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.errors import ExperimentError
+from experiments.privacy_audit.audited_run import Opened, audited_run
+from experiments.privacy_audit.canaries import CanaryTask
+from experiments.privacy_audit.config import AuditConfigInvalid, PrivacyAuditConfig, Subject
+from experiments.privacy_audit.customers import group
+from experiments.privacy_audit.estimates import estimate
+from experiments.privacy_audit.faults import FAULTS, FaultName, Mode
+from experiments.simulation import Prepared, prepare
+from experiments.simulation_config import SimulationConfig, load_simulation_config
+from server.training_config import TrainingConfig
+
+Progress = Callable[[str], None]
+_SEEDS_APART = 100_003  # so that no two runs of an audit draw the same noise
+
+
+class ClaimBroken(ExperimentError):
+    """More can be measured than is claimed."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of an audit."""
+
+    mode: Mode
+    epsilon: float
+    fault: FaultName
+
+
+@dataclass(frozen=True)
+class Prey:
+    """A subject, ready to be audited.
+
+    Attributes:
+        rows: of the largest privacy unit of any firm.
+    """
+
+    simulation: SimulationConfig
+    prepared: Prepared
+    rows: int
+
+
+def audit(config: PrivacyAuditConfig, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Run an audit.
+
+    Args:
+        folder: of the configuration, which the paths in it are relative to.
+
+    Returns:
+        A summary that JSON can hold: under `privacy_audit` what is common and one entry a run.
+    """
+    began, seconds = time.monotonic(), dict[str, float]()
+    claims = len(config.epsilons) * sum(len(subject.modes) for subject in config.subject)
+    runs: list[dict[str, Any]] = []
+    for subject in config.subject:
+        started = time.monotonic()
+        prey = prepare_subject(config, subject, folder)
+        todo = list(cases(config, subject, prey.rows))
+        for number, case in enumerate(todo, 1):
+            runs.append(audit_case(config, subject, prey, case, config.seed + _SEEDS_APART * len(runs), claims))
+            progress(f"{prey.prepared.task.spec.name}: round {number} of {len(todo)}")
+        seconds[prey.prepared.task.spec.name] = time.monotonic() - started
+    seconds["total"] = time.monotonic() - began
+    return {
+        "name": config.name,
+        "seed": config.seed,
+        "config": config.model_dump(mode="json", exclude_none=True),
+        "privacy_audit": {
+            "confidence": config.confidence,
+            "canaries": config.canaries.count,
+            "delta": config.delta,
+            "claims": claims,
+            "holds": not any(one["above"] for one in runs if one["fault"] == "none"),
+            "runs": runs,
+        },
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+    }
+
+
+def require_claims(summary: Mapping[str, Any]) -> None:
+    """Insist that no run without a fault is above its claim.
+
+    Raises:
+        ClaimBroken: naming the first that is.
+    """
+    for run in summary["privacy_audit"]["runs"]:
+        if run["fault"] == "none" and run["above"]:
+            raise ClaimBroken(
+                f"{run['task']}, {run['mode']}: epsilon {run['claimed_epsilon']:.3g} is claimed, and the audit's lower "
+                f"bound is {run['epsilon_lower_together']:.3g}"
+            )
+
+
+def prepare_subject(config: PrivacyAuditConfig, subject: Subject, folder: Path) -> Prey:
+    """Read a subject's table and divide it among firms, as its simulation does; customers are made up if asked for."""
+    path = folder / subject.simulation
+    simulation = load_simulation_config(path).model_copy(update={"seed": config.seed})
+    data = simulation.data
+    if data.path is None:
+        raise AuditConfigInvalid(f"{path}: names no table; audit a simulation that does")
+    prepared = prepare(simulation, path.parent / data.spec, path.parent / data.path)
+    if subject.applications > 1:
+        prepared = group(prepared, subject.applications, config.seed)
+    rows = max(int(np.bincount(prepared.task.examples(part).unit).max()) for part in prepared.parts)
+    return Prey(simulation, prepared, rows)
+
+
+def cases(config: PrivacyAuditConfig, subject: Subject, rows: int) -> Iterator[Case]:
+    """The runs of a subject whose units have up to so many rows; those without a fault first, for each mode."""
+    for mode in subject.modes:
+        yield from (Case(mode, epsilon, "none") for epsilon in config.epsilons)
+        for fault in config.faults:
+            visible = rows > 1 or not FAULTS[fault].rows_are_units
+            if mode in FAULTS[fault].modes and visible:
+                yield from (Case(mode, epsilon, fault) for epsilon in config.fault_epsilons)
+
+
+def audit_case(
+    config: PrivacyAuditConfig, subject: Subject, prey: Prey, case: Case, seed: int, claims: int = 1
+) -> dict[str, Any]:
+    """Train one federation with canaries and say what its opened sums give away.
+
+    Args:
+        seed: of the auditor's coins and of the firms' noise.
+        claims: tested together; the verdict's bound is corrected for so many.
+
+    Returns:
+        The run as JSON can hold it; `above` says that its bound is above what its release claims.
+    """
+    training = _training(prey.simulation, subject, case, config.delta)
+    count, clip = config.canaries.count, training.training.clip
+    task = CanaryTask(prey.prepared.task, count, prey.rows, config.canaries.norm * clip)
+    included = np.random.default_rng([seed, 4]).random(count) < 0.5
+    fault = FAULTS[case.fault]
+    opened = audited_run(prey.prepared, training, task, included, fault, seed)
+    scores = opened.sums[:, task.coordinates].sum(axis=0)
+    claimed = claimed_mu(opened)
+    alone = estimate(scores, included, claimed, config.delta, config.confidence)
+    together = estimate(scores, included, claimed, config.delta, 1 - (1 - config.confidence) / claims)
+    return {
+        "task": prey.prepared.task.spec.name,
+        "unit": opened.privacy["unit"],
+        "rows": prey.rows,
+        "mode": case.mode,
+        "fault": case.fault,
+        "words": fault.words,
+        "rounds": len(opened.sums),
+        "claimed_epsilon": opened.privacy["epsilon"],
+        "claimed_mu": claimed,
+        **asdict(alone),
+        "epsilon_lower_together": max(together.epsilon_lower, together.epsilon_steinke),
+        "above": max(together.epsilon_lower, together.epsilon_steinke) > opened.privacy["epsilon"],
+    }
+
+
+def claimed_mu(opened: Opened) -> float:
+    """What the plans promise of Gaussian differential privacy, all rounds together."""
+    return math.sqrt(len(opened.sums)) / opened.plan.noise_multiplier
+
+
+def _training(simulation: SimulationConfig, subject: Subject, case: Case, delta: float) -> TrainingConfig:
+    document = simulation.training_only().model_dump()
+    document["training"].update(rounds=subject.rounds)
+    document["privacy"].update(mode=case.mode, epsilon=case.epsilon, delta=delta)
+    return TrainingConfig.model_validate(document)

@@ -1,0 +1,201 @@
+"""One audited run: a whole federation with masks, its worst coalition, and the sums that the coalition opens.
+
+The adversary is the coordinator, with all that the plan's claim lets it have. With distributed noise as many firms drop
+out as the threshold allows, and `colluders` of the others tell it their noise; with local noise all firms but one do.
+Noise that the adversary knows it takes off the sum, so those firms add none here, which is the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.accounts import Reservation
+from clients.errors import ClientError
+from clients.firm import Firm, PrivateTask, close_firms, open_firm
+from clients.firm_config import SIMULATION
+from clients.plan import Plan
+from clients.tasks.examples import Examples
+from experiments.federation import FederatedTask, Federation, Terms, build, run
+from experiments.privacy_audit.canaries import CanaryTask
+from experiments.privacy_audit.faults import Fault, FaultyStream, rows_as_units, wrong_with
+from experiments.simulation import Prepared
+from server import rounds, training_round
+from server.aggregation.group_sums import GroupSum, after_round
+from server.releases import current_release
+from server.training_config import TrainingConfig
+
+_NO_CAP = 1e6  # of a wallet: an audit spends what it likes
+
+
+@dataclass(frozen=True)
+class Coalition:
+    """Which firms, by position, are what in an audited run.
+
+    Attributes:
+        honest: whose noise the adversary does not know; canaries are theirs.
+        absent: who do not answer when asked to train.
+    """
+
+    honest: tuple[int, ...]
+    absent: tuple[int, ...]
+
+    @classmethod
+    def worst(cls, plan: Plan, firms: int) -> Coalition:
+        """The coalition that the plan's claim allows for at most."""
+        if plan.privacy == "local":
+            return cls((0,), ())
+        present = min(plan.threshold, firms)
+        return cls(tuple(range(present - plan.colluders)), tuple(range(present, firms)))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What an audited run leaves: the sums as the coordinator opened them, and what its release claims.
+
+    Attributes:
+        sums: float64[rounds, values], in gradient units.
+        plan: of the first round; the others differ by their number.
+        privacy: the release's statement about privacy.
+    """
+
+    sums: NDArray[np.float64]
+    plan: Plan
+    privacy: dict[str, Any]
+
+
+class Absent(ClientError):
+    """A firm that plays one that has dropped out."""
+
+
+class AuditedFirm(Firm):
+    """A firm of an audited run: its task has canaries, its noise what the fault makes of it, its code is a firm's."""
+
+    def __init__(
+        self, home: Path, *, task: CanaryTask, chosen: NDArray[np.int64], noise: float, absent: bool, split: bool
+    ) -> None:
+        super().__init__(home)
+        self._audited, self._chosen, self._noise = task, chosen, noise
+        self._is_absent, self._split = absent, split
+        self._with_canaries: dict[str, PrivateTask] = {}
+
+    def task(self, name: str) -> PrivateTask:
+        if name not in self._with_canaries:
+            own = super().task(name)
+            self._with_canaries[name] = PrivateTask(own.settings, self._audited, self._examples(own.examples))
+        return self._with_canaries[name]
+
+    def _examples(self, own: Examples) -> Examples:
+        examples = self._audited.among(own, self._chosen)
+        return rows_as_units(examples) if self._split else examples
+
+    def charge(self, *terms: Any, **more: Any) -> Reservation:
+        if self._is_absent:
+            raise Absent(f"{self.member} plays a firm that has dropped out")
+        return super().charge(*terms, **more)
+
+    def stream(self, *labels: str | int) -> FaultyStream:
+        assert self.config.experiment is not None
+        out = FaultyStream.seeded(self.config.experiment.seed, self.member, *labels)
+        assert isinstance(out, FaultyStream)
+        out.noise = self._noise
+        return out
+
+
+def audited_run(
+    prepared: Prepared,
+    config: TrainingConfig,
+    task: CanaryTask,
+    included: NDArray[np.bool_],
+    fault: Fault,
+    seed: int,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Opened:
+    """Train a federation with the canaries that are included, and keep the sums that its coordinator opens.
+
+    Args:
+        prepared: the table among firms.
+        included: bool[canaries], the auditor's coins.
+    """
+    name, opened = prepared.task.spec.name, list[NDArray[np.float64]]()
+    plans = list[Plan]()
+
+    def watching(before: Any, plan: Plan, sums: Sequence[GroupSum], *rest: Any) -> Any:
+        (one,) = sums
+        opened.append(one.total)
+        plans.append(plan)
+        return after_round(before, plan, sums, *rest)
+
+    with tempfile.TemporaryDirectory(prefix="artesian-") as scratch:
+        federated = FederatedTask(name, prepared.task, prepared.spec_text, prepared.parts, config)
+        federation = build(Path(scratch) / "home", [federated], _terms(config, len(prepared.parts), seed))
+        units = {member: Firm(federation.member(member)).declared(name).settings.units for member in federation.firms}
+        coalition = Coalition.worst(config.plans(task, units, 1)[0], len(federation.firms))
+        _open(federation, task, coalition, included, fault)
+        with (
+            wrong_with(fault),
+            _quiet_refusals(),
+            patch.object(rounds, "task_for", lambda _: task),
+            patch.object(training_round, "after_round", watching),
+        ):
+            run(federation, name, "in-process", progress, seed)
+        release = current_release(federation.coordinator, name)
+    assert release is not None
+    return Opened(np.array(opened), plans[0], release.manifest["privacy"])
+
+
+def _open(
+    federation: Federation, task: CanaryTask, coalition: Coalition, included: NDArray[np.bool_], fault: Fault
+) -> None:
+    """Open every firm as what it is in this run; the canaries that are included are dealt out to the honest ones."""
+    close_firms()
+    honest = coalition.honest
+    silent = honest[-1:] if fault.missing_share else ()
+    for position, member in enumerate(federation.firms):
+        mine = np.zeros(0, dtype=np.int64)
+        if position in honest:
+            mine = np.flatnonzero(included & (np.arange(len(included)) % len(honest) == honest.index(position)))
+        noisy = position in honest and position not in silent
+
+        def make(
+            home: Path,
+            mine: NDArray[np.int64] = mine,
+            noise: float = fault.noise_factor(len(honest)) if noisy else 0.0,
+            absent: bool = position in coalition.absent,
+        ) -> Firm:
+            return AuditedFirm(home, task=task, chosen=mine, noise=noise, absent=absent, split=fault.rows_are_units)
+
+        open_firm(federation.member(member), make)
+
+
+def _terms(config: TrainingConfig, firms: int, seed: int) -> Terms:
+    limits = {
+        "min_cohort": 3,
+        "colluders": min(1, config.privacy.colluders if config.privacy.colluders is not None else 1),
+        "aggregation": [config.aggregation.kind],
+        "without_ledger": True,
+        "epsilon": _NO_CAP,
+        "delta": config.privacy.delta,
+    }
+    return Terms(SIMULATION, min(3, firms), seed, ledger=False, in_memory=True, limits=limits)
+
+
+@contextmanager
+def _quiet_refusals() -> Iterator[None]:
+    """Firms that play absent ones refuse every round on purpose."""
+    logger = logging.getLogger("artesian.firm")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,87 @@
+"""The configuration of a privacy audit: what is audited, under which claims, with which faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from clients.toml_files import load_toml
+from experiments.errors import ExperimentError
+from experiments.privacy_audit.faults import FaultName, Mode
+
+KIND = "privacy-audit"
+
+
+class AuditConfigInvalid(ExperimentError):
+    """An audit that cannot be run as written; the message names the file and the key."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Canaries(_Part):
+    """`norm` is a canary's gradient before it is clipped, over the clip: above 1, or a missing clip is not seen."""
+
+    count: int = Field(default=10_000, ge=200, le=1_000_000)
+    norm: float = Field(default=4.0, gt=1)
+
+
+class Subject(_Part):
+    """A simulation whose task, table, division and steps are audited; its path is relative to the audit's.
+
+    Above 1, `applications` rows each of a credit table become one customer's, the privacy unit.
+    """
+
+    simulation: str
+    rounds: int = Field(default=4, ge=1, le=1000)
+    applications: int = Field(default=1, ge=1, le=100)
+    modes: tuple[Mode, ...] = Field(default=("distributed", "local"), min_length=1)
+
+
+class Membership(_Part):
+    """A membership inference attack on `models` models of a credit simulation, each of a random half of its records."""
+
+    simulation: str
+    models: int = Field(default=128, ge=16, le=100_000)
+    epsilons: tuple[float, ...] = (1.0, 8.0)
+    mode: Mode = "distributed"
+
+
+class PrivacyAuditConfig(_Part):
+    """A whole audit. Runs as it is are made at each of `epsilons`, runs with a fault at each of `fault_epsilons`.
+
+    `confidence` is that of each bound by itself. Whether a claim holds is judged by a bound that is corrected for how
+    many claims are tested (Bonferroni), so that the whole audit errs with a probability of 1 - confidence.
+    """
+
+    kind: Literal["privacy-audit"]
+    name: str = KIND
+    seed: int = Field(default=1, ge=0)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    delta: float = Field(default=1e-5, ge=1e-9, lt=1)
+    epsilons: tuple[float, ...] = (1.0, 3.0, 8.0)
+    fault_epsilons: tuple[float, ...] = (1.0, 8.0)
+    faults: tuple[FaultName, ...] = ("half-noise", "no-clip", "wrong-unit", "linear-shares", "missing-share")
+    canaries: Canaries = Canaries()
+    subject: tuple[Subject, ...] = ()
+    membership: Membership | None = None
+
+    @model_validator(mode="after")
+    def _has_work(self) -> Self:
+        if not self.subject and self.membership is None:
+            raise ValueError("give a [[subject]] or a [membership] attack")
+        if any(not epsilon > 0 for epsilon in (*self.epsilons, *self.fault_epsilons)):
+            raise ValueError("epsilons are above 0")
+        return self
+
+
+def load_audit_config(path: Path) -> PrivacyAuditConfig:
+    """Read an audit's configuration.
+
+    Raises:
+        AuditConfigInvalid: missing, not TOML, or against the rules; one line says where.
+    """
+    return load_toml(path, PrivacyAuditConfig, AuditConfigInvalid)
