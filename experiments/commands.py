@@ -63,7 +63,7 @@ def simulate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Simulate a federation and compare it with each firm alone and with all data in one place; or audit its privacy."""
+    """Simulate a federation beside each firm alone and all data in one place; or audit the privacy of some."""
     from experiments.simulation import simulate as run_simulation
     from experiments.simulation_config import kind_of, load_simulation_config
     from experiments.terminal import progressing, show_summary

@@ -19,12 +19,12 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.accounts import Reservation
 from clients.errors import ClientError
 from clients.firm import Firm, PrivateTask, close_firms, open_firm
 from clients.firm_config import SIMULATION
 from clients.plan import Plan
 from clients.tasks.examples import Examples
+from clients.wallet_row import Reservation
 from experiments.federation import FederatedTask, Federation, Terms, build, run
 from experiments.privacy_audit.canaries import CanaryTask
 from experiments.privacy_audit.faults import Fault, FaultyStream, rows_as_units, wrong_with

@@ -15,6 +15,8 @@ from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
+from clients.analytic_gaussian import gaussian_epsilon
+
 Scores = NDArray[np.float64]
 _SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 0.75, 1.0)
 
@@ -58,8 +60,8 @@ def estimate(scores: Scores, included: NDArray[np.bool_], mu: float, delta: floa
         mu=fitted,
         mu_lower=fitted - reach,
         mu_upper=fitted + reach,
-        epsilon=gaussian_epsilon(fitted, delta),
-        epsilon_lower=gaussian_epsilon(fitted - reach, delta),
+        epsilon=gaussian_epsilon(max(fitted, 0.0), delta),
+        epsilon_lower=gaussian_epsilon(max(fitted - reach, 0.0), delta),
         epsilon_steinke=steinke_epsilon(len(scores), guesses, correct, delta, confidence),
         guesses=guesses,
         correct=correct,
@@ -77,22 +79,6 @@ def fit_mu(scores: Scores, included: NDArray[np.bool_]) -> tuple[float, float]:
     squares = float(((inside - inside.mean()) ** 2).sum() + ((outside - outside.mean()) ** 2).sum())
     mu = float(inside.mean() - outside.mean()) / math.sqrt(squares / freedom)
     return mu, math.sqrt(1 / len(inside) + 1 / len(outside) + mu**2 / (2 * freedom))
-
-
-def gaussian_delta(mu: float, epsilon: float) -> float:
-    """The least delta at which mu-Gaussian differential privacy is (epsilon, delta); mu > 0.
-
-    Source: Dong, Roth and Su 2019 (arXiv 1905.02383), corollary 1.
-    """
-    a, b = mu / 2 - epsilon / mu, -mu / 2 - epsilon / mu
-    return float(ndtr(a) - math.exp(min(epsilon, 700.0)) * ndtr(b))
-
-
-def gaussian_epsilon(mu: float, delta: float) -> float:
-    """The least epsilon of mu-Gaussian differential privacy at `delta`; 0 where mu is too small to tell."""
-    if mu <= 0 or gaussian_delta(mu, 0.0) <= delta:
-        return 0.0
-    return float(brentq(lambda epsilon: gaussian_delta(mu, epsilon) - delta, 0.0, mu**2 / 2 + 10 * mu + 1, xtol=1e-9))
 
 
 def correct_guesses(scores: Scores, included: NDArray[np.bool_], guesses: int) -> int:

@@ -55,11 +55,11 @@ class Fault:
 
 FAULTS: Mapping[FaultName, Fault] = {
     "none": Fault("as it is"),
-    "half-noise": Fault("the noise halved", noise=0.5),
-    "no-clip": Fault("nothing clipped", clips=False),
-    "wrong-unit": Fault("the rows of a unit clipped one by one", rows_are_units=True),
-    "linear-shares": Fault("shares divided by n, not by its root", ("distributed",), linear_shares=True),
-    "missing-share": Fault("one honest firm's share missing", ("distributed",), missing_share=True),
+    "half-noise": Fault("half the noise", noise=0.5),
+    "no-clip": Fault("no clip", clips=False),
+    "wrong-unit": Fault("rows one by one", rows_are_units=True),
+    "linear-shares": Fault("shares over n", ("distributed",), linear_shares=True),
+    "missing-share": Fault("a share missing", ("distributed",), missing_share=True),
 }
 
 

@@ -17,10 +17,9 @@ def show_audit(summary: Mapping[str, Any], written: Sequence[str] = ()) -> None:
     audited = summary["privacy_audit"]
     if audited["runs"]:
         console.print(_runs(audited))
-        bounds = f"Each lower bound holds at {audited['confidence']:.0%} by itself"
-        console.print(
-            f"{bounds}; the verdicts at {audited['confidence']:.0%} for all {audited['claims']} claims together."
-        )
+        sure = f"{audited['confidence']:.0%}"
+        console.print(f"At least: at {sure} confidence; of Steinke et al. without any assumption about the noise.")
+        console.print(f"Above: at {sure} confidence for all {audited['claims']} claims together.")
         console.print(f"Every claim holds: {_yes(audited['holds'])}.")
     for path in written:
         console.print(escape(path), soft_wrap=True)
@@ -28,20 +27,19 @@ def show_audit(summary: Mapping[str, Any], written: Sequence[str] = ()) -> None:
 
 def _runs(audited: Mapping[str, Any]) -> Table:
     title = f"{audited['canaries']:,} canaries, half of them included; epsilon at delta {audited['delta']:g}"
-    table = Table(box=SIMPLE, title=title, title_justify="left")
-    for heading in ("task", "noise", "what is wrong"):
-        table.add_column(heading)
-    for heading in ("claimed", "fit", "at least", "at least, any noise"):
-        table.add_column(heading, justify="right")
-    table.add_column("above the claim")
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), title=title, title_justify="left")
+    for heading in ("task", "wrong"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("claim", "fit", "at least", "Steinke"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("above", no_wrap=True)
     for run in audited["runs"]:
         keys = ("claimed_epsilon", "epsilon", "epsilon_lower", "epsilon_steinke")
         figures = [f"{run[key]:.2f}" for key in keys]
         right = run["above"] == (run["fault"] != "none")
         verdict = "yes" if run["above"] else "no"
-        table.add_row(
-            run["task"], run["mode"], run["words"], *figures, verdict if right else f"[bold red]{verdict}[/bold red]"
-        )
+        verdict = verdict if right else f"[bold red]{verdict}[/bold red]"
+        table.add_row(f"{run['task']}, {run['mode']}", run["words"], *figures, verdict)
     return table
 
 

@@ -1,0 +1,76 @@
+"""`artesian simulate` on an audit's configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from click.testing import CliRunner, Result
+
+from artesian import app
+from experiments.privacy_audit.config import load_audit_config
+
+CONFIGS = Path(__file__).resolve().parents[2] / "experiments/configs"
+SMALL: dict[str, Any] = {
+    "kind": "privacy-audit",
+    "epsilons": [8.0],
+    "fault_epsilons": [8.0],
+    "faults": ["half-noise"],
+    "canaries": {"count": 500},
+    "subject": [{"simulation": str(CONFIGS / "loans.toml"), "rounds": 1, "modes": ["local"]}],
+}
+
+
+def run(directory: Path, *options: object, **changes: Any) -> Result:
+    path = directory / "audit.toml"
+    path.write_text(tomli_w.dumps({**SMALL, **changes}))
+    return CliRunner().invoke(app, ["simulate", str(path), *map(str, options)])
+
+
+def test_an_audit_writes_what_it_prints(tmp_path: Path) -> None:
+    done = run(tmp_path, "--out", tmp_path / "out", "--seed", 3, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == (tmp_path / "out/summary.json").read_text()
+    summary = json.loads(done.stdout)
+    assert (summary["seed"], summary["config"]["kind"]) == (3, "privacy-audit")
+    runs = summary["privacy_audit"]["runs"]
+    assert [(one["fault"], one["above"]) for one in runs] == [("none", False), ("half-noise", True)]
+    assert summary["privacy_audit"]["holds"] is True
+    page = (tmp_path / "out/report.html").read_text()
+    assert "half the noise" in page
+    assert "credit: round 2 of 2" in done.stderr.splitlines()
+
+
+def test_an_audit_for_people(tmp_path: Path) -> None:
+    done = run(tmp_path, faults=[])
+    assert done.exit_code == 0, done.stderr
+    assert "credit, local" in done.stdout
+    assert "Every claim holds: yes." in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "words"),
+    [
+        ({"kind": "privacy"}, [], "audit.toml: kind: Input should be 'federation' or 'privacy-audit'"),
+        ({"colour": "red"}, [], "colour: unknown key"),
+        ({"subject": []}, [], "give a [[subject]] or a [membership] attack"),
+        ({"canaries": {"norm": 1.0}}, [], "canaries.norm: Input should be greater than 1"),
+        ({"subject": [{"simulation": "none.toml"}]}, [], "none.toml: cannot be read"),
+        ({}, ["--home", "somewhere"], "a privacy audit takes no --data, --home or --engine"),
+    ],
+)
+def test_a_bad_audit_is_one_line_and_exit_2(
+    tmp_path: Path, changes: dict[str, Any], options: list[str], words: str
+) -> None:
+    done = run(tmp_path, *options, **changes)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert words in done.stderr
+
+
+def test_the_audit_that_ships_can_be_read() -> None:
+    config = load_audit_config(CONFIGS / "privacy-audit.toml")
+    assert {subject.simulation for subject in config.subject} == {"loans.toml", "stores.toml"}
+    assert config.canaries.count == 10_000
