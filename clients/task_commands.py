@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from clients.tasks.spec import TaskSpec
+    from clients.tasks.trees import PublicTrees
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,7 +48,10 @@ def show(
     spec: Annotated[Path, typer.Argument(help="The task spec, a TOML file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Show a task spec: columns, features, size of the model, privacy unit, hash."""
+    """Show a task spec: columns, features, size of the model, privacy unit, hash.
+
+    The questions of its random trees are in the JSON document.
+    """
     facts = describe(spec)
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False))
@@ -57,9 +64,16 @@ def show(
     for column in facts["columns"]:
         typer.echo(f"  {column['name']}: {column['kind']}{column['allowed']}")
     if facts["features"]:
-        typer.echo(f"Features: {len(facts['features'])}, {facts['one_hot_columns']} one-hot columns")
+        bins = sum(feature["bins"] for feature in facts["features"])
+        typer.echo(f"Features: {len(facts['features'])}, {bins} one-hot columns")
     for feature in facts["features"]:
         typer.echo(f"  {feature['code']}: {feature['text']}, {feature['bins']} bins")
+    if facts["trees"]:
+        trees = facts["trees"]
+        typer.echo(
+            f"Public random trees: {trees['count']} of depth {trees['depth']}, {trees['one_hot_columns']} one-hot "
+            f"columns, drawn from the seed {trees['seed']!r}; what they ask about: --json"
+        )
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -74,7 +88,8 @@ def describe(path: Path) -> dict[str, Any]:
 
     spec = load_spec(path)
     task = task_for(spec)
-    groups = task.encoder.groups if isinstance(task, CreditTask) else ()
+    encoder = task.encoder if isinstance(task, CreditTask) else None
+    groups = encoder.groups if encoder is not None else ()
     return {
         "name": spec.name,
         "kind": spec.kind,
@@ -85,9 +100,19 @@ def describe(path: Path) -> dict[str, Any]:
         "model": spec.model.kind,
         "inputs": task.architecture.inputs,
         "parameters": task.architecture.size,
-        "one_hot_columns": sum(group.width for group in groups),
+        "one_hot_columns": encoder.width if encoder is not None else 0,
         "columns": [{"name": one.name, "kind": one.kind, "allowed": _allowed(one)} for one in spec.column],
         "features": [{"code": one.code, "text": one.text, "bins": one.width} for one in groups],
+        "trees": None if encoder is None or encoder.trees is None else _trees(spec, encoder.trees),
+    }
+
+
+def _trees(spec: TaskSpec, trees: PublicTrees) -> dict[str, Any]:
+    assert spec.trees is not None
+    return {
+        **spec.trees.model_dump(include={"count", "depth", "seed"}),
+        "one_hot_columns": trees.width,
+        "questions": [[question.text for question in tree] for tree in trees.questions],
     }
 
 

@@ -37,8 +37,8 @@ def credit_alone(task: CreditTask, training: Table, held_out: Table, seed: int) 
     """
     inputs, targets = _rows(task, training), task.targets(training)
     rows, truth = _rows(task, held_out), task.targets(held_out)
-    # Rows have norm 1; on plain one-hot rows sklearn's default strength of 1 is the number of groups here.
-    odds = _fit(inputs, targets, float(len(task.encoder.groups))).decision_function(rows)
+    # Rows have norm 1; on plain one-hot rows sklearn's default strength of 1 is the number of active columns here.
+    odds = _fit(inputs, targets, float(task.encoder.active)).decision_function(rows)
     rng = np.random.Generator(np.random.PCG64([seed, 2]))
     strength = _best_strength(inputs, targets, rng.random(len(targets)) < _VALIDATION)
     tuned = _fit(inputs, targets, strength).decision_function(rows)

@@ -15,7 +15,7 @@ from clients.tasks.spec import TaskSpec
 
 
 class CreditTask:
-    """A scorecard (logistic regression on one-hot public bins) or a perceptron on the same columns.
+    """A scorecard (logistic regression on one-hot public bins, and public trees) or a perceptron on the bins.
 
     Rows have norm 1, so one row's log-loss gradient has norm at most 1 without clipping; the offset is the
     log-odds of the public base rate.

@@ -15,6 +15,7 @@ from clients.data import TableInvalid, check_frame
 from clients.errors import ClientError
 from clients.tasks.credit import CreditTask
 from clients.tasks.examples import one_hot
+from clients.tasks.points import ScorecardPoints
 from clients.tasks.scorecard import Reason, Score
 from clients.tasks.spec import TaskSpec
 
@@ -33,13 +34,18 @@ class CreditScorer:
     Points are linear in the log-odds: `points_to_double` of them double the odds of being paid (Siddiqi 2006). A
     group's points are what the applicant's bin gains or loses against the group's best bin for a scorecard, and for a
     perceptron against each other bin in turn with all else as it is; so a reason is always about something scored, and
-    zero points are never given as a reason.
+    zero points are never given as a reason. Public trees are no reasons of their own: the points of a leaf are divided
+    among the features that its tree asks about (`clients.tasks.points`), so the codes of reasons are those of features.
     """
 
     def __init__(self, spec: TaskSpec, parameters: NDArray[np.float64]) -> None:
         self._spec = spec
         self._task = CreditTask(spec)
         self._parameters = parameters
+        encoder, architecture = self._task.encoder, self._task.architecture
+        # A row's active columns share its norm of 1: what one adds to the log-odds is its weight over their root.
+        scaled = parameters / math.sqrt(encoder.active)
+        self._scorecard = ScorecardPoints(encoder, scaled) if architecture.linear else None
         self._factor = spec.score.points_to_double / math.log(2.0)
         assert spec.label is not None
         # Identifiers are never features, so an applicant's are not asked for and not taken.
@@ -84,6 +90,8 @@ class CreditScorer:
 
     def _points_lost(self, codes: NDArray[np.int32], log_odds: float) -> NDArray[np.float64]:
         """float64[groups]: points that each group's bin costs against the group's best bin, all else equal."""
+        if self._scorecard is not None:
+            return self._factor * self._scorecard.costs(codes)
         groups = self._task.encoder.groups
         widths = [group.width for group in groups]
         variants = np.repeat(codes[None, :], sum(widths), axis=0)
@@ -97,7 +105,7 @@ class CreditScorer:
     def _reasons(self, codes: NDArray[np.int32], points: NDArray[np.float64]) -> tuple[Reason, ...]:
         """The groups that cost most, until they explain most of the loss."""
         order = np.argsort(-points, kind="stable")
-        lost = points[order].cumsum()
+        lost = np.maximum(points[order], 0.0).cumsum()
         needed = int(np.searchsorted(lost, _SHARE * lost[-1])) + 1
         out = []
         for position in order[: max(1, min(needed, SHOWN_REASONS))]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from clients.data import Table
 from clients.tasks.spec import Column, Derived, Feature, TaskSpec
+from clients.tasks.trees import PublicTrees
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,13 @@ class Group:
 
 
 class Encoder:
-    """Maps tables to bins. Built from a spec only: no fit, so nothing of the data is learned.
+    """Maps tables to bins and leaves. Built from a spec only: no fit, so nothing of the data is learned.
 
     Attributes:
         groups: one per feature, in the order of the spec.
-        width: number of one-hot columns over all groups.
+        trees: the spec's public trees, whose columns come after those of the features; None without.
+        width: number of one-hot columns over all groups and trees.
+        active: how many of them are active for a record: one of each group and each tree.
     """
 
     def __init__(self, spec: TaskSpec) -> None:
@@ -48,21 +51,23 @@ class Encoder:
             groups.append(Group(feature.code, feature.text, labels[feature.code], start))
             start += len(labels[feature.code])
         self.groups = tuple(groups)
-        self.width = start
+        self.trees = None if spec.trees is None else PublicTrees(spec, start)
+        self.width = start + (0 if self.trees is None else self.trees.width)
+        self.active = len(groups) + (0 if self.trees is None else len(self.trees.questions))
 
     def encode(self, table: Table) -> NDArray[np.int32]:
-        """The active column of every group.
+        """The active column of every group and every tree.
 
         Returns:
-            int32[rows, groups], values in [0, width), strictly inside their group's columns.
+            int32[rows, groups + trees], values in [0, width), strictly inside their group's or tree's columns.
         """
         numbers = self._numbers(table)
         bins: dict[str, NDArray[np.int64]] = {}
-        out = np.empty((table.rows, len(self.groups)), dtype=np.int32)
-        for position, (feature, group) in enumerate(zip(self._spec.feature, self.groups, strict=True)):
+        for feature in self._spec.feature:
             bins[feature.code] = self._bin(feature, table, numbers, bins)
-            out[:, position] = bins[feature.code] + group.start
-        return out
+        inside = np.column_stack([*bins.values()])
+        out = (inside + np.array([group.start for group in self.groups])).astype(np.int32)
+        return out if self.trees is None else np.column_stack([out, self.trees.encode(inside)])
 
     def _numbers(self, table: Table) -> dict[str, NDArray[np.float64]]:
         numbers = {

@@ -94,6 +94,20 @@ class Feature(_Part):
         return self
 
 
+class Trees(_Part):
+    """Random oblivious trees that widen a scorecard: each asks `depth` questions about the bins of plain features.
+
+    The trees follow from the spec alone (`clients.tasks.trees`), so all members and banks have the same ones. They are
+    public: the seed is fixed before anybody looks at data. To choose among seeds by what records say is tuning, which
+    an account of privacy has to pay for as for any other choice made on data.
+    """
+
+    count: int = Field(ge=1, le=1000)
+    depth: int = Field(ge=1, le=6)
+    seed: str = Field(pattern=r"^[ -~]{1,64}$")
+    features: tuple[str, ...] = ()  # codes of the plain features that are asked about; none: every one
+
+
 class Label(_Part):
     """What is predicted for one record: `positive` values mean default, `negative` ones mean paid."""
 
@@ -185,6 +199,7 @@ class TaskSpec(_Part):
     column: tuple[Column, ...] = Field(min_length=1)
     derived: tuple[Derived, ...] = ()
     feature: tuple[Feature, ...] = ()
+    trees: Trees | None = None
     label: Label | None = None
     series: Series | None = None
     score: ScoreScale = ScoreScale()
@@ -198,6 +213,8 @@ class TaskSpec(_Part):
     def hash(self) -> bytes:
         """SHA-256 of the spec's canonical JSON (32 bytes): the same for every spelling of the same spec."""
         document = self.model_dump(mode="json", by_alias=True)
+        if self.trees is None:  # a key that came later: specs without it keep the hash that stands on ledgers
+            del document["trees"]
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).digest()
 

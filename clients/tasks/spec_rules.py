@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from clients.tasks.questions import questions_of
+
 if TYPE_CHECKING:
-    from clients.tasks.spec import Column, Feature, Label, TaskSpec
+    from clients.tasks.spec import Column, Feature, Label, TaskSpec, Trees
 
 FLAGS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 _IDENTIFIERS = ("text", "category")
@@ -74,6 +76,20 @@ def _check_credit(spec: TaskSpec, columns: Mapping[str, Column]) -> None:
         if feature.source is not None:
             _check_source(feature, feature.source, numbers, columns, spec.label.column)
             plain.add(feature.code)
+    if spec.trees is not None:
+        _check_trees(spec, spec.trees, plain)
+
+
+def _check_trees(spec: TaskSpec, trees: Trees, plain: set[str]) -> None:
+    if spec.model.kind != "scorecard":
+        raise ValueError("[trees] widens a scorecard; a perceptron makes its own combinations")
+    _unique(list(trees.features), "trees: feature")
+    for code in trees.features:
+        if code not in plain:
+            raise ValueError(f"trees: {code!r} is no plain feature")
+    asked = len(questions_of(spec))
+    if asked < trees.depth:
+        raise ValueError(f"trees: {asked} features can be asked about, too few for trees of depth {trees.depth}")
 
 
 def _check_label(label: Label, columns: Mapping[str, Column]) -> None:
@@ -120,8 +136,8 @@ def _check_demand(spec: TaskSpec, columns: Mapping[str, Column]) -> None:
     series = spec.series
     if series is None:
         raise ValueError("a demand task needs [series]")
-    if spec.label is not None or spec.feature or spec.derived:
-        raise ValueError("a demand task takes no [label], [[feature]] or [[derived]]")
+    if spec.label is not None or spec.feature or spec.derived or spec.trees is not None:
+        raise ValueError("a demand task takes no [label], [[feature]], [[derived]] or [trees]")
     _require_column(columns, "series: id", series.id, _IDENTIFIERS, complete=True)
     _require_column(columns, "series: date", series.date, ("date",), complete=True)
     _require_column(columns, "series: value", series.value, ("number",))

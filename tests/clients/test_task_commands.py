@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from task_world import CREDIT
 
 from artesian import app
 from clients.data import check_frame, read_frame, read_table
@@ -205,17 +206,34 @@ def test_show_a_credit_spec() -> None:
     spec = load_spec(path)
     assert (facts["sha256"], facts["name"], facts["privacy_unit"]) == (spec.hash.hex(), "credit", "one row")
     assert facts["one_hot_columns"] == Encoder(spec).width == facts["inputs"] == facts["parameters"]
-    assert sum(feature["bins"] for feature in facts["features"]) == facts["one_hot_columns"]
+    bins = sum(feature["bins"] for feature in facts["features"])
+    trees = facts["trees"] or {"one_hot_columns": 0}
+    assert bins + trees["one_hot_columns"] == facts["one_hot_columns"]
     shown = run("show", path).stdout
     assert spec.hash.hex() in shown
     assert "Age: number, 18 to 100 years" in shown
-    assert f"{len(spec.feature)}, {facts['one_hot_columns']} one-hot columns" in shown
+    assert f"{len(spec.feature)}, {bins} one-hot columns" in shown
+
+
+def test_show_public_trees_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "task.toml"
+    path.write_text(CREDIT + '[trees]\ncount = 90\ndepth = 3\nseed = "credit 1"\n', encoding="utf-8")
+    trees = json.loads(run("show", path, "--json").stdout)["trees"]
+    assert (trees["count"], trees["depth"], trees["seed"], trees["one_hot_columns"]) == (90, 3, "credit 1", 720)
+    assert [len(questions) for questions in trees["questions"]] == [3] * 90
+    assert trees["questions"][0] == ["Sector: farm", "Owner: missing", "Debt to income: cannot be computed"]
+    (line,) = [line for line in run("show", path).stdout.splitlines() if "trees" in line]
+    assert line == (
+        "Public random trees: 90 of depth 3, 720 one-hot columns, drawn from the seed 'credit 1'; "
+        "what they ask about: --json"
+    )
 
 
 def test_show_a_demand_spec() -> None:
     facts = json.loads(run("show", ROOT / "configs/tasks/stores.toml", "--json").stdout)
     assert (facts["kind"], facts["privacy_unit"], facts["features"]) == ("demand", "56 days of one Store", [])
     assert facts["parameters"] == 3 * facts["inputs"]
+    assert facts["trees"] is None
 
 
 def test_show_something_else(tmp_path: Path) -> None:

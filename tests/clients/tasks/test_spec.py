@@ -17,6 +17,7 @@ SHIPPED = sorted(Path("experiments/configs/tasks").glob("*.toml"))
 LABEL = {"column": "outcome", "positive": ["1"], "negative": ["0"], "base_rate": 0.2}
 FEATURES = document(CREDIT)["feature"]
 SERIES = document(DEMAND)["series"]
+TREES = {"count": 5, "depth": 2, "seed": "a"}
 
 
 def refused(parsed: dict[str, Any]) -> str:
@@ -79,6 +80,15 @@ def test_shipped_specs_are_good(path: Path) -> None:
         ({"feature": [FEATURES[6], FEATURES[0], FEATURES[5]]}, "crosses 'income', no plain feature above it"),
         ({"feature": [FEATURES[0], {**FEATURES[6], "cross": ["income"]}]}, "at least two features"),
         ({"feature": [{**FEATURES[0], "cross": ["a", "b"]}]}, "either 'from' or 'cross'"),
+        ({"trees": {**TREES, "seed": ""}}, "trees.seed"),
+        ({"trees": {**TREES, "seed": "ä"}}, "trees.seed"),
+        ({"trees": {"count": 5, "depth": 2}}, "trees.seed"),
+        ({"trees": {**TREES, "count": 0}}, "trees.count"),
+        ({"trees": {**TREES, "depth": 7}}, "trees.depth"),
+        ({"trees": {**TREES, "features": ["income-owner", "owner"]}}, "trees: 'income-owner' is no plain feature"),
+        ({"trees": {**TREES, "features": ["owner", "owner"]}}, "trees: feature 'owner' is named twice"),
+        ({"trees": {**TREES, "features": ["owner"]}}, "1 features can be asked about, too few for trees of depth 2"),
+        ({"trees": TREES, "model": {"kind": "mlp", "hidden": [4]}}, "[trees] widens a scorecard"),
         ({"derived": [{"name": "x", "op": "ratio", "of": ["debt"]}]}, "takes exactly two columns"),
         ({"derived": [{"name": "x", "op": "sum", "of": ["sector"]}]}, "'sector' is not a number column above it"),
         ({"derived": [{"name": "debt", "op": "sum", "of": ["income"]}]}, "column 'debt' is named twice"),
@@ -135,6 +145,7 @@ def test_label_values_are_of_the_columns_kind(kind: str, value: str) -> None:
         ({"privacy": {"unit": "series", "block_days": 35}}, "'block_days' belongs to unit 'block'"),
         ({"label": LABEL}, "takes no [label]"),
         ({"feature": FEATURES[:1]}, "takes no [label], [[feature]]"),
+        ({"trees": TREES}, "[[derived]] or [trees]"),
         ({"model": {"kind": "scorecard"}}, "linear-quantile"),
     ],
 )
