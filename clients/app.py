@@ -9,7 +9,7 @@ from typing import Any
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from clients import encrypted_sums, participation, validation
+from clients import encrypted_sums, participation, taking, validation
 from clients.errors import ClientError
 from clients.firm import Firm, open_firm
 from clients.key_setup import end_stale_epoch
@@ -21,6 +21,7 @@ from clients.messages import (
     KEY,
     OPEN,
     PAIR,
+    RELEASE,
     REQUESTS,
     REVEAL,
     TRAIN,
@@ -78,6 +79,12 @@ def pair(message: Message, context: Context) -> Message:
 def witness(message: Message, context: Context) -> Message:
     """Mirror, replay and cosign the ledger."""
     return _respond(message, context, WITNESS, participation.witness)
+
+
+@app.query("release")
+def release(message: Message, context: Context) -> Message:
+    """Take a published model."""
+    return _respond(message, context, RELEASE, taking.deliver)
 
 
 @app.train("update")

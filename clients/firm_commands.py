@@ -12,6 +12,7 @@ import typer
 from clients.dispute_commands import open_dispute
 from clients.key_commands import forget_epoch
 from clients.plan_commands import plan
+from clients.release_commands import take_release
 
 if TYPE_CHECKING:
     from clients.accounts import Account
@@ -189,6 +190,7 @@ app.command("plan", epilog="Example: artesian firm plan 4f2a --home firm-1")(pla
 app.command("open-dispute", epilog="Example: artesian firm open-dispute 4f2a --to bank-1 -o opening --home firm-1")(
     open_dispute
 )
+app.command("take-release", epilog="Example: artesian firm take-release FOLDER --home firm-1")(take_release)
 app.command("forget-epoch", epilog="Example: artesian firm forget-epoch --home firm-1")(forget_epoch)
 
 

@@ -27,6 +27,7 @@ from ledger.source import WitnessRefusal
 HELLO = "query.hello"
 PAIR = "query.pair"
 WITNESS = "query.witness"
+RELEASE = "query.release"
 TRAIN = "train.update"
 OPEN = "train.open"
 VALIDATE = "train.validate"
@@ -49,6 +50,7 @@ REQUESTS: Mapping[str, Mapping[str, type]] = {
         "signing_keys": dict,
     },
     WITNESS: {"entries": list, "checkpoint": str, "proof": list, "final": str},
+    RELEASE: {"task": str, "files": dict, "manifest": bytes, "statement": bytes, "receipt": bytes},
     TRAIN: {
         "statement": bytes,  # the signed `round`; without a ledger its bare payload
         "receipt": bytes,
@@ -99,6 +101,7 @@ REPLIES: Mapping[str, Mapping[str, type]] = {
     },
     PAIR: {"sealed": dict},
     WITNESS: {"cosignature": str, "mirrored": int},
+    RELEASE: {"model": bytes},
     TRAIN: {"contribution": bytes, "statement": bytes},
     OPEN: {"reply": bytes},
     VALIDATE: {"vote": bytes},

@@ -12,6 +12,12 @@ from safetensors.numpy import load, save
 
 from clients.errors import ClientError
 
+PARAMETERS = "parameters.safetensors"
+VELOCITY = "velocity.safetensors"
+AVERAGE = "average.safetensors"  # what answers
+MEMORY = "memory.safetensors"  # of an algorithm that remembers more than a velocity
+FILES = (AVERAGE, PARAMETERS, VELOCITY)  # in order of names, as the digest takes them
+FILES_WITH_MEMORY = (AVERAGE, MEMORY, PARAMETERS, VELOCITY)
 _VECTOR = "values"
 
 
@@ -43,6 +49,11 @@ def read_vector(raw: bytes, what: str) -> NDArray[np.float64]:
 def file_digests(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """SHA-256 of every file by its name."""
     return {name: hashlib.sha256(raw).digest() for name, raw in files.items()}
+
+
+def file_names(count: int) -> tuple[str, ...] | None:
+    """The names of a model's files in order, by how many there are; None for no model."""
+    return {len(names): names for names in (FILES, FILES_WITH_MEMORY)}.get(count)
 
 
 def model_digest(digests: Mapping[str, bytes]) -> bytes:

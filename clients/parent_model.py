@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 
 from clients.firm import PrivateTask
 from clients.messages import Refusal
-from clients.model_files import model_digest, read_vector
+from clients.model_files import AVERAGE, MEMORY, PARAMETERS, VELOCITY, model_digest, read_vector
 from clients.offer import Offer
 
-_PARAMETERS = "parameters.safetensors"
 # The other files of a model between rounds; the last one where its algorithm remembers more than a velocity.
-_BESIDE = frozenset({"average.safetensors", "velocity.safetensors"})
-_MEMORY = "memory.safetensors"
+_BESIDE = frozenset({AVERAGE, VELOCITY})
 
 
 def parent_model(offer: Offer, private: PrivateTask, request: Mapping[str, Any]) -> NDArray[np.float64]:
@@ -26,8 +24,8 @@ def parent_model(offer: Offer, private: PrivateTask, request: Mapping[str, Any])
     digests = request["digests"]
     # The digest of a model does not bind its files' names: with others, its average could pass for its parameters.
     hashes = all(type(one) is bytes and len(one) == 32 for one in digests.values())
-    if digests.keys() - {_MEMORY} != _BESIDE or not hashes:
-        raise Refusal("model", f"the files beside {_PARAMETERS} must be {' and '.join(sorted(_BESIDE))}")
+    if digests.keys() - {MEMORY} != _BESIDE or not hashes:
+        raise Refusal("model", f"the files beside {PARAMETERS} must be {' and '.join(sorted(_BESIDE))}")
     if _hash_of(request["parameters"], tuple(sorted(digests.items()))) != offer.payload["parent_model"]:
         raise Refusal("model", "the model sent is not the round's parent model")
     parameters = _read_parameters(request["parameters"])
@@ -42,7 +40,7 @@ def parent_model(offer: Offer, private: PrivateTask, request: Mapping[str, Any])
 @lru_cache(maxsize=2)
 def _hash_of(raw: bytes, beside: tuple[tuple[str, bytes], ...]) -> bytes:
     """The hash of the model whose parameters these are, beside files of these digests."""
-    return model_digest({**dict(beside), _PARAMETERS: hashlib.sha256(raw).digest()})
+    return model_digest({**dict(beside), PARAMETERS: hashlib.sha256(raw).digest()})
 
 
 @lru_cache(maxsize=2)

@@ -67,6 +67,11 @@ class Cohort:
         return sorted(member for member in taking_part if member not in self._unpaired)
 
     @property
+    def enlisted(self) -> list[str]:
+        """The firms that take part in the task, whether they train in this epoch or not."""
+        return sorted(member for member, firm in self._present.items() if firm.units)
+
+    @property
     def witnesses(self) -> list[str]:
         """All firms that answered, in order of their ids: those that take no part in the task cosign too."""
         return sorted(self._present)

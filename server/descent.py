@@ -12,15 +12,18 @@ from decimal import Context, Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.model_files import file_digests, model_digest, read_vector, write_vector
+from clients.model_files import (
+    AVERAGE,
+    MEMORY,
+    PARAMETERS,
+    VELOCITY,
+    file_digests,
+    model_digest,
+    read_vector,
+    write_vector,
+)
 from clients.plan import MICRO, NANO, Plan
 
-PARAMETERS = "parameters.safetensors"
-VELOCITY = "velocity.safetensors"
-AVERAGE = "average.safetensors"
-MEMORY = "memory.safetensors"
-FILES = (AVERAGE, PARAMETERS, VELOCITY)  # in order of names, as the digest takes them
-FILES_WITH_MEMORY = (AVERAGE, MEMORY, PARAMETERS, VELOCITY)
 Vector = NDArray[np.float64]
 
 
@@ -99,11 +102,6 @@ class Descent:
         """
         names = (PARAMETERS, VELOCITY, AVERAGE, *([MEMORY] if MEMORY in files else []))
         return cls(*(read_vector(files[name], name) for name in names))
-
-
-def file_names(count: int) -> tuple[str, ...] | None:
-    """The names of a model's files in order, by how many there are; None for no model."""
-    return {len(names): names for names in (FILES, FILES_WITH_MEMORY)}.get(count)
 
 
 def _decayed(moment: Vector, fresh: Vector, decay_micro: int) -> Vector:

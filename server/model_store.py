@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from clients.model_files import file_digests, model_digest
+from clients.model_files import file_digests, file_names, model_digest
 from server.artifacts import ArtifactDamaged, ArtifactStore
-from server.descent import Descent, file_names
+from server.descent import Descent
 
 
 def store_model(store: ArtifactStore, descent: Descent) -> bytes:

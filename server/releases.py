@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clients.model_files import file_digests, model_digest
+from clients.model_files import FILES, MEMORY, file_digests, model_digest
+from clients.releases import MANIFEST as MANIFEST
+from clients.releases import RECEIPT as RECEIPT
+from clients.releases import STATEMENT as STATEMENT
 from clients.tasks.spec import TaskSpec, parse_spec
 from ledger.statement import decode_statement
 from server.coordinator import CONFIG_FILE, Coordinator, load_coordinator_config, write_file, write_json
-from server.descent import FILES, MEMORY, Descent
+from server.descent import Descent
 from server.errors import ServerError
 from server.recording import Record
 
 if TYPE_CHECKING:
     from server.scoring.desk import PublishedScorer
 
-MANIFEST = "manifest.json"
-STATEMENT = "publish.cose"
-RECEIPT = "publish.receipt"
 CURRENT = "current"
 
 

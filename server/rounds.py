@@ -22,6 +22,7 @@ from clients.tasks.task import Task, task_for
 from ledger.errors import LedgerError
 from server.cohort import Cohort, RunFailed
 from server.coordinator import Coordinator, Progress, write_json
+from server.delivery import Delivery
 from server.descent import Descent
 from server.errors import ServerError
 from server.held_key import set_up_key
@@ -82,11 +83,13 @@ class Run:
         try:
             plans = self._prepare()
             start = self._resume(plans)
+            self._deliver_missed()
             descent, round_id, plans = self._train(plans, start)
             release = self._publish(descent, round_id, plans)
             self._prune()
             if self._record is not None:
                 self._witness()  # what is final a firm's mirror learns with the next message only
+                self._delivery(self._record).send(self.cohort, self.cohort.enlisted)
             return release
         finally:
             self._report()
@@ -231,6 +234,17 @@ class Run:
         )
         self._progress(f"{self._name}: published model {release.model.hex()[:16]}")
         return release
+
+    def _delivery(self, record: Record) -> Delivery:
+        return Delivery(self._home.home, self._name, record)
+
+    def _deliver_missed(self) -> None:
+        """Send the last release to the firms that were away when it was published."""
+        if self._record is None or not self._delivery(self._record).lacking(self.cohort.enlisted):
+            return
+        self._witness()
+        for member in self._delivery(self._record).send(self.cohort, self.cohort.enlisted):
+            self._progress(f"{self._name}: {member} has taken the release that it missed")
 
     def _prune(self) -> None:
         """Delete what the retention policy no longer keeps. What is left undone is done after the next release."""

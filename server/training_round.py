@@ -11,6 +11,7 @@ import cbor2
 from clients.errors import ClientError
 from clients.masking.contribution import Contribution, Header
 from clients.messages import TRAIN
+from clients.model_files import PARAMETERS
 from clients.offer import Offer
 from clients.plan import MICRO, Plan
 from ledger.errors import LedgerError
@@ -19,7 +20,7 @@ from server.aggregation.encrypted import EncryptedAggregator
 from server.aggregation.evidence import AggregationError, ContributionRefused
 from server.aggregation.group_sums import Electorate, Evidence, GroupSum, after_round, units_of
 from server.aggregation.masked import Aggregator, OpenedSum
-from server.descent import PARAMETERS, Descent
+from server.descent import Descent
 from server.encrypted_opening import EncryptedOpening
 from server.errors import ServerError
 from server.masked_opening import MaskedOpening

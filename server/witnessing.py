@@ -7,6 +7,7 @@ from flwr.serverapp import Grid
 from clients.messages import HELLO, WITNESS
 from server.cohort import Cohort
 from server.coordinator import Coordinator
+from server.delivery import Delivery
 from server.presence import greeting
 from server.recording import Record
 
@@ -15,6 +16,8 @@ _TIMEOUT_S = 600
 
 def witness(grid: Grid, coordinator: Coordinator) -> None:
     """Bring every firm's witness up to date, keep the cosignatures, and insist that all entries are final.
+
+    Firms that have contributed to a task and were away when its release was published are sent it now.
 
     Raises:
         RunFailed: no firm answered.
@@ -27,6 +30,9 @@ def witness(grid: Grid, coordinator: Coordinator) -> None:
         record.has_mirrored(member, size)
     bring_up_to_date(cohort, record, 0)
     record.require_final()
+    for task in coordinator.config.task:
+        took_part = [one for one in cohort.witnesses if record.ledger.state.spent.get((one, task.name)) is not None]
+        Delivery(coordinator.home, task.name, record).send(cohort, took_part)
 
 
 def bring_up_to_date(cohort: Cohort, record: Record, number: int) -> None:

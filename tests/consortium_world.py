@@ -13,7 +13,7 @@ from task_world import CREDIT, credit_spec, credit_table
 
 from clients import participation
 from clients.firm import Firm
-from clients.model_files import write_vector
+from clients.model_files import PARAMETERS, write_vector
 from clients.plan import MICRO, Plan
 from clients.tasks.task import task_for
 from experiments.federation import FederatedTask, Federation, Terms, build
@@ -23,7 +23,7 @@ from ledger.log import Log
 from ledger.rules import COORDINATOR
 from ledger.statement import decode_statement, sign_statement
 from server.coordinator import LEDGER_FILE, SIGNING_KEY
-from server.descent import PARAMETERS, Descent
+from server.descent import Descent
 from server.training_config import TrainingConfig
 
 CID = "test"

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients.model_files import ModelFileInvalid
+from clients.model_files import FILES_WITH_MEMORY, PARAMETERS, ModelFileInvalid
 from clients.plan import MICRO, Plan
 from server.aggregation.group_sums import Electorate, Evidence, GroupSum, after_round, group_mean
-from server.descent import FILES_WITH_MEMORY, PARAMETERS, Descent, mean_gradient
+from server.descent import Descent, mean_gradient
 
 PLAN = Plan(
     number=1,

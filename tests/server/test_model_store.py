@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clients.model_files import file_digests
+from clients.model_files import FILES, FILES_WITH_MEMORY, file_digests
 from server.artifacts import ArtifactDamaged, ArtifactMissing, ArtifactStore
-from server.descent import FILES, FILES_WITH_MEMORY, Descent
+from server.descent import Descent
 from server.model_store import load_model, store_model
 
 
