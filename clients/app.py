@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from clients import encrypted_sums, participation, taking, validation
+from clients.disclosure import Handler, refuse, reply
 from clients.errors import ClientError
-from clients.firm import Firm, open_firm
+from clients.firm import open_firm
 from clients.key_setup import end_stale_epoch
 from clients.messages import (
     CHECK,
@@ -27,8 +26,6 @@ from clients.messages import (
     TRAIN,
     VALIDATE,
     WITNESS,
-    pack,
-    pack_refusal,
     unpack,
 )
 from clients.node import node_settings
@@ -36,8 +33,6 @@ from ledger.errors import LedgerError
 
 log = logging.getLogger("artesian.firm")
 app = ClientApp()
-
-Handler = Callable[[Firm, Mapping[str, Any]], dict[str, Any]]
 
 
 def _respond(message: Message, context: Context, kind: str, handler: Handler) -> Message:
@@ -51,16 +46,15 @@ def _respond(message: Message, context: Context, kind: str, handler: Handler) ->
         try:
             end_stale_epoch(firm)
             encrypted_sums.end_stale_key(firm)
-            content = pack(handler(firm, request))
+            return reply(message, handler(firm, request))
         finally:
             firm.rest()
     except (ClientError, LedgerError) as error:
         log.warning("%s refused: %s", kind, error)
-        content = pack_refusal(error)
+        return refuse(message, error)
     except Exception as error:
         log.exception("%s failed", kind)
-        content = pack_refusal(error)
-    return Message(content, reply_to=message)
+        return refuse(message, error)
 
 
 @app.query("hello")

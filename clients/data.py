@@ -71,20 +71,22 @@ class Table:
         return Table(columns, len(next(iter(columns.values()))))
 
 
-def read_table(path: Path, spec: TaskSpec, *, labelled: bool = True) -> Table:
+def read_table(path: Path, spec: TaskSpec, *, labelled: bool = True, alone: bool = True) -> Table:
     """Read a file and check it against the spec.
 
     Args:
-        labelled: the label column must be there, and both of its classes.
+        labelled: the label column must be there.
+        alone: refuse as well what nobody could learn from alone, a table without rows or with one class. One record
+            decides about that, so a firm that trains with others takes part all the same: its refusal would tell.
 
     Raises:
         TableUnreadable: the file cannot be read.
         TableInvalid: it does not fit the spec.
     """
-    return check_frame(read_frame(path), spec, str(path), labelled=labelled)
+    return check_frame(read_frame(path), spec, str(path), labelled=labelled, alone=alone)
 
 
-def check_frame(frame: pd.DataFrame, spec: TaskSpec, where: str, *, labelled: bool = True) -> Table:
+def check_frame(frame: pd.DataFrame, spec: TaskSpec, where: str, *, labelled: bool = True, alone: bool = True) -> Table:
     """Check a table of strings against the spec and convert it; nothing is changed or dropped silently.
 
     Columns that the spec does not name are ignored.
@@ -96,7 +98,7 @@ def check_frame(frame: pd.DataFrame, spec: TaskSpec, where: str, *, labelled: bo
     count = 0
     columns: dict[str, NDArray[Any]] = {}
     label = spec.label.column if spec.label is not None else None
-    if len(frame) == 0:
+    if alone and len(frame) == 0:
         raise TableInvalid(where, (Violation(spec.column[0].name, None, "the table has no rows"),), 1)
     for column in spec.column:
         if column.name == label and not labelled:
@@ -110,7 +112,7 @@ def check_frame(frame: pd.DataFrame, spec: TaskSpec, where: str, *, labelled: bo
         count += len(problems)
         found.extend(Violation(column.name, row + 1, text) for row, text in problems[: max(SHOWN - len(found), 0)])
     if not count and labelled and spec.label is not None:
-        extra = _check_label(spec, columns[spec.label.column])
+        extra = _check_label(spec, columns[spec.label.column], alone)
         found, count = list(extra[:SHOWN]), len(extra)
     if not count and spec.series is not None:
         extra = _check_series(spec, columns)
@@ -186,7 +188,7 @@ def _texts(column: Column, text: NDArray[Any], missing: NDArray[np.bool_]) -> tu
     return np.where(missing, "", text).astype(str), []
 
 
-def _check_label(spec: TaskSpec, values: NDArray[Any]) -> list[Violation]:
+def _check_label(spec: TaskSpec, values: NDArray[Any], alone: bool) -> list[Violation]:
     assert spec.label is not None
     label = spec.label
     positive = label_mask(values, label.positive)
@@ -194,7 +196,7 @@ def _check_label(spec: TaskSpec, values: NDArray[Any]) -> list[Violation]:
     neither = np.flatnonzero(~positive & ~negative)
     if len(neither):
         return [Violation(label.column, int(i) + 1, f"{_short(values[i])} is no label value") for i in neither]
-    if positive.all() or negative.all():
+    if alone and (positive.all() or negative.all()):
         only = "positive" if positive.all() else "negative"
         return [Violation(label.column, None, f"every record is {only}: training needs both classes")]
     return []

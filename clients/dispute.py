@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clients.cost import Cost
+from clients.disclosure import charge_once, leave_opening, paid_by_round
 from clients.errors import ClientError
 from clients.firm import DeclaredTask, Firm
 from clients.masking.session import Session
@@ -118,11 +119,12 @@ def carry_out(firm: Firm, prepared: Prepared) -> bytes:
         OverCap, NoCap, CountedOtherwise, NotTakingPart: nothing was spent.
     """
     if any(prepared.cost.nano_rdp):
-        reservation = firm.charge_once(_payer(firm, prepared), prepared.purpose, prepared.cost)
-        if reservation is not None:
-            firm.wallet.settle(reservation)
-    record_id = secrets.token_bytes(16)
-    return seal_opening(prepared.opening, firm.key, prepared.auditor_key, record_id=record_id, ts=int(firm.now()))
+        paid = charge_once(firm, _payer(firm, prepared), prepared.purpose, prepared.cost)
+    else:
+        paid = paid_by_round(prepared.purpose)
+    record_id, ts = secrets.token_bytes(16), int(firm.now())
+    sealed = seal_opening(prepared.opening, firm.key, prepared.auditor_key, record_id=record_id, ts=ts)
+    return leave_opening(sealed, paid)
 
 
 def is_paid(firm: Firm, prepared: Prepared) -> bool:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from clients.closed_sets import final_commits
+from clients.disclosure import Leaving, leave
 from clients.encryption.contexts import Context
 from clients.encryption.errors import ContextRefused, KeyRetired, SumMalformed
 from clients.encryption.evidence import (
@@ -33,7 +34,7 @@ from clients.masking.contribution import Header
 from clients.masking.errors import HeaderMismatch, SessionReused, TooFewContributions
 from clients.masking.session import HASH_BYTES, RosterEntry, Session
 from clients.masking.unmasking import closed_set_hash
-from clients.messages import Refusal
+from clients.messages import CHECK, DECRYPT, HOLD, KEY, REVEAL, Refusal
 from clients.offer import Offer, read_offer, session_of
 from ledger.genesis import record
 from ledger.statement import sign_statement
@@ -43,7 +44,7 @@ DAY_S = 86_400
 LAST_EPOCH = 2**31  # as in a plan: a holder led further could never come back
 
 
-def hold(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = time.time) -> dict[str, Any]:
+def hold(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = time.time) -> Leaving:
     """Make this epoch's key, or say again what it is; reply the public context and the signed record of its hash.
 
     Raises:
@@ -58,7 +59,7 @@ def hold(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = time
         raise Refusal("epoch", f"{epoch} is not an epoch between 1 and {LAST_EPOCH}")
     public = firm.held_keys.public(epoch)
     if firm.config.limits.without_ledger:
-        return {"context": public, "statement": b""}
+        return leave(HOLD, {"context": public, "statement": b""})
     payload = record(
         "epoch_key",
         cid=firm.config.cid,
@@ -68,10 +69,8 @@ def hold(firm: Firm, request: Mapping[str, Any], now: Callable[[], float] = time
         epoch=epoch,
         key=hashlib.sha256(public).digest(),
     )
-    return {
-        "context": public,
-        "statement": sign_statement(payload, issuer=firm.member, subject=f"{PURPOSE}-{epoch}", key=firm.key),
-    }
+    statement = sign_statement(payload, issuer=firm.member, subject=f"{PURPOSE}-{epoch}", key=firm.key)
+    return leave(HOLD, {"context": public, "statement": statement})
 
 
 def _require_willing(firm: Firm) -> None:
@@ -90,7 +89,7 @@ def end_stale_key(firm: Firm, now: Callable[[], float] = time.time) -> None:
         log.warning("held key of epoch %d destroyed: it is too old", firm.held_keys.epoch)
 
 
-def take_key(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
+def take_key(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     """Keep the public context of a key holder that this firm allows, if it is the one vouched for on the ledger.
 
     Raises:
@@ -103,10 +102,10 @@ def take_key(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
         vouched = firm.witness.state.epoch_key(holder, PURPOSE)
         if vouched is None or vouched.key != hashlib.sha256(request["context"]).digest():
             raise ContextRefused(f"context of {holder}: it is not the one that {holder} vouches for on the ledger")
-    return {"hash": firm.contexts.keep(holder, request["context"]).hash}
+    return leave(KEY, {"hash": firm.contexts.keep(holder, request["context"]).hash})
 
 
-def reveal(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
+def reveal(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     """Hand over this firm's ciphertext, for the set that is closed here and no other.
 
     Raises:
@@ -117,10 +116,11 @@ def reveal(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     vector = firm.kept_vector.of(commits.get(firm.member, b""))
     closed_set = closed_set_hash(session, commits)
     signature = firm.key.sign(reveal_message(session, closed_set))
-    return {"vector": vector, "signature": firm.answers.answer(session.sid, closed_set, signature)}
+    kept = firm.answers.answer(session.sid, closed_set, signature)
+    return leave(REVEAL, {"vector": vector, "signature": kept})
 
 
-def check(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
+def check(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     """Compute one piece of the sum over the contributions that are final here, and sign what it is.
 
     Raises:
@@ -134,7 +134,8 @@ def check(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     if not 0 <= number < len(blocks_of(session.dimension)):
         raise Refusal("piece", f"the sum has no piece {number}")
     piece = sum_piece(context, session, number, commits, request["headers"], request["hashes"], request["pieces"])
-    return {"signature": firm.key.sign(check_message(session, closed_set_hash(session, commits), number, piece))}
+    signature = firm.key.sign(check_message(session, closed_set_hash(session, commits), number, piece))
+    return leave(CHECK, {"signature": signature})
 
 
 def sum_piece(
@@ -168,7 +169,7 @@ def sum_piece(
     return total.to_bytes()
 
 
-def decrypt(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
+def decrypt(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     """Open the sum of a round, once, for the contributions that are final here and no others.
 
     Raises:
@@ -190,7 +191,8 @@ def decrypt(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     require_reveals(session, closed_set, wire.bytes_by_member(request["reveals"], "reveals"), keys)
     require_checks(session, closed_set, sums, read_checks(request["checks"]), keys, fewest)
     total = _open_once(firm, session, pieces, hashlib.sha256(closed_set + sums).digest(), len(commits))
-    return {"total": total, "signature": firm.key.sign(opening_message(session, closed_set, sums, total))}
+    signature = firm.key.sign(opening_message(session, closed_set, sums, total))
+    return leave(DECRYPT, {"total": total, "signature": signature})
 
 
 def _open_once(firm: Firm, session: Session, pieces: Sequence[bytes], asked: bytes, firms: int) -> bytes:

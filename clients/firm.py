@@ -196,7 +196,7 @@ class Firm:
         if name not in self._tasks:
             declared = self.declared(name)
             task = task_for(declared.spec)
-            examples = task.examples(read_table(self.home / declared.settings.data, task.spec))
+            examples = task.examples(read_table(self.home / declared.settings.data, task.spec, alone=False))
             self._tasks[name] = PrivateTask(declared.settings, task, examples)
         return self._tasks[name]
 

@@ -7,12 +7,13 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from clients.disclosure import Leaving, leave
 from clients.firm import Firm
 from clients.masking.announcement import PURPOSE, announce, read_announcement, roster_on_ledger
 from clients.masking.epoch import seal_pair_secrets
 from clients.masking.errors import EpochEnded, KeySetupRefused
 from clients.masking.session import RosterEntry
-from clients.messages import Refusal
+from clients.messages import PAIR, Refusal
 from clients.round_secrets import Begun
 from ledger.checkpoint import SignedCheckpoint, verify_final
 from ledger.errors import LedgerError
@@ -39,7 +40,7 @@ def announcement(firm: Firm, epoch: int) -> bytes:
     )
 
 
-def pair(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
+def pair(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     """Draw pair secrets with the firms of higher ids, sealed to their epoch keys; keep this firm's half.
 
     The keys are those on the ledger, of exactly the entries that a quorum has cosigned: on a fork a firm could be shown
@@ -58,7 +59,7 @@ def pair(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     pairs, sealed = seal_pair_secrets(*terms, secrets.token_bytes)
     firm.round_secrets.keep_roster(epoch, roster)
     firm.round_secrets.keep_pairs(epoch, pairs)
-    return {"sealed": sealed}
+    return leave(PAIR, {"sealed": sealed})
 
 
 def _roster(firm: Firm, request: Mapping[str, Any]) -> tuple[RosterEntry, ...]:

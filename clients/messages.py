@@ -1,8 +1,7 @@
 """The messages of a round, between the coordinator and a firm: their fields, their encoding, their refusals.
 
 Every message is one deterministic CBOR map in one field of a Flower record, so that what is signed and hashed is
-what travels. A reply is either the answer or a typed refusal; of an exception at most its one line for people leaves
-a firm, and that only where it speaks of the protocol and not of the firm's own table, files or failures.
+what travels. A reply is either the answer or a typed refusal; `clients.disclosure` says what may be in either.
 """
 
 from __future__ import annotations
@@ -13,16 +12,8 @@ from typing import Any
 
 from flwr.app import ConfigRecord, RecordDict
 
-from clients.accounts import WalletRefused
 from clients.errors import ClientError
-from clients.firm import NotTakingPart
 from clients.masking import wire
-from clients.masking.errors import MaskingError, PairSecretRefused, ValueOutOfBounds
-from clients.model_files import ModelFileInvalid
-from clients.plan import PlanInvalid
-from clients.privacy import PrivacyError
-from ledger.errors import LedgerError
-from ledger.source import WitnessRefusal
 
 HELLO = "query.hello"
 PAIR = "query.pair"
@@ -38,7 +29,7 @@ CHECK = "train.check"
 DECRYPT = "train.decrypt"
 
 _RECORD, _FIELD, _REFUSED = "artesian", "message", "refused"
-_ACCUSES = "PairSecretRefused/"
+ACCUSES = "PairSecretRefused/"
 _MOST_CODE = 96
 
 REQUESTS: Mapping[str, Mapping[str, type]] = {
@@ -113,19 +104,6 @@ REPLIES: Mapping[str, Mapping[str, type]] = {
 }
 
 
-_TOLD = (
-    LedgerError,
-    MaskingError,
-    ModelFileInvalid,
-    NotTakingPart,
-    PlanInvalid,
-    PrivacyError,
-    WalletRefused,
-    WitnessRefusal,
-)
-"""Errors that speak of the protocol only. All others may name a cell, a count or a path of the firm."""
-
-
 class Refusal(ClientError):
     """A firm says no: `code` for programs, and one line for people."""
 
@@ -139,7 +117,7 @@ class Refusal(ClientError):
     @property
     def accuses(self) -> str | None:
         """The firm whose pair secret does not open for the one that refuses; None where it is about something else."""
-        return self.code.removeprefix(_ACCUSES) if self.code.startswith(_ACCUSES) else None
+        return self.code.removeprefix(ACCUSES) if self.code.startswith(ACCUSES) else None
 
 
 def pack(fields: Mapping[str, Any]) -> RecordDict:
@@ -147,20 +125,8 @@ def pack(fields: Mapping[str, Any]) -> RecordDict:
     return RecordDict({_RECORD: ConfigRecord({_FIELD: wire.encode(fields)})})
 
 
-def pack_refusal(error: Exception) -> RecordDict:
-    """The reply that says no. What is not known to speak of the protocol only shows its kind, and nothing of its text.
-
-    An error about the firm's table, for one, quotes the cell that is wrong.
-    """
-    if isinstance(error, Refusal):
-        code, detail = error.code, error.detail
-    else:
-        foreseen = isinstance(error, ClientError | LedgerError)
-        code = type(error).__name__ if foreseen else "InternalError"
-        if isinstance(error, PairSecretRefused):
-            code = _ACCUSES + error.sender
-        told = isinstance(error, _TOLD) and not isinstance(error, ValueOutOfBounds)  # that one quotes the value
-        detail = str(error) if told else "the firm's client cannot go on; its operator finds the cause in its log"
+def pack_refused(code: str, detail: str) -> RecordDict:
+    """A refusal as Flower carries it; what it may say is for `clients.disclosure` to judge."""
     return RecordDict({_RECORD: ConfigRecord({_REFUSED: wire.encode({"code": code, "detail": detail})})})
 
 

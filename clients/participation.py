@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.closed_sets import final_commits
+from clients.disclosure import Leaving, admit_vote, charge, leave
 from clients.discrete_gaussian import discrete_gaussian
 from clients.encryption.contribution import seal
 from clients.firm import Firm, NotTakingPart, PrivateTask
@@ -28,7 +29,7 @@ from clients.masking.errors import ValueOutOfBounds
 from clients.masking.plain import expose
 from clients.masking.session import RosterEntry, Session
 from clients.masking.unmasking import answer
-from clients.messages import Refusal
+from clients.messages import HELLO, OPEN, TRAIN, WITNESS, Refusal
 from clients.noise import RandomStream
 from clients.offer import Offer, check_plan, groups_of, read_offer, session_of, sessions_of
 from clients.parent_model import parent_model
@@ -42,7 +43,7 @@ __all__ = ["Offer", "hello", "open_sum", "pair", "session_of", "train", "witness
 _LAST_EPOCH = 2**31  # as in a plan: a firm led further could never come back
 
 
-def hello(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
+def hello(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     """Say who this firm is; for a task, how many units it declares (0: takes no part), and its masking key.
 
     The answer proves that it is this firm's.
@@ -61,7 +62,7 @@ def hello(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
         raise Refusal("nonce", f"{len(request['nonce'])} bytes, it must be {NONCE_BYTES}")
     if units and epoch:
         vouched = announcement(firm, epoch)
-    return {
+    fields = {
         "member": firm.member,
         "units": units,
         "announcement": vouched,
@@ -69,17 +70,18 @@ def hello(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
         "mirrored": 0 if firm.config.limits.without_ledger else firm.witness.size,
         "proof": prove(request, firm.member, units, firm.key),
     }
+    return leave(HELLO, fields)
 
 
-def witness(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
+def witness(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     """Mirror the ledger's new entries, replay its rules over them, and cosign the checkpoint."""
     line = firm.witness.advance(request["entries"], request["checkpoint"], request["proof"])
     if request["final"]:
         firm.witness.mirror.learn(request["final"])
-    return {"cosignature": line, "mirrored": firm.witness.size}
+    return leave(WITNESS, {"cosignature": line, "mirrored": firm.witness.size})
 
 
-def train(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
+def train(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     """Take part in a round: the protected update and the signed statement about it.
 
     Raises:
@@ -91,22 +93,15 @@ def train(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     parameters = parent_model(offer, private, request)
     session = _session(firm, offer, private, request["sealed"])
     _require_first(firm, offer)
-    reservation = None
-    mechanism = offer.plan.round_mechanism()
-    if mechanism is not None:
-        purpose = f"{offer.payload['task']}/{offer.round_id.hex()}"
-        number, rounds = offer.plan.number, offer.plan.rounds
-        reservation = firm.charge(private, purpose, mechanism, number=number, rounds=rounds)
+    reserved = charge(firm, private, offer)
     values = _update(firm, offer, private, parameters, session)
-    if reservation is not None:
-        # Settled before anything is protected: from here on a crash leaves the spend on the books.
-        firm.wallet.settle(reservation)
+    paid = reserved.pay()  # before anything is protected
     contribution = _protect(firm, session, values)
     if offer.plan.held_out_micro:
         division = divide(firm, private, offer.plan).digest
-        firm.answers.may_vote(firm.config.cid, offer.round_id, offer.digest, division)
+        admit_vote(firm, offer, division, paid)
     statement = b"" if firm.config.limits.without_ledger else _statement(firm, offer, private, contribution)
-    return {"contribution": contribution.to_bytes(), "statement": statement}
+    return leave(TRAIN, {"contribution": contribution.to_bytes(), "statement": statement}, paid)
 
 
 def _require_first(firm: Firm, offer: Offer) -> None:
@@ -232,7 +227,7 @@ def _statement(firm: Firm, offer: Offer, private: PrivateTask, contribution: Con
     return sign_statement(payload, issuer=firm.member, subject=offer.round_id.hex(), key=firm.key)
 
 
-def open_sum(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
+def open_sum(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     """Help to open the sum of this firm's group, for its contributions that are final on the ledger and no others.
 
     Raises:
@@ -256,4 +251,4 @@ def open_sum(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
         pairs,
         firm.answers,
     )
-    return {"reply": reply.to_bytes()}
+    return leave(OPEN, {"reply": reply.to_bytes()})

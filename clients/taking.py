@@ -11,8 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from clients.disclosure import Leaving, leave
 from clients.firm import Firm
-from clients.messages import Refusal
+from clients.messages import RELEASE, Refusal
 from clients.model_files import ModelFileInvalid, file_digests, model_digest
 from clients.own_mirror import reading_mirror
 from clients.releases import HeldRelease, OfferedRelease, ReleaseNotTaken, check_release, held_release, keep_release
@@ -25,7 +26,7 @@ from ledger.receipt import Receipt, VerifiedReceipt, verify_receipt
 from ledger.source import WitnessRefusal
 
 
-def deliver(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
+def deliver(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     """Take the release that the coordinator sends.
 
     Raises:
@@ -51,7 +52,7 @@ def deliver(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
     except (ReleaseNotTaken, ModelFileInvalid) as error:
         raise Refusal("release", str(error)) from error
     keep_release(firm.home, task.spec.name, held.model, offered)
-    return {"model": held.model}
+    return leave(RELEASE, {"model": held.model})
 
 
 def take_from_folder(firm: Firm, folder: Path) -> tuple[str, HeldRelease]:

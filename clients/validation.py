@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clients.disclosure import Leaving, leave_vote
 from clients.firm import Firm
 from clients.held_out import divide
 from clients.messages import Refusal
@@ -22,7 +23,7 @@ from clients.parent_model import parent_model
 from clients.vote import Vote, groups_hash, scores_of
 
 
-def validate(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
+def validate(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     """Vote on the opened groups of a round, once.
 
     The firm cannot know that these are the sums that were opened: it signs what it was shown, and whoever audits the
@@ -53,7 +54,7 @@ def validate(firm: Firm, request: Mapping[str, Any]) -> dict[str, Any]:
         scores = scores_of(private.task.architecture, parameters, gradients, examples, plan, stream)
         return Vote(firm.config.cid, offer.round_id, firm.member, groups, scores).sign(firm.key)
 
-    return {"vote": firm.answers.vote(firm.config.cid, offer.round_id, offer.digest, groups, make)}
+    return leave_vote(firm, offer, groups, make)
 
 
 def _gradients(offer: Offer, groups: list[Any]) -> list[NDArray[np.float64]]:

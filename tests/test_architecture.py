@@ -21,12 +21,37 @@ FLOWER_PUBLIC = {"flwr.app", "flwr.clientapp", "flwr.serverapp"}
 FLOWER_ENGINES = "server/engines"
 FLOWER_FILES = {
     "server/engine.py",
-    *(f"clients/{name}.py" for name in ("app", "node", "messages")),
+    *(f"clients/{name}.py" for name in ("app", "node", "messages", "disclosure")),
     *(f"server/{name}.py" for name in ("app", "rounds", "cohort", "witnessing")),
     "experiments/benchmarks/engine_rounds.py",  # measures the engines with toy apps of its own
 }
 # Measures Flower's own secure aggregation, which only its internals offer, beside ours.
 FLOWER_MEASURED = "experiments/benchmarks/flower_secagg.py"
+
+# The one door: who in `clients` may make what Flower carries, settle a payment, or reach the network.
+DOOR = "clients/disclosure.py"
+CODEC = "clients/messages.py"
+MAY_CALL: dict[str, set[str]] = {
+    **{key: {CODEC} for key in ("RecordDict", "ConfigRecord")},
+    **{key: set[str]() for key in ("ArrayRecord", "MetricRecord", "ParametersRecord")},
+    **{key: {DOOR} for key in ("Message", "pack", "pack_refused", "settle", "may_vote", "Paid", "Leaving")},
+    "seal_opening": {"clients/dispute.py"},  # which hands it to the door
+}
+NAMED_ALIKE = {"ring", "struct"}  # they pack integers
+MAY_IMPORT_NAME = {
+    **{key: {CODEC, DOOR} for key in ("ConfigRecord", "RecordDict")},
+    "pack": {DOOR},
+    "pack_refused": {DOOR},
+}
+NETWORK = {
+    *("aiohttp", "asyncio", "ftplib", "grpc", "http", "httpx", "multiprocessing", "requests", "smtplib", "socket"),
+    *("ssl", "subprocess", "telnetlib", "urllib", "webbrowser", "websockets", "xmlrpc", "ledger.service.client"),
+}
+REACHES_OUT = {
+    "clients/bank.py",  # a bank asks the coordinator, and has no records of a firm
+    "clients/scoring/generate.py",  # compiles the bank's protocol
+    "clients/scoring/scores_pb2_grpc.py",
+}
 
 SOURCES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
 
@@ -74,11 +99,38 @@ def flower_out_of_place(file: str, source: str) -> list[str]:
     ]
 
 
+def around_the_door(file: str, source: str) -> list[str]:
+    """What a file of `clients` does that only the door may do."""
+    if not file.startswith("clients/"):
+        return []
+    tree, instead = ast.parse(source, file), f"; what leaves a firm goes through {DOOR}"
+    found = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id=name)) if file not in MAY_CALL.get(name, {file}):
+                found.append(f"{file}:{node.lineno} calls {name}{instead}")
+            case ast.Call(func=ast.Attribute(value=of, attr=name)) if file not in MAY_CALL.get(name, {file}):
+                if ast.unparse(of).split(".")[-1] not in NAMED_ALIKE:
+                    found.append(f"{file}:{node.lineno} calls {name}{instead}")
+            case ast.ImportFrom(names=names):
+                odd = [one.name for one in names if file not in MAY_IMPORT_NAME.get(one.name, {file})]
+                found += [f"{file}:{node.lineno} imports {name}{instead}" for name in odd]
+            case ast.Attribute(value=ast.Name(id="context"), attr="state"):
+                found.append(f"{file}:{node.lineno} uses Flower's state; what is the firm's stays in its home")
+    if file not in REACHES_OUT:
+        found += [
+            f"{file}:{line} imports {name}; a firm only answers, through {DOOR}"
+            for line, name in imports(file, source)
+            if any(f"{name}.".startswith(f"{one}.") for one in NETWORK)
+        ]
+    return found
+
+
 def test_every_package_is_read() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in SOURCES} == set(MAY_IMPORT)
 
 
-@pytest.mark.parametrize("rule", [wrong_way, flower_out_of_place], ids=lambda rule: str(rule.__name__))
+@pytest.mark.parametrize("rule", [wrong_way, flower_out_of_place, around_the_door], ids=lambda rule: str(rule.__name__))
 def test_every_file_keeps_to(rule: Callable[[str, str], list[str]]) -> None:
     faults = [fault for path in SOURCES for fault in rule(path.relative_to(ROOT).as_posix(), path.read_text("utf-8"))]
     assert not faults, "\n".join(faults)
@@ -119,3 +171,30 @@ def test_an_import_against_the_direction_is_named(file: str, source: str, faults
 )
 def test_an_import_of_flower_out_of_place_is_named(file: str, source: str, faults: int) -> None:
     assert len(flower_out_of_place(file, source)) == faults
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "faults"),
+    [
+        ("clients/vote.py", "from flwr.app import RecordDict\nRecordDict({})", 2),
+        ("clients/app.py", "from flwr.app import Message\ndef f(m: Message) -> None: ...", 0),
+        ("clients/app.py", "Message(content, reply_to=message)", 1),
+        ("clients/app.py", "import flwr.app\nflwr.app.Message(content)", 1),
+        ("clients/app.py", "context.state.config_records['rows'] = rows", 1),
+        ("clients/participation.py", "from clients.messages import pack as wrap", 1),
+        ("clients/participation.py", "from clients import messages\nmessages.pack({})", 1),
+        ("clients/participation.py", "firm.wallet.settle(reservation)", 1),
+        ("clients/participation.py", "Paid(_SEAL, 'nothing')", 1),
+        ("clients/participation.py", "session.ring.pack(values)", 0),
+        ("clients/participation.py", "import socket", 1),
+        ("clients/participation.py", "def late():\n    from urllib.request import urlopen", 1),
+        ("clients/participation.py", "import ledger.service.client", 1),
+        ("clients/participation.py", "from ledger.service.encryption_key import seal", 0),
+        ("clients/dispute.py", "seal_opening(opening, key, auditor)", 0),
+        ("clients/opening_commands.py", "seal_opening(opening, key, auditor)", 1),
+        ("clients/disclosure.py", "Message(pack({}), reply_to=message)", 0),
+        ("server/cohort.py", "Message(pack({}), node)", 0),
+    ],
+)
+def test_a_way_around_the_door_is_named(file: str, source: str, faults: int) -> None:
+    assert len(around_the_door(file, source)) == faults

@@ -39,7 +39,7 @@ class CreditTask:
         table = table.take(keep)
         inputs = one_hot(self.encoder.encode(table), self.encoder.width)
         offset = np.full((table.rows, 1), self.offset)
-        return Examples(inputs, self.targets(table), offset, unit, int(unit[-1]) + 1, names)
+        return Examples(inputs, self.targets(table), offset, unit, int(unit[-1]) + 1 if len(unit) else 0, names)
 
     def _units(self, table: Table) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_] | None]:
         privacy = self.spec.privacy

@@ -105,12 +105,12 @@ def test_a_refusal_says_why(world: Consortium) -> None:
 
 
 def test_a_node_without_a_home_is_refused() -> None:
-    assert refused(None, HELLO, pack(GREETING)).code == "ClientError"
+    assert refused(None, HELLO, pack(GREETING)).code == "Unready"
 
 
 def test_a_home_that_is_none_names_no_path(tmp_path: Path) -> None:
     said = refused(tmp_path / "secret-folder", HELLO, pack(GREETING))
-    assert said.code == "FirmConfigInvalid"
+    assert said.code == "Unready"
     assert "secret-folder" not in str(said)
 
 
@@ -126,7 +126,7 @@ def test_an_unforeseen_error_keeps_its_text_at_home(
     with caplog.at_level(logging.CRITICAL, logger="artesian.firm"):
         content = send(home, HELLO, pack(GREETING))
     assert b"4711" not in repr(content).encode()
-    assert refused(home, HELLO, pack(GREETING)).code == "InternalError"
+    assert refused(home, HELLO, pack(GREETING)).code == "Unready"
 
 
 def test_a_cell_of_the_table_stays_at_home(world: Consortium) -> None:
@@ -139,7 +139,7 @@ def test_a_cell_of_the_table_stays_at_home(world: Consortium) -> None:
     content = send(home, HELLO, pack(GREETING))
     assert "54321" not in repr(content)
     said = refused(home, HELLO, pack(GREETING))
-    assert said.code == "TableInvalid"
+    assert said.code == "Unready"
     assert "credit.csv" not in said.detail
 
 

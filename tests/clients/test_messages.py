@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clients.data import TableInvalid, Violation
+from clients.disclosure import pack_refusal
 from clients.firm import NotTakingPart
 from clients.masking.errors import AlreadyAnswered, MalformedMessage, PairSecretRefused, ValueOutOfBounds
-from clients.messages import HELLO, REPLIES, REQUESTS, Refusal, pack, pack_refusal, unpack
+from clients.messages import HELLO, REPLIES, REQUESTS, Refusal, pack, unpack
 from clients.plan import PlanInvalid
 from clients.tasks.spec import TaskSpecInvalid
 from clients.wallet import WalletDamaged
@@ -74,13 +75,13 @@ def test_no_bytes_end_in_a_traceback(raw: bytes) -> None:
         (AlreadyAnswered("session: no"), "AlreadyAnswered", True),
         (ReceiptError("receipt: no"), "ReceiptError", True),
         (NotTakingPart("firm-1 takes no part"), "NotTakingPart", True),
-        (TableInvalid("data/credit.csv", (Violation("income", 17, "'54321' is outside"),), 1), "TableInvalid", False),
-        (ValueOutOfBounds("update: value 3 is 54321"), "ValueOutOfBounds", False),
-        (TaskSpecInvalid("/home/54321/task.toml: wrong"), "TaskSpecInvalid", False),
-        (WalletDamaged("wallet /home/54321: row 3"), "WalletDamaged", False),
-        (RuntimeError("54321"), "InternalError", False),
-        (KeyError("54321"), "InternalError", False),
-        (MemoryError(), "InternalError", False),
+        (TableInvalid("data/credit.csv", (Violation("income", 17, "'54321' is outside"),), 1), "Unready", False),
+        (ValueOutOfBounds("update: value 3 is 54321"), "Unready", False),
+        (TaskSpecInvalid("/home/54321/task.toml: wrong"), "Unready", False),
+        (WalletDamaged("wallet /home/54321: row 3"), "Unready", False),
+        (RuntimeError("54321"), "Unready", False),
+        (KeyError("54321"), "Unready", False),
+        (MemoryError(), "Unready", False),
     ],
 )
 def test_only_what_speaks_of_the_protocol_is_told(error: Exception, code: str, told: bool) -> None:

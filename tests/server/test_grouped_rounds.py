@@ -27,8 +27,9 @@ from federation_world import (
 from flwr.app import Message
 from typer.testing import CliRunner
 
+from clients.disclosure import pack_refusal
 from clients.masking.contribution import Header
-from clients.messages import OPEN, TRAIN, VALIDATE, Refusal, pack_refusal
+from clients.messages import OPEN, TRAIN, VALIDATE, Refusal
 from clients.tasks.task import task_for
 from clients.vote import Vote
 from experiments.federation import write_table

@@ -20,10 +20,11 @@ from federation_world import (
 )
 from flwr.app import Message
 
+from clients.disclosure import pack_refusal
 from clients.firm import open_firm
 from clients.masking import EpochKeyPair, announce
 from clients.masking.errors import EpochEnded
-from clients.messages import PAIR, TRAIN, pack, pack_refusal
+from clients.messages import PAIR, TRAIN, pack
 from ledger.genesis import record
 from ledger.keys import SigningKey
 from ledger.rules import approve

@@ -23,9 +23,10 @@ from federation_world import (
     training,
 )
 
+from clients.disclosure import pack_refusal
 from clients.firm import close_firms
 from clients.masking.contribution import protect
-from clients.messages import HELLO, OPEN, PAIR, TRAIN, WITNESS, Refusal, pack_refusal
+from clients.messages import HELLO, OPEN, PAIR, TRAIN, WITNESS, Refusal
 from clients.plan import Plan
 from clients.privacy import NOTHING, add, epsilon
 from ledger.statement import decode_statement

@@ -12,11 +12,12 @@ from federation_world import Lost, Meddler, federation, opened, phases, rounds, 
 from flwr.app import Message
 
 from clients import key_setup, participation
+from clients.disclosure import pack_refusal
 from clients.masking import epoch as masking_epoch
 from clients.masking import seal_pair_secrets, wire
 from clients.masking.contribution import Contribution, Header, protect
 from clients.masking.errors import PairSecretRefused
-from clients.messages import OPEN, PAIR, TRAIN, WITNESS, pack_refusal
+from clients.messages import OPEN, PAIR, TRAIN, WITNESS
 from ledger.genesis import record
 from server.audit import audit_all
 from server.cohort import RunFailed
