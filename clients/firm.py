@@ -18,6 +18,7 @@ from clients.encryption.kept_contexts import KeptContexts
 from clients.encryption.kept_vector import KeptVector
 from clients.errors import ClientError
 from clients.firm_config import FirmConfig, TaskAtFirm, load_firm_config
+from clients.kept_sums import KeptSums
 from clients.masking.answer_book import AnswerBook
 from clients.masking.threshold import GroupPolicy
 from clients.mechanism import Mechanism
@@ -93,6 +94,8 @@ class Firm:
         self.config: FirmConfig = load_firm_config(home / "firm.toml")
         self._tasks: dict[str, PrivateTask] = {}
         self.divided: dict[tuple[str, int], Divided] = {}  # by task and held-out share, see `clients.held_out`
+        self.dealt: dict[tuple[str, int], tuple[Examples, ...]] = {}  # by task and number of parts, see there
+        self._kept_sums: dict[str, KeptSums] = {}
         self._witness: Witness | None = None
         self._resting = False
 
@@ -181,6 +184,12 @@ class Firm:
     def kept_vector(self) -> KeptVector:
         """The encrypted update that this firm is committed to and has not handed over yet."""
         return KeptVector(None if self.in_memory else self.home / "encrypted-update")
+
+    def kept_sums(self, task: str) -> KeptSums:
+        """The clipped sums of a task that the next round of correlated noise needs."""
+        if task not in self._kept_sums:
+            self._kept_sums[task] = KeptSums(self._file(f"sums-{task}"))
+        return self._kept_sums[task]
 
     @cached_property
     def contexts(self) -> KeptContexts:

@@ -1,4 +1,4 @@
-"""Which of a firm's units are held out of training: the same ones in every round, known to nobody else.
+"""Which of a firm's units are held out of training, or in which part of them: the same in every round, known to nobody.
 
 Every unit is held out with the same probability by itself, by a lot that follows from a secret of the firm and from the
 unit: its name in the table, or what a row says where that is the unit. So neither its place in the table nor what else
@@ -43,9 +43,31 @@ def _divide(firm: Firm, private: PrivateTask, held_out_micro: int) -> Divided:
     else:
         key = hmac.digest(_secret(firm), name.encode(), hashlib.sha256)
     below = (held_out_micro << 64) // MICRO
-    lots = (hmac.digest(key, unit, hashlib.sha256)[:8] for unit in _identities(examples))
-    aside = np.array([int.from_bytes(lot, "big") < below for lot in lots], dtype=np.bool_)
+    aside = np.array([lot < below for lot in _lots(examples, key)], dtype=np.bool_)
     return Divided(examples.sample(~aside), examples.sample(aside))
+
+
+def part(firm: Firm, private: PrivateTask, parts: int, place: int) -> Examples:
+    """The units of one of `parts` parts, into which all are dealt by lots of the same kind as those of held-out units.
+
+    The parts are the same in every round and run of a task.
+    """
+    name = private.settings.name
+    key = (name, parts)
+    if key not in firm.dealt:
+        if firm.config.experiment is not None:
+            secret = firm.stream("dealt", name).bytes(32)
+        else:
+            secret = hmac.digest(_secret(firm), b"dealt\0" + name.encode(), hashlib.sha256)
+        dealt = np.array([lot * parts >> 64 for lot in _lots(private.examples, secret)], dtype=np.int64)
+        firm.dealt[key] = tuple(private.examples.sample(dealt == k) for k in range(parts))
+    return firm.dealt[key][place]
+
+
+def _lots(examples: Examples, key: bytes) -> Iterator[int]:
+    """A number below 2**64 of each unit, which follows from the key and the unit alone."""
+    for unit in _identities(examples):
+        yield int.from_bytes(hmac.digest(key, unit, hashlib.sha256)[:8], "big")
 
 
 def _identities(examples: Examples) -> Iterator[bytes]:

@@ -40,6 +40,14 @@ class Offer:
         return bytes(self.payload["id"])
 
     @property
+    def stream(self) -> bytes:
+        """32 bytes that name the stream of correlated noise that the round is a row of: its task, firms and terms."""
+        of_round = ("number", "epoch", "deadline_s")
+        terms = {name: value for name, value in self.plan.to_map().items() if name not in of_round}
+        said = [self.payload["task"], sorted(self.cohort), terms]
+        return hashlib.sha256(cbor2.dumps(said, canonical=True)).digest()
+
+    @property
     def cohort(self) -> list[str]:
         return list(self.payload["cohort"])
 
@@ -144,6 +152,11 @@ def check_plan(firm: Firm, task: Task, offer: Offer, ledger: State | None) -> No
             plan.privacy != "distributed" or plan.colluders >= limits.colluders,
             "privacy",
             f"the noise allows for {plan.colluders} colluders, this firm insists on {limits.colluders}",
+        ),
+        (
+            not plan.correlation or plan.threshold >= len(cohort),
+            "threshold",
+            "correlated noise needs every firm of the cohort in the sum",
         ),
         (
             plan.delta <= limits.delta,

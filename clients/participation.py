@@ -21,7 +21,7 @@ from clients.discrete_gaussian import discrete_gaussian
 from clients.encryption.contribution import seal
 from clients.firm import Firm, NotTakingPart, PrivateTask
 from clients.greeting import NONCE_BYTES, prove
-from clients.held_out import divide
+from clients.held_out import divide, part
 from clients.key_setup import announcement, pair, require_on_ledger
 from clients.masking.contribution import Contribution, protect
 from clients.masking.epoch import open_pair_secrets
@@ -93,6 +93,8 @@ def train(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     parameters = parent_model(offer, private, request)
     session = _session(firm, offer, private, request["sealed"])
     _require_first(firm, offer)
+    if offer.plan.correlation:
+        firm.kept_sums(private.settings.name).before(offer.stream, offer.plan.row)  # or nothing is paid
     reserved = charge(firm, private, offer)
     values = _update(firm, offer, private, parameters, session)
     paid = reserved.pay()  # before anything is protected
@@ -155,32 +157,44 @@ def _update(
     stream = firm.stream(offer.payload["task"], plan.number)
     total = np.zeros(plan.values, dtype=np.int64)
     for _ in range(plan.local_steps):
-        noisy = _noisy_sum(firm, plan, private, parameters, session, stream)
+        noisy = _noisy(plan, _bare_sum(firm, offer, private, parameters, stream), session, stream)
         total += noisy
-        mean = noisy[: plan.dimension] * (step / (private.settings.units * plan.sampling_rate))
+        mean = noisy[: plan.dimension] * (step / (private.settings.units * plan.participation))
         parameters = parameters - plan.local_rate * mean
     if int(np.abs(total).max()) > session.quantiser.largest:
         raise _out_of_range()
     return total
 
 
-def _noisy_sum(
-    firm: Firm,
-    plan: Plan,
-    private: PrivateTask,
-    parameters: NDArray[np.float64],
-    session: Session,
-    stream: RandomStream,
-) -> NDArray[np.int64]:
-    experiment = firm.config.experiment
+def _bare_sum(
+    firm: Firm, offer: Offer, private: PrivateTask, parameters: NDArray[np.float64], stream: RandomStream
+) -> NDArray[np.float64]:
+    """float64[plan.values], without noise: the round's clipped sum, or a row of correlated ones."""
+    plan, experiment, correlated = offer.plan, firm.config.experiment, offer.plan.correlated
+    examples = divide(firm, private, plan).trained
+    if correlated is not None:
+        examples = part(firm, private, correlated.bands, plan.row % correlated.bands)
     update = bounded_gradient_sum(
         private.task.architecture,
         parameters,
-        divide(firm, private, plan).trained,
+        examples,
         Protection(plan.clip, plan.box, plan.sampling_rate, plan.weight),
         stream,
         gradients="auto" if experiment is None else experiment.gradients,
     )
+    kept = firm.kept_sums(private.settings.name)
+    if correlated is None:
+        kept.destroy()
+        return update
+    sums = [update, *kept.before(offer.stream, plan.row)]
+    if plan.number < plan.rounds:
+        kept.keep(offer.stream, plan.row, sums[: correlated.bands - 1])
+    else:
+        kept.destroy()
+    return correlated.encode(sums)
+
+
+def _noisy(plan: Plan, update: NDArray[np.float64], session: Session, stream: RandomStream) -> NDArray[np.int64]:
     sigma = plan.grid(len(session.roster)).sigma
     try:
         values = session.quantiser.quantise(update, None if sigma else stream.uniform)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import cast
 
+from clients.correlation import Correlation
 from clients.cost import Cost
 from clients.grid import GRID_STEPS, ROUNDING_STEPS, TAIL_STDS, Grid
 from clients.masking.quantiser import largest_of
@@ -79,6 +80,21 @@ class Plan(PlanRecord):
         return self._share(cohort_size // self.groups) * math.sqrt(cohort_size) / self.noise_multiplier
 
     @property
+    def correlated(self) -> Correlation | None:
+        """How noise is correlated over rounds; None where it is not."""
+        return Correlation.parse(self.correlation) if self.correlation else None
+
+    @property
+    def row(self) -> int:
+        """The row of the stream that this round is, from 0, where noise is correlated."""
+        return self.number - self.stream_from
+
+    @property
+    def participation(self) -> float:
+        """Share of the units that a round trains on: sampled, or of one part of those that are dealt."""
+        return self.sampling_rate if self.correlated is None else 1.0 / self.correlated.bands
+
+    @property
     def local_rate(self) -> float:
         """Rate of the steps that a firm takes by itself."""
         return self.local_rate_micro / MICRO
@@ -91,10 +107,12 @@ class Plan(PlanRecord):
             PlanInvalid: the ring leaves no room for the noise, or too few steps in it.
         """
         largest = largest_of(cohort_size, self.ring_bits)
+        correlated = self.correlated
         reach, stds = self.box * self.local_steps, TAIL_STDS * math.sqrt(self.local_steps)
+        reach *= 1.0 if correlated is None else correlated.reach
         if self.privacy == "none":
             return Grid(reach, reach / max(largest, 1), 0)
-        share, rounding = self._share(cohort_size), ROUNDING_STEPS * math.sqrt(self.values)
+        share, rounding = self._share(cohort_size), self._rounding
         # largest = reach / step + stds * (share * (unit_norm / step + rounding) + 1), solved for the step.
         room = largest - stds * (share * rounding + 1)
         if room <= 1:
@@ -111,7 +129,15 @@ class Plan(PlanRecord):
             grid = self.grid(cohort_size)
         except PlanInvalid:
             return False
-        return self.privacy == "none" or ROUNDING_STEPS * math.sqrt(self.values) * grid.step <= most * self.unit_norm
+        return self.privacy == "none" or self._rounding * grid.step <= most * self.unit_norm
+
+    @property
+    def _rounding(self) -> float:
+        """Steps that rounding moves a sum by, beside a unit that moves it by `unit_norm`.
+
+        A unit in a row of correlated noise may move it by less, and what its row costs is less: the more rounding adds.
+        """
+        return ROUNDING_STEPS * math.sqrt(self.values) / (1.0 if self.correlated is None else self.correlated.least)
 
     @staticmethod
     def _too_coarse(sigma: int) -> PlanInvalid:
@@ -139,8 +165,20 @@ class Plan(PlanRecord):
 
     def round_mechanism(self) -> Mechanism | None:
         """What the round releases of every unit of a firm; None without privacy."""
-        none = self.privacy == "none"
-        return None if none else Mechanism(self.noise_micro, self.sampling_micro, self.local_steps)
+        if self.privacy == "none":
+            return None
+        if self.correlated is not None:
+            return Mechanism(self.noise_micro * MICRO // self.correlated.sensitivity_micro(self.row))
+        return Mechanism(self.noise_micro, self.sampling_micro, self.local_steps)
+
+    def run_mechanisms(self) -> tuple[Mechanism, ...]:
+        """What all rounds of the run release together if none is tried again."""
+        begins = min(self.stream_from, 1)
+        if begins:
+            rows = (replace(self, number=number, stream_from=begins) for number in range(1, self.rounds + 1))
+            return tuple(mechanism for row in rows if (mechanism := row.round_mechanism()) is not None)
+        one = self.round_mechanism()
+        return () if one is None else (one.times(self.rounds),)
 
     def round_rdp(self) -> NanoRdp:
         """Nano-RDP that the round costs every unit of a firm: what the wallet pays and the ledger records."""

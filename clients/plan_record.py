@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
+from clients.correlation import Correlation
 from clients.errors import ClientError
 from clients.masking.session import Protection as Aggregation
 
@@ -72,6 +73,9 @@ class PlanRecord:
         local_steps: noisy steps that a firm takes by itself in a round, each with all of its noise and each paid for;
             it sends their sum. Above 1 not with `distributed` noise, of which a firm has only a share.
         local_rate_micro: rate of those steps, in 1e-6; 0 where there is one.
+        correlation: coefficients of correlated noise in 1e-6, with spaces between, see `clients.correlation`; empty for
+            independent noise. Then each round trains on one of as many parts of the units.
+        stream_from: number of the round with which the stream of correlated noise begins; 0 without.
         key_holder: the member that opens an encrypted sum; else empty.
         context: SHA-256 of its public context of the epoch, 32 bytes; else empty.
     """
@@ -113,6 +117,8 @@ class PlanRecord:
     correction_nano: int = 0
     local_steps: int = 1
     local_rate_micro: int = 0
+    correlation: str = ""
+    stream_from: int = 0
 
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
@@ -134,6 +140,7 @@ class PlanRecord:
         self._check_robust()
         self._check_holder()
         self._check_algorithm()
+        self._check_correlation()
 
     def _check_robust(self) -> None:
         if self.combine not in get_args(Combination):
@@ -168,6 +175,24 @@ class PlanRecord:
             raise PlanInvalid("plan: local steps divide by declared units; use weighting declared")
         if self.combine != "sum" and (adam or self.local_steps > 1):
             raise PlanInvalid("plan: rules about groups judge one gradient: no adam and no local steps with them")
+
+    def _check_correlation(self) -> None:
+        if not self.correlation:
+            if self.stream_from:
+                raise PlanInvalid("plan: only correlated noise has a stream that begins with a round")
+            return
+        try:
+            Correlation.parse(self.correlation)
+        except ValueError as error:
+            raise PlanInvalid(f"plan: {error}") from None
+        plain = self.optimiser == "momentum" and self.local_steps == 1 and self.sampling_micro == MICRO
+        if not plain or self.privacy == "none" or self.groups > 1 or self.weighting == "summed":
+            raise PlanInvalid(
+                "plan: correlated noise goes with momentum, declared weights and one group, and needs noise; without "
+                "sampling or local steps"
+            )
+        if not 1 <= self.stream_from <= self.number:
+            raise PlanInvalid("plan: a stream of correlated noise begins with this round or one before")
 
     def to_map(self) -> dict[str, Any]:
         """The plan as the ledger's `round` record holds it.
@@ -228,5 +253,6 @@ _RANGES: tuple[tuple[str, int, int], ...] = (
     ("correction_nano", 0, 10**15),
     ("local_steps", 1, 1000),
     ("local_rate_micro", 0, 10**12),
+    ("stream_from", 0, 1_000_000),
 )
 _FEWEST_GROUPS = {"sum": 1, "mean": 2, "median": 3}

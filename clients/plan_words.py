@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clients.plan import Plan
-from clients.privacy import epsilon
+from clients.privacy import add, epsilon
 
 
 def trust_statement(plan: Plan, cohort: Sequence[str]) -> str:
@@ -39,7 +39,8 @@ def privacy_statement(plan: Plan) -> str:
     if plan.privacy == "distributed":
         whose = f"only the sum has that much noise, and less if more than {plan.colluders} firms pool theirs"
     rdp = plan.round_rdp()
-    once, whole = epsilon(rdp, plan.delta), epsilon(tuple(order * plan.rounds for order in rdp), plan.delta)
+    once = epsilon(rdp, plan.delta)
+    whole = epsilon(add(one.rdp() for one in plan.run_mechanisms()), plan.delta)
     return (
         f"A round costs epsilon {once:.3g} and all {plan.rounds} rounds {whole:.3g}, at delta {plan.delta:g}; {whose}."
     )

@@ -6,7 +6,7 @@ Element-wise float64 arithmetic in a fixed order, so that anyone who recomputes 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal
 
 import numpy as np
@@ -22,7 +22,7 @@ from clients.model_files import (
     read_vector,
     write_vector,
 )
-from clients.plan import MICRO, NANO, Plan
+from clients.plan import MICRO, NANO, Plan, PlanInvalid
 
 Vector = NDArray[np.float64]
 
@@ -36,7 +36,8 @@ class Descent:
         velocity: float64[d], momentum.
         average: float64[d], mean of the parameters since round `average_from`: the model that is released. Before
             that round it is the parameters themselves.
-        memory: float64[d] of Adam, its second moments; float64[0] of momentum, which remembers nothing more.
+        memory: float64[d] of Adam, its second moments; float64[k d] of correlated noise, the last k decoded sums, the
+            newest first; else float64[0].
     """
 
     parameters: Vector
@@ -55,7 +56,15 @@ class Descent:
         Args:
             total: float64[plan.values], see `mean_gradient`.
         """
-        return self.along(mean_gradient(total, plan), plan)
+        correlated = plan.correlated
+        if correlated is None:
+            return self.along(mean_gradient(total, plan), plan)
+        before = list(self.memory.reshape(-1, total.size)) if plan.row else []
+        if len(before) != min(plan.row, correlated.bands - 1):
+            raise PlanInvalid(f"plan: the model does not remember the rows before row {plan.row} of correlated noise")
+        decoded = correlated.decode(total, before)
+        kept = np.concatenate([decoded, *before][: correlated.bands - 1])
+        return replace(self.along(mean_gradient(decoded, plan), plan), memory=kept)
 
     def along(self, gradient: Vector, plan: Plan) -> Descent:
         """The step along a mean gradient float64[d]."""
@@ -130,7 +139,7 @@ def mean_gradient(total: Vector, plan: Plan) -> Vector:
         float64[plan.dimension].
     """
     if plan.weighting == "declared":
-        return total / (plan.units * (plan.sampling_micro / MICRO))
+        return total / (plan.units * plan.participation)
     return total[:-1] / counted_units(total, plan)
 
 

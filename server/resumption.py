@@ -34,6 +34,7 @@ _SAME_RUN = (
     "floor_nano",
     "local_steps",
     "local_rate_micro",
+    "correlation",
 )
 """What the rounds of one run have in common. Firms may come and go in between; what a round costs may not change."""
 

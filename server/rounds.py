@@ -72,6 +72,7 @@ class Run:
         self.cohort = Cohort(grid, coordinator.config.cid, task_name, self._settings.aggregation.deadline_s)
         self._epochs = KeyEpochs(self.cohort, self._record, now)
         self.seconds: list[float] = []
+        self._stream: tuple[int, tuple[str, ...]] | None = None
 
     def run(self) -> Release:
         """Train until the last round and publish the model.
@@ -163,8 +164,10 @@ class Run:
             plans = self._with_keys(plans)
             began = time.monotonic()
             try:
-                descent, round_id = TrainingRound(self._setting(), self._with_key(plans[done]), descent).run()
+                plan = self._in_stream(self._with_key(plans[done]))
+                descent, round_id = TrainingRound(self._setting(), plan, descent).run()
             except RoundAborted as error:
+                self._stream = None
                 failures += not self.cohort.disputed  # else fewer firms try it again
                 self._progress(f"{self._name}: round {done + 1} aborted: {error}")
                 if failures == _ATTEMPTS:
@@ -204,6 +207,19 @@ class Run:
         epoch = self._home.next_epoch(last_epoch(self._record))
         context = set_up_key(self.cohort, self._record, self._home.artifacts, plan, epoch)
         return replace(plan, epoch=epoch, context=context)
+
+    def _in_stream(self, plan: Plan) -> Plan:
+        """The plan as the next row of correlated noise, or the first of a new stream.
+
+        Rows of a stream go on without a gap, with the same firms. What a void round released may not be released again
+        at the price of once, so after one, and after a stop of the coordinator, there is a new stream.
+        """
+        if not plan.correlation:
+            return plan
+        firms = tuple(self.cohort.members)
+        if self._stream is None or self._stream[1] != firms:
+            self._stream = plan.number, firms
+        return replace(plan, stream_from=self._stream[0])
 
     def _model(self, start: Standing) -> Descent:
         if start.parent is not None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from clients.correlation import MOST_BANDS, Correlation
 from clients.plan import MICRO, NANO
+from clients.privacy import noise_for
+from server.bands import correlation_for
 
 WEIGHT_SHARE = 0.125
 """A unit's weight over the clip, where weights go through the sum: 0.8 % more noise, see docs/adr/0013."""
@@ -24,6 +28,9 @@ class Steps(BaseModel):
 
     With `local_steps` firms take that many noisy steps by themselves in a round, at `local_rate`, and send their sum.
     At the same `rate`, and without momentum, that is federated averaging (McMahan et al. 2017).
+
+    With `bands` above 1 the noise is correlated over so many rounds, and the units are dealt into as many parts, of
+    which each round takes one; see `clients.correlation`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +49,7 @@ class Steps(BaseModel):
     correct_moments: bool = True
     local_steps: int = Field(default=1, ge=1, le=1000)
     local_rate: float | None = Field(default=None, gt=0)
+    bands: int = Field(default=1, ge=1, le=MOST_BANDS)
 
     @model_validator(mode="after")
     def _fit_each_other(self) -> Self:
@@ -50,6 +58,24 @@ class Steps(BaseModel):
         if self.local_steps > 1 and self.weighting == "summed":
             raise ValueError("local_steps divide by the units that a firm declares: use weighting declared")
         return self
+
+    @cached_property
+    def correlation(self) -> Correlation | None:
+        """How noise is correlated over the rounds; None where it is not."""
+        return None if self.bands == 1 else correlation_for(self.bands, self.rounds, self.momentum)
+
+    def noise_for(self, epsilon: float, delta: float) -> float:
+        """The noise multiplier of a run that costs epsilon at delta.
+
+        Raises:
+            PrivacyError: no noise reaches it.
+        """
+        if self.correlation is None:
+            sampling_rate = round(self.sampling_rate * MICRO) / MICRO  # as the plan will say it
+            return noise_for(epsilon, delta, sampling_rate, self.rounds * self.local_steps)
+        # Full-batch releases add up in squares. What a row costs is rounded up: a hair more noise covers it.
+        whole = math.sqrt(self.correlation.squared_sensitivity(self.rounds))
+        return whole * noise_for(epsilon, delta, 1.0, 1) * (1 + 1e-5)
 
     def fields(self) -> dict[str, Any]:
         """What a plan says of it; the least total weight and the correction of moments depend on the noise."""
@@ -63,6 +89,7 @@ class Steps(BaseModel):
             **self._weights(),
             **self._adam(),
             **self._local(),
+            **({} if self.correlation is None else {"correlation": self.correlation.text, "stream_from": 1}),
         }
 
     def _weights(self) -> dict[str, Any]:

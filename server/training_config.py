@@ -12,7 +12,6 @@ from clients.encryption.scheme import require_room
 from clients.groups import group_sizes
 from clients.masking.threshold import threshold_for
 from clients.plan import MICRO, NANO, Plan
-from clients.privacy import noise_for
 from clients.tasks.spec import Slug
 from clients.tasks.task import Task
 from ledger.rules import COORDINATOR
@@ -161,6 +160,8 @@ class TrainingConfig(_Part):
             raise TrainingConfigInvalid("privacy: distributed noise protects only a sum; use aggregation masked")
         if self.aggregation.kind == "encrypted" and self.robust.groups > 1:
             raise TrainingConfigInvalid("robust.groups: an encrypted sum is of one group; use aggregation masked")
+        if steps.bands > 1 and (self.aggregation.drop_outs or self.robust.groups > 1):
+            raise TrainingConfigInvalid("training.bands: correlated noise needs all firms, in one group: no drop_outs")
         colluders = max(1, most // 8) if privacy.colluders is None else privacy.colluders
         if least > n:
             raise TrainingConfigInvalid(f"cohort: {n} firms, the policy asks for at least {least} contributions")
@@ -170,9 +171,7 @@ class TrainingConfig(_Part):
         noise_micro = 0
         if privacy.mode != "none":
             assert privacy.epsilon is not None
-            sampling_rate = round(steps.sampling_rate * MICRO) / MICRO  # as the plan will say it
-            sigma = noise_for(privacy.epsilon, privacy.delta, sampling_rate, steps.rounds * steps.local_steps)
-            noise_micro = math.ceil(sigma * MICRO)
+            noise_micro = math.ceil(steps.noise_for(privacy.epsilon, privacy.delta) * MICRO)
         common: dict[str, Any] = {
             "spec": task.spec.hash,
             "aggregation": self.aggregation.kind,
@@ -183,7 +182,7 @@ class TrainingConfig(_Part):
             "delta_nano": round(privacy.delta * NANO),
             "colluders": colluders,
             "epoch": epoch,
-            "threshold": max(least, self._threshold(n, most, colluders)),
+            "threshold": n if steps.bands > 1 else max(least, self._threshold(n, most, colluders)),
             "ring_bits": self.aggregation.ring_bits or 24,
             "units": sum(units.values()),
             "deadline_s": self.aggregation.deadline_s,

@@ -1,0 +1,85 @@
+"""The clipped sums that a firm keeps while its noise is correlated over rounds: bare, so private, and not for long.
+
+One file a task in the firm's home, mode 0600, written whole or not at all, before anything of its round leaves. It
+holds as many sums as the next row needs, and is destroyed with the last row of its run or the first round of another.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import cbor2
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.errors import ClientError
+
+Vector = NDArray[np.float64]
+
+
+class StreamBroken(ClientError):
+    """A row of correlated noise that does not follow on what this firm has kept."""
+
+    exit_code = 1
+
+
+class KeptSums:
+    """A firm's kept sums of one task; in memory where there is no path."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._memory: bytes | None = None
+
+    def before(self, stream: bytes, row: int) -> list[Vector]:
+        """The sums of the rows before `row`, newest first.
+
+        Args:
+            stream: 32 bytes that name the run's stream: of its terms, its firms and its first round.
+
+        Raises:
+            StreamBroken: the row before is not the last that was kept of this stream.
+        """
+        if row == 0:
+            return []
+        kept = self._read()
+        if kept is None or kept["stream"] != stream or kept["row"] != row - 1:
+            raise StreamBroken(
+                f"correlated noise: this firm has not kept row {row - 1} of the stream; begin a new one with this round"
+            )
+        return [np.frombuffer(raw, dtype=np.float64) for raw in kept["sums"]]
+
+    def keep(self, stream: bytes, row: int, sums: list[Vector]) -> None:
+        """Keep these sums, newest first, in place of all others."""
+        raws = [np.ascontiguousarray(one, dtype=np.float64).tobytes() for one in sums]
+        self._write(cbor2.dumps({"stream": stream, "row": row, "sums": raws}, canonical=True))
+
+    def destroy(self) -> None:
+        """Forget them all."""
+        self._memory = None
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Any] | None:
+        raw = self._memory
+        if self._path is not None:
+            raw = self._path.read_bytes() if self._path.exists() else None
+        return None if raw is None else dict(cbor2.loads(raw))
+
+    def _write(self, content: bytes) -> None:
+        if self._path is None:
+            self._memory = content
+            return
+        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
