@@ -19,6 +19,7 @@ from clients.cost import Cost
 from clients.errors import ClientError
 from clients.firm import CountedOtherwise, DeclaredTask, Firm, NotTakingPart, PrivateTask
 from clients.grounds import GROUNDS, OPENING, REFUSAL, needs_payment
+from clients.kept_sums import StreamBroken
 from clients.masking.errors import MaskingError, PairSecretRefused, ValueOutOfBounds
 from clients.messages import ACCUSES, VALIDATE, Refusal, pack, pack_refused
 from clients.model_files import ModelFileInvalid
@@ -40,6 +41,7 @@ _TOLD = (
     NotTakingPart,
     PlanInvalid,
     PrivacyError,
+    StreamBroken,
     WitnessRefusal,
 )
 """Errors that speak of the protocol only. All others may name a cell, a count or a path of the firm."""

@@ -45,9 +45,7 @@ class KeptSums:
             return []
         kept = self._read()
         if kept is None or kept["stream"] != stream or kept["row"] != row - 1:
-            raise StreamBroken(
-                f"correlated noise: this firm has not kept row {row - 1} of the stream; begin a new one with this round"
-            )
+            raise StreamBroken(f"stream: this firm has not kept row {row - 1} of the correlated noise; begin a new one")
         return [np.frombuffer(raw, dtype=np.float64) for raw in kept["sums"]]
 
     def keep(self, stream: bytes, row: int, sums: list[Vector]) -> None:

@@ -95,7 +95,7 @@ def test_a_coordinator_that_skips_a_row_is_refused_and_nothing_is_paid(tmp_path:
     built = federation(tmp_path / "f", 3, training(3, bands=2))
     with opened(built) as coordinator, pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "_in_stream", lambda self, plan: replace(plan, number=2))
-        with pytest.raises(RunFailed, match="has not kept row 0 of the stream"):
+        with pytest.raises(RunFailed, match="has not kept row 0 of the correlated noise"):
             train(built, coordinator)
     assert not any(spent(built, "firm-1"))
 
