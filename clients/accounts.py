@@ -1,5 +1,8 @@
 """What the rows of a privacy wallet add up to: caps, reservations and totals. Pure: no disk, no clock.
 
+A row is one of these: `cap` (sets one, or lowers it), `raise` (the owner raises it, with a reason), `reserve`,
+`settle`, `cancel`, and `adopt`, which books what was spent elsewhere, as the ledger or another copy of the wallet says.
+
 `check` refuses a row that would break a rule; `apply` takes a row in. A replay of stored rows only
 applies: the rules were checked when the row was written, and the last digit of an epsilon may differ
 between machines.
@@ -8,7 +11,7 @@ between machines.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
 from clients.cost import Total
@@ -67,6 +70,8 @@ class Accounts:
         open: reservations neither settled nor cancelled, by their row.
         kept: all that is spent: reservations that were not cancelled, by their row.
         settled: what was settled last, by unit, dataset and purpose.
+        adopted: the rows of what was found to be spent elsewhere.
+        compared: how many final entries of each consortium's ledger the wallet has been compared with.
     """
 
     def __init__(self) -> None:
@@ -74,7 +79,10 @@ class Accounts:
         self.open: dict[int, Reservation] = {}
         self.kept: dict[int, Reservation] = {}
         self.settled: dict[tuple[str, str, str], NanoRdp] = {}
+        self.adopted: set[int] = set()
+        self.compared: defaultdict[str, int] = defaultdict(int)
         self._purposes: defaultdict[str, set[int]] = defaultdict(set)
+        self._tables: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def account(self, unit: str, dataset: str) -> Account:
         """The account of `dataset` counted in `unit`; an empty one if nothing was ever recorded."""
@@ -84,13 +92,22 @@ class Accounts:
         """All that is spent for a purpose, whatever the account, oldest first."""
         return [self.kept[number] for number in sorted(self._purposes.get(purpose, ()))]
 
+    def datasets_of(self, table: str) -> set[str]:
+        """Under which names the records of a file have paid."""
+        return set(self._tables[table]) if table in self._tables else set()
+
     def check(self, row: Row) -> None:
         """Raise `WalletRefused` (or `OverCap`, `NoCap`) if the row may not be written."""
         match row["do"]:
             case "cap":
                 self._check_cap(row)
+            case "raise":
+                self._check_raise(row)
             case "reserve":
                 self._check_reserve(row)
+            case "adopt":
+                self._check_names(row)
+                cost_of(row).require_sound()
             case "settle" | "cancel" if row["reservation"] not in self.open:
                 raise WalletRefused(
                     f"wallet: reservation {row['reservation']} is not open: it was settled or cancelled"
@@ -103,11 +120,16 @@ class Accounts:
             KeyError, TypeError, ValueError, ClientError: the row is not a row of a wallet.
         """
         match row["do"]:
-            case "cap":
+            case "cap" | "raise":
                 self._enter(row).cap = Cap(float(row["epsilon"]), float(row["delta"]))
             case "reserve":
                 self._spend(seq, row).open += 1
                 self.open[seq] = self.kept[seq]
+            case "adopt":
+                self._spend(seq, row).settled += 1
+                found = self.kept[seq]
+                self.settled[found.unit, found.dataset, found.purpose] = found.nano_rdp
+                self.adopted.add(seq)
             case "settle":
                 done = self.open[row["reservation"]]
                 self._close(row).settled += 1
@@ -119,6 +141,7 @@ class Accounts:
                 account.total.take(reservation.cost)
                 del self.kept[reservation.id]
                 self._purposes[reservation.purpose].discard(reservation.id)
+                self._tables[reservation.occasion.table] -= Counter([reservation.dataset])
             case other:
                 raise ValueError(f"unknown row {other!r}")
 
@@ -131,6 +154,9 @@ class Accounts:
         account.total.put(spent.cost)
         self.kept[seq] = spent
         self._purposes[spent.purpose].add(seq)
+        occasion = spent.occasion
+        self._tables[occasion.table][spent.dataset] += 1
+        self.compared[occasion.consortium] = max(self.compared[occasion.consortium], occasion.final)
         return account
 
     def _close(self, row: Row) -> Account:
@@ -140,23 +166,40 @@ class Accounts:
         return account
 
     def _check_cap(self, row: Row) -> None:
-        _check_name("unit", row["unit"])
-        _check_name("dataset", row["dataset"])
-        new, old = Cap(row["epsilon"], row["delta"]), self.account(row["unit"], row["dataset"]).cap
-        if not (math.isfinite(new.epsilon) and new.epsilon > 0 and 0 < new.delta < 1):
-            raise WalletRefused(
-                f"wallet: a cap needs epsilon above 0 and delta between 0 and 1, not {new.epsilon} and {new.delta}"
-            )
+        new, old = self._new_cap(row), self.account(row["unit"], row["dataset"]).cap
         if old is not None and (new.epsilon > old.epsilon or new.delta > old.delta):
             raise WalletRefused(
-                f"wallet: the cap of {row['unit']}/{row['dataset']} is epsilon {old.epsilon:g} at delta "
-                f"{old.delta:g} and may only fall, not become {new.epsilon:g} at {new.delta:g}"
+                f"wallet: the cap of {row['unit']}/{row['dataset']} is {old} and may only fall, not become "
+                f"{new.epsilon:g} at {new.delta:g}; an owner who means to raise epsilon says so in firm.toml: "
+                f"[limits.raising] from_epsilon = {old.epsilon:g} and a reason"
             )
+
+    def _check_raise(self, row: Row) -> None:
+        new, old = self._new_cap(row), self.account(row["unit"], row["dataset"]).cap
+        _check_name("reason", row["reason"])
+        if old is None or old.epsilon != row["from"] or new.epsilon < old.epsilon or new.delta > old.delta:
+            raise WalletRefused(
+                f"wallet: the cap of {row['unit']}/{row['dataset']} is {old}: it cannot be raised from "
+                f"{row['from']:g} to {new}"
+            )
+
+    def _new_cap(self, row: Row) -> Cap:
+        _check_name("unit", row["unit"])
+        _check_name("dataset", row["dataset"])
+        cap = Cap(row["epsilon"], row["delta"])
+        if not (math.isfinite(cap.epsilon) and cap.epsilon > 0 and 0 < cap.delta < 1):
+            raise WalletRefused(
+                f"wallet: a cap needs epsilon above 0 and delta between 0 and 1, not {cap.epsilon} and {cap.delta}"
+            )
+        return cap
+
+    def _check_names(self, row: Row) -> None:
+        for what in ("unit", "dataset", "purpose"):
+            _check_name(what, row[what])
 
     def _check_reserve(self, row: Row) -> None:
         unit, dataset = row["unit"], row["dataset"]
-        for what in ("unit", "dataset", "purpose"):
-            _check_name(what, row[what])
+        self._check_names(row)
         asked, account = cost_of(row).require_sound(), self.account(unit, dataset)
         cap = account.cap
         if cap is None:

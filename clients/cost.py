@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Self
 
+from clients.composition import tightest_epsilon
 from clients.mechanism import MICRO, Mechanism
 from clients.privacy import NOTHING, NanoRdp, PrivacyError, add, check_nano_rdp, epsilon
 
@@ -118,20 +118,14 @@ class Total:
         """Whether everything is known to be a Gaussian mechanism on all units: such compose exactly."""
         return not self.unnamed and all(sampling == MICRO for _, sampling in self.steps)
 
-    @property
-    def mu_squared(self) -> Fraction:
-        """Of what was released on all units: the sum of steps over noise multipliers squared; exact.
-
-        Those together are as private as one Gaussian mechanism with the noise multiplier 1 / mu (Dong, Roth, Su 2022,
-        corollary 3.3).
-        """
-        parts = (Fraction(steps * MICRO**2, noise**2) for (noise, rate), steps in self.steps.items() if rate == MICRO)
-        return sum(parts, Fraction(0))
-
     def epsilon(self, delta: float) -> float:
-        """The smallest epsilon at `delta` that is known to hold for all of it."""
-        return epsilon(self.nano_rdp, delta)
+        """The smallest epsilon at `delta` that is known to hold for all of it, in nats.
+
+        Where everything is known, by `clients.composition`; else by the sum of nano-RDP.
+        """
+        known = epsilon(self.nano_rdp, delta)
+        return known if self.unnamed else min(known, tightest_epsilon(self.mechanisms, delta))
 
     def within(self, most: float, delta: float) -> bool:
-        """Whether all of it is (`most`, `delta`)-DP."""
-        return epsilon(self.nano_rdp, delta) <= most
+        """Whether all of it is (`most`, `delta`)-DP: at once where nano-RDP says so, else by `epsilon`."""
+        return epsilon(self.nano_rdp, delta) <= most or self.epsilon(delta) <= most

@@ -15,9 +15,11 @@ from typing import Any
 from flwr.app import Message, RecordDict
 
 from clients.accounts import NoCap, OverCap, WalletRefused
+from clients.allowance import OverAllowance
 from clients.cost import Cost
 from clients.errors import ClientError
-from clients.firm import CountedOtherwise, DeclaredTask, Firm, NotTakingPart, PrivateTask
+from clients.firm import DeclaredTask, Firm, NotTakingPart, PrivateTask
+from clients.firm_wallet import CountedOtherwise
 from clients.grounds import GROUNDS, OPENING, REFUSAL, needs_payment
 from clients.kept_sums import StreamBroken
 from clients.masking.errors import MaskingError, PairSecretRefused, ValueOutOfBounds
@@ -26,6 +28,7 @@ from clients.model_files import ModelFileInvalid
 from clients.offer import Offer
 from clients.plan import PlanInvalid
 from clients.privacy import PrivacyError
+from clients.wallet_ledger import purpose_of
 from clients.wallet_row import Reservation
 from ledger.errors import Damaged, LedgerError, StoreError
 from ledger.secret_files import KeyFileError
@@ -51,6 +54,7 @@ _OWN = (Damaged, KeyFileError, StoreError, ValueOutOfBounds)
 
 _WALLET_SAYS: Mapping[type[WalletRefused], str] = {
     OverCap: "this round would bring the firm over the cap that it has set; nothing was spent",
+    OverAllowance: "this round costs more than the firm allows for one round, or in a year; nothing was spent",
     NoCap: "the firm has set no cap for this data, so nothing may be spent",
     CountedOtherwise: "the firm's data has paid in another privacy unit, and cannot pay in this one as well",
 }
@@ -122,10 +126,10 @@ def charge(firm: Firm, private: PrivateTask, offer: Offer) -> Charge:
     """Set aside what a round costs every unit, before anything is computed from the records.
 
     Raises:
-        OverCap, NoCap, CountedOtherwise: the wallet cannot pay; nothing was spent.
+        OverCap, OverAllowance, NoCap, CountedOtherwise, TwoNames, WalletBehind: it cannot pay; nothing was spent.
         NotShown: it costs nothing, and the firm's limits do not allow what has no privacy.
     """
-    purpose, mechanism = f"{offer.payload['task']}/{offer.round_id.hex()}", offer.plan.round_mechanism()
+    purpose, mechanism = purpose_of(offer.payload["task"], offer.round_id), offer.plan.round_mechanism()
     if mechanism is not None:
         number, rounds = offer.plan.number, offer.plan.rounds
         return Charge(firm, purpose, firm.charge(private, purpose, mechanism, number=number, rounds=rounds))

@@ -20,6 +20,7 @@ from clients.offer import Offer, sessions_of
 from clients.opening import Opening, seal_opening
 from clients.own_mirror import reading_mirror
 from clients.plan import Plan
+from clients.wallet_ledger import LedgerView, require_booked
 from ledger.commands.places import mirror_standing
 from ledger.rules import Round, State
 from ledger.statement import decode_statement
@@ -94,6 +95,7 @@ def prepare(firm: Firm, round_id: str, auditor: str) -> Prepared:
     Raises:
         DisputeRefused: saying why not.
         KeySetupRefused: its pair secrets cannot be read, or their time is over: then they are destroyed now.
+        WalletBehind: the wallet lacks what the ledger shows.
         LedgerError: the mirror cannot be read.
     """
     if firm.config.limits.without_ledger:
@@ -104,6 +106,8 @@ def prepare(firm: Firm, round_id: str, auditor: str) -> Prepared:
         named = _round(standing.state, round_id)
         key = _auditor_key(firm, standing.state, auditor)
         found = _own_contribution(firm, store, named, standing.final_size)
+        with firm.wallet_as_it_is() as wallet:
+            require_booked(wallet, LedgerView(standing.state, standing.final_size, store.entries), firm.config)
     session = own_session(firm, found)
     pairs = firm.round_secrets.pairs(session.epoch)
     seeds = {peer: pairs.mask_seed(session, peer) for peer in session.peers(firm.member)}

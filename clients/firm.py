@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from clients.accounts import WalletRefused
 from clients.cost import Cost
 from clients.data import read_table
 from clients.encryption.held_keys import HeldKeys
@@ -18,6 +17,7 @@ from clients.encryption.kept_contexts import KeptContexts
 from clients.encryption.kept_vector import KeptVector
 from clients.errors import ClientError
 from clients.firm_config import FirmConfig, TaskAtFirm, load_firm_config
+from clients.firm_wallet import allowance, apply_policy, open_wallet, require_one_account, table_of, wallet_path
 from clients.kept_sums import KeptSums
 from clients.masking.answer_book import AnswerBook
 from clients.masking.threshold import GroupPolicy
@@ -28,6 +28,7 @@ from clients.tasks.examples import Divided, Examples
 from clients.tasks.spec import TaskSpec, load_spec
 from clients.tasks.task import Task, task_for
 from clients.wallet import Wallet
+from clients.wallet_ledger import LedgerView, require_booked
 from clients.wallet_row import Occasion, Reservation
 from ledger.keys import SigningKey
 from ledger.policy import Policy
@@ -41,18 +42,20 @@ class NotTakingPart(ClientError):
     exit_code = 1
 
 
-class CountedOtherwise(WalletRefused):
-    """A data set has paid in another privacy unit, and the two accounts would not add up."""
-
-    exit_code = 1
-
-
 @dataclass(frozen=True)
 class DeclaredTask:
     """A task as the firm's `firm.toml` names it: which account of the wallet pays for it."""
 
     settings: TaskAtFirm
     spec: TaskSpec
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def data(self) -> str:
+        return self.settings.data
 
     @property
     def dataset(self) -> str:
@@ -72,12 +75,17 @@ class PrivateTask:
     examples: Examples
 
     @property
+    def declared(self) -> DeclaredTask:
+        """The same without the examples."""
+        return DeclaredTask(self.settings, self.task.spec)
+
+    @property
     def dataset(self) -> str:
-        return DeclaredTask(self.settings, self.task.spec).dataset
+        return self.declared.dataset
 
     @property
     def unit(self) -> str:
-        return DeclaredTask(self.settings, self.task.spec).unit
+        return self.declared.unit
 
 
 class Firm:
@@ -151,14 +159,17 @@ class Firm:
 
     @cached_property
     def wallet(self) -> Wallet:
-        return self._capped(Wallet(self._file("wallet.sqlite")))
+        """The wallet to spend from, with the caps of `firm.toml`.
 
-    def _capped(self, wallet: Wallet) -> Wallet:
-        limits = self.config.limits
-        for settings in self.config.task:
-            declared = self.declared(settings.name)
-            wallet.set_cap(declared.unit, declared.dataset, epsilon=limits.epsilon, delta=limits.delta)
-        return wallet
+        Raises:
+            WalletBehind, WalletDamaged, WalletUnreadable, WalletRefused: nothing may be spent until that is mended.
+        """
+        return open_wallet(self.home, self.config, self.declared_tasks, lambda: self.now())
+
+    @property
+    def declared_tasks(self) -> list[DeclaredTask]:
+        """Every task that the firm takes part in, without a look at the tables."""
+        return [self.declared(settings.name) for settings in self.config.task]
 
     @cached_property
     def answers(self) -> AnswerBook:
@@ -230,29 +241,44 @@ class Firm:
             number: the round's number in its run of `rounds`; 0 for what is no round.
 
         Raises:
-            OverCap: the cap would be passed.
-            CountedOtherwise: the data set has paid in another unit.
+            OverCap, OverAllowance: the cap or a limit would be passed.
+            CountedOtherwise, TwoNames: the data set has paid in another unit, or under another name.
+            WalletBehind: the wallet lacks what the ledger shows.
         """
-        _require_one_unit(self.wallet, private)
-        occasion = Occasion(self.config.cid, number=number, rounds=rounds)
-        return self.wallet.reserve(private.unit, private.dataset, purpose, Cost.of(*mechanisms), occasion)
+        final = 0
+        if not self.config.limits.without_ledger:
+            mirror = self.witness.mirror
+            view = LedgerView(mirror.state, mirror.final_size, mirror.entries)
+            final = require_booked(self.wallet, view, self.config)
+        payer, cost = private.declared, Cost.of(*mechanisms)
+        require_one_account(self.wallet, self.home, payer)
+        occasion = Occasion(self.config.cid, final, number, rounds, table_of(self.home, payer))
+        return self.wallet.reserve(payer.unit, payer.dataset, purpose, cost, occasion)
 
-    def charge_once(self, private: DeclaredTask, purpose: str, cost: Cost) -> Reservation | None:
-        """As `charge`, but what has been reserved for this purpose is not reserved again; None if it is settled too."""
-        _require_one_unit(self.wallet, private)
-        occasion = Occasion(self.config.cid)
-        return self.wallet.reserve_once(private.unit, private.dataset, purpose, cost, occasion)
+    def charge_once(self, payer: DeclaredTask, purpose: str, cost: Cost) -> Reservation | None:
+        """As `charge`, but what has been reserved for this purpose is not reserved again; None if it is settled too.
 
-    def rehearse_charge_once(self, private: DeclaredTask, purpose: str, cost: Cost) -> bool:
+        It is not held against the ledger, which the caller has read.
+        """
+        require_one_account(self.wallet, self.home, payer)
+        occasion = Occasion(self.config.cid, table=table_of(self.home, payer))
+        return self.wallet.reserve_once(payer.unit, payer.dataset, purpose, cost, occasion)
+
+    def rehearse_charge_once(self, payer: DeclaredTask, purpose: str, cost: Cost) -> bool:
         """Whether `charge_once` would find it paid for already; raises what that would. Changes nothing, caps included.
 
         Raises:
-            OverCap, CountedOtherwise: as `charge`.
+            OverCap, OverAllowance, CountedOtherwise, TwoNames: as `charge`.
         """
-        path = self.home / "wallet.sqlite"
-        with Wallet(path if path.exists() else None) as kept, self._capped(kept.rehearsal()) as wallet:
-            _require_one_unit(wallet, private)
-            return wallet.reserve_once(private.unit, private.dataset, purpose, cost) is None
+        with self.wallet_as_it_is() as kept, kept.rehearsal(allowance(self.config.limits)) as wallet:
+            apply_policy(wallet, self.home, self.config.limits, self.declared_tasks)
+            require_one_account(wallet, self.home, payer)
+            return wallet.reserve_once(payer.unit, payer.dataset, purpose, cost) is None
+
+    def wallet_as_it_is(self) -> Wallet:
+        """The wallet to look at, beside a running client: no cap is lowered, nothing is written."""
+        path = wallet_path(self.home, self.config)
+        return Wallet(path if path.exists() else None, clock=lambda: self.now())
 
     def stream(self, *labels: str | int) -> RandomStream:
         """A fresh stream for noise, sampling and rounding: secure, or of the experiment's seed."""
@@ -302,18 +328,3 @@ def close_firms() -> None:
     for firm in set(_open.values()):
         firm.close()
     _open.clear()
-
-
-def _require_one_unit(wallet: Wallet, private: PrivateTask | DeclaredTask) -> None:
-    """Insist that the task's data set has never paid in another unit than the task's.
-
-    Raises:
-        CountedOtherwise: the data set has paid in another unit, say rows before customers. What a customer has
-            paid cannot be had from what rows have, so a second account would let it pay past the cap.
-    """
-    for account in wallet.report():
-        if account.dataset == private.dataset and account.unit != private.unit and any(account.nano_rdp):
-            raise CountedOtherwise(
-                f"wallet: the data set of the task {private.settings.name!r} has paid per {account.unit}, and "
-                f"cannot pay per {private.unit} as well; only other records may have another 'dataset' name"
-            )

@@ -13,6 +13,8 @@ from clients.dispute_commands import open_dispute
 from clients.key_commands import forget_epoch
 from clients.plan_commands import plan
 from clients.release_commands import take_release
+from clients.wallet_commands import adopt, backup, restore
+from clients.wallet_commands import check as check_wallet
 
 if TYPE_CHECKING:
     from clients.accounts import Account
@@ -125,13 +127,9 @@ def wallet_accounts(firm: Firm) -> list[dict[str, Any]]:
     Read without `Firm.wallet`, which lowers caps to what `firm.toml` says: to look must not bind.
     """
     from clients.accounts import Account
-    from clients.wallet import Wallet
 
-    path = firm.home / "wallet.sqlite"
-    accounts: dict[tuple[str, str], Account] = {}
-    if path.exists():
-        with Wallet(path) as opened:
-            accounts = {(one.unit, one.dataset): one for one in opened.report()}
+    with firm.wallet_as_it_is() as wallet:
+        accounts = {(one.unit, one.dataset): one for one in wallet.report()}
     for settings in firm.config.task:
         declared = firm.declared(settings.name)
         key = (declared.unit, declared.dataset)
@@ -191,6 +189,10 @@ app.command("open-dispute", epilog="Example: artesian firm open-dispute 4f2a --t
     open_dispute
 )
 app.command("take-release", epilog="Example: artesian firm take-release FOLDER --home firm-1")(take_release)
+app.command("wallet-check", epilog="Example: artesian firm wallet-check --home firm-1")(check_wallet)
+app.command("wallet-backup", epilog="Example: artesian firm wallet-backup /mnt/safe/wallet-1 --home firm-1")(backup)
+app.command("wallet-restore", epilog="Example: artesian firm wallet-restore /mnt/safe/wallet-1 --home firm-1")(restore)
+app.command("wallet-adopt", epilog="Example: artesian firm wallet-adopt --home firm-1")(adopt)
 app.command("forget-epoch", epilog="Example: artesian firm forget-epoch --home firm-1")(forget_epoch)
 
 

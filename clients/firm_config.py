@@ -38,6 +38,17 @@ class TaskAtFirm(_Part):
     units: int = Field(ge=1)
 
 
+class Raising(_Part):
+    """The owner's decision to raise the cap that holds: once from this epsilon to the one that `limits` names.
+
+    It is recorded in the wallet with its reason. Later caps are higher still only by another decision, since then
+    another epsilon holds.
+    """
+
+    from_epsilon: float = Field(gt=0)
+    reason: str = Field(min_length=1, max_length=200)
+
+
 class Limits(_Part):
     """What the firm insists on; a plan outside is refused and costs nothing."""
 
@@ -51,6 +62,9 @@ class Limits(_Part):
     without_ledger: bool = False
     epsilon: float = Field(default=8.0, gt=0)  # the cap over the lifetime of a data set
     delta: float = Field(default=1e-5, gt=0, lt=1)
+    raising: Raising | None = None
+    epsilon_round: float | None = Field(default=None, gt=0)  # most that one round may cost
+    epsilon_year: float | None = Field(default=None, gt=0)  # most that a data set may pay in 365 days
 
     @model_validator(mode="after")
     def _names_whom_it_trusts(self) -> Self:
@@ -78,11 +92,14 @@ class FirmConfig(_Part):
 
     `founding` is the fingerprint of the ledger's founding, compared with the other members by another way than the
     network; with it, a ledger that was founded otherwise is refused. Without it the first one shown is kept to.
+    `wallet` is where the privacy wallet is, relative to the home: homes in several consortia whose tables hold the same
+    records name one file.
     """
 
     member: Slug
     cid: str = Field(min_length=1)
     founding: str | None = None
+    wallet: str = "wallet.sqlite"
     task: tuple[TaskAtFirm, ...] = ()
     limits: Limits = Limits()
     experiment: Experiment | None = None

@@ -5,88 +5,47 @@ anything leaves the firm, `cancel` only when nothing will. A reservation without
 so a crash at any moment can only make the firm poorer, never its units less private.
 
 Each row is chained to the one before it by SHA-256; opening the wallet re-checks the chain and replays
-it. The chain shows an edited or missing row, not a whole file put back from an older copy: compare
-`head` with what was noted elsewhere (the ledger keeps each round's spend) for that.
+it. The chain shows an edited or missing row; that a whole file was put back from an older copy shows the
+journal beside it (`clients.wallet_journal`), and the ledger (`clients.wallet_ledger`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
-from clients.accounts import Account, Accounts, WalletRefused
+from clients.accounts import Account, WalletRefused
+from clients.allowance import NO_LIMITS, Allowance
 from clients.cost import Cost, as_cost
-from clients.errors import ClientError
-from clients.privacy import NanoRdp
-from clients.wallet_row import UNKNOWN, Occasion, Reservation, Row
+from clients.privacy import NanoRdp, add
+from clients.wallet_book import WalletBehind, WalletBook
+from clients.wallet_file import WalletDamaged, WalletUnreadable
+from clients.wallet_row import UNKNOWN, Occasion, Reservation
 
-_FIRST_HASH = hashlib.sha256(b"artesian wallet v1").digest()
-
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS rows (seq INTEGER PRIMARY KEY, body TEXT NOT NULL, hash BLOB NOT NULL)",
-    "CREATE TRIGGER IF NOT EXISTS rows_stay BEFORE UPDATE ON rows "
-    "BEGIN SELECT RAISE(ABORT, 'a wallet is append-only'); END",
-    "CREATE TRIGGER IF NOT EXISTS rows_keep BEFORE DELETE ON rows "
-    "BEGIN SELECT RAISE(ABORT, 'a wallet is append-only'); END",
-)
+__all__ = ["Wallet", "WalletBehind", "WalletDamaged", "WalletUnreadable"]
 
 
-class WalletDamaged(ClientError):
-    """The stored rows are not the rows that were written: do not train until a person has looked."""
-
-    exit_code = 1
-
-
-class WalletUnreadable(ClientError):
-    """The wallet's file cannot be opened, read or written."""
-
-
-class Wallet:
-    """One firm's wallet. Safe for several threads and for several processes on one file.
+class Wallet(WalletBook):
+    """One firm's wallet.
 
     Args:
-        path: SQLite file, created with mode 0600 if missing; None keeps the wallet in memory (simulations).
-        clock: seconds since the epoch; only noted in the rows, no rule depends on it.
-        busy_timeout_s: how long to wait for another process that is writing.
-
-    Raises:
-        WalletDamaged: a row was changed, lost or forged.
-        WalletUnreadable: the file is no database or may not be opened.
+        path, clock, busy_timeout_s, journal: as of a `WalletBook`, which also says what opening one raises.
+        allowance: limits beside the caps.
     """
 
     def __init__(
-        self, path: Path | None, *, clock: Callable[[], float] = time.time, busy_timeout_s: float = 30.0
+        self,
+        path: Path | None,
+        *,
+        clock: Callable[[], float] = time.time,
+        busy_timeout_s: float = 30.0,
+        journal: Path | None = None,
+        allowance: Allowance = NO_LIMITS,
     ) -> None:
-        self._name = "memory" if path is None else str(path)
-        self._clock = clock
-        self._lock = threading.RLock()
-        self._accounts = Accounts()
-        self._seq, self._hash = 0, _FIRST_HASH
-        try:
-            if path is not None:
-                os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            self._db = sqlite3.connect(
-                ":memory:" if path is None else path,
-                timeout=busy_timeout_s,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise WalletUnreadable(f"wallet {self._name}: cannot be opened: {error}") from error
-        try:
-            with self._transaction(write=True):
-                pass
-        except BaseException:
-            self._db.close()
-            raise
+        super().__init__(path, clock=clock, busy_timeout_s=busy_timeout_s, journal=journal)
+        self._allowance = allowance
 
     def set_cap(self, unit: str, dataset: str, *, epsilon: float, delta: float) -> None:
         """Set the most that may ever be spent on `dataset`, counted in `unit`; a cap may only fall.
@@ -100,9 +59,23 @@ class Wallet:
             cap = self._accounts.account(unit, dataset).cap
             if cap is not None and (cap.epsilon, cap.delta) == (epsilon, delta):
                 return
-            self._append(
-                {"do": "cap", "unit": unit, "dataset": dataset, "epsilon": epsilon, "delta": delta},
-            )
+            self._append({"do": "cap", "unit": unit, "dataset": dataset, "epsilon": epsilon, "delta": delta})
+        self._note(durable=True)
+
+    def raise_cap(self, unit: str, dataset: str, *, before: float, epsilon: float, delta: float, reason: str) -> None:
+        """Raise a cap, as the owner has decided; the decision is a row for good.
+
+        Args:
+            before: epsilon of the cap that holds, which the owner names.
+            reason: why, in one line.
+
+        Raises:
+            WalletRefused: another cap holds, or it would not be raised.
+        """
+        row = {"do": "raise", "unit": unit, "dataset": dataset, "epsilon": epsilon, "delta": delta}
+        with self._transaction(write=True):
+            self._append({**row, "from": before, "reason": reason})
+        self._note(durable=True)
 
     def reserve(
         self, unit: str, dataset: str, purpose: str, cost: Cost | Sequence[int], occasion: Occasion = UNKNOWN
@@ -121,7 +94,9 @@ class Wallet:
         """
         asked = as_cost(cost)
         with self._transaction(write=True):
-            return self._reserve(Reservation(0, unit, dataset, purpose, asked, occasion))
+            reserved = self._reserve(Reservation(0, unit, dataset, purpose, asked, occasion))
+        self._note(durable=True)
+        return reserved
 
     def reserve_once(
         self, unit: str, dataset: str, purpose: str, cost: Cost | Sequence[int], occasion: Occasion = UNKNOWN
@@ -143,14 +118,31 @@ class Wallet:
             for held in self._accounts.open.values():
                 if (held.unit, held.dataset, held.purpose, held.nano_rdp) == wanted:
                     return held
-            return self._reserve(Reservation(0, unit, dataset, purpose, asked, occasion))
+            reserved = self._reserve(Reservation(0, unit, dataset, purpose, asked, occasion))
+        self._note(durable=True)
+        return reserved
 
-    def rehearsal(self) -> Wallet:
+    def adopt(self, found: Iterable[tuple[Reservation, str]]) -> int:
+        """Book what was spent elsewhere, whatever the cap: it is spent. Returns how much was booked.
+
+        Args:
+            found: each with where it was found, such as an entry of the ledger.
+
+        Raises:
+            PrivacyError: a cost does not hold together; nothing is booked.
+        """
+        booked = 0
+        with self._transaction(write=True):
+            for one, source in found:
+                self._append({**one.to_row("adopt"), "source": source, "at_ms": one.at_ms})
+                booked += 1
+        self._note(durable=True)
+        return booked
+
+    def rehearsal(self, allowance: Allowance = NO_LIMITS) -> Wallet:
         """A wallet in memory with the same rows: it refuses what this one would, and nothing in it is spent."""
-        copied = Wallet(None, clock=self._clock)
-        with self._lock, copied._lock:
-            for row in self._db.execute("SELECT * FROM rows ORDER BY seq"):
-                copied._db.execute("INSERT INTO rows VALUES (?, ?, ?)", row)
+        copied = Wallet(None, clock=self._clock, allowance=allowance)
+        copied.extend(self.rows())
         return copied
 
     def settle(self, reservation: Reservation) -> None:
@@ -170,6 +162,10 @@ class Wallet:
         self._end("cancel", reservation)
 
     def _reserve(self, wanted: Reservation) -> Reservation:
+        cap = self._accounts.account(wanted.unit, wanted.dataset).cap
+        if cap is not None:
+            dated = replace(wanted, at_ms=self._now_ms())
+            self._allowance.require(dated, self._accounts.kept.values(), cap.delta)
         return self._accounts.open[self._append(wanted.to_row("reserve"))]
 
     def _end(self, do: str, reservation: Reservation) -> None:
@@ -177,6 +173,7 @@ class Wallet:
             if self._accounts.open.get(reservation.id, reservation) != reservation:
                 raise WalletRefused(f"wallet {self._name}: reservation {reservation.id} is of another wallet")
             self._append({"do": do, "reservation": reservation.id})
+        self._note(durable=False)  # without the end, the reservation counts as spent all the same
 
     def spent(self, unit: str, dataset: str) -> NanoRdp:
         """Nano-RDP reserved and not cancelled, settled or not."""
@@ -196,83 +193,34 @@ class Wallet:
                 return tuple(self._accounts.kept.values())
             return tuple(self._accounts.for_purpose(purpose))
 
+    def spent_for(self, purposes: Iterable[str]) -> dict[str, NanoRdp]:
+        """Nano-RDP spent for each of the purposes, whatever the account."""
+        with self._transaction():
+            paid = {one: self._accounts.for_purpose(one) for one in purposes}
+        return {one: add(spent.nano_rdp for spent in rows) for one, rows in paid.items()}
+
     def report(self) -> tuple[Account, ...]:
         """A copy of every account, in order of unit and dataset."""
         with self._transaction():
             return tuple(account.copy() for _, account in sorted(self._accounts.accounts.items()))
 
-    @property
-    def head(self) -> tuple[int, bytes]:
-        """Number of rows, and the hash (32 bytes) that all of them lead to."""
+    def account(self, unit: str, dataset: str) -> Account:
+        """A copy of one account; an empty one if nothing was ever recorded."""
         with self._transaction():
-            return self._seq, self._hash
+            return self._accounts.account(unit, dataset).copy()
 
-    def close(self) -> None:
-        """Close the file. Reservations stay as they are."""
-        with self._lock:
-            self._db.close()
+    def datasets_of(self, table: str) -> set[str]:
+        """Under which names the records of a file have paid."""
+        with self._transaction():
+            return self._accounts.datasets_of(table)
 
-    def __enter__(self) -> Wallet:
-        return self
+    def compared(self, consortium: str) -> int:
+        """How many final entries of the consortium's ledger this wallet has been compared with."""
+        with self._transaction():
+            return self._accounts.compared.get(consortium, 0)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    @contextmanager
-    def _transaction(self, *, write: bool = False) -> Iterator[None]:
-        """One database transaction that begins by taking in what other processes have written."""
-        with self._lock:
-            try:
-                if write and self._seq == 0:
-                    self._create()
-                self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-                self._catch_up()
-                yield
-                self._db.execute("COMMIT")
-            except sqlite3.Error as error:
-                self._forget()
-                raise WalletUnreadable(f"wallet {self._name}: {error}") from error
-            except BaseException:
-                self._forget()
-                raise
-
-    def _create(self) -> None:
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        for statement in _SCHEMA:
-            self._db.execute(statement)
-
-    def _append(self, row: Row) -> int:
-        """Check and insert a row in the transaction that is open; returns its number."""
-        self._accounts.check(row)
-        body = json.dumps({**row, "at_ms": int(self._clock() * 1000)}, sort_keys=True, separators=(",", ":"))
-        seq, digest = self._seq + 1, _chain(self._hash, body)
-        self._db.execute("INSERT INTO rows VALUES (?, ?, ?)", (seq, body, digest))
-        self._take_in(seq, body, digest)
-        return seq
-
-    def _catch_up(self) -> None:
-        for seq, body, digest in self._db.execute("SELECT * FROM rows WHERE seq > ? ORDER BY seq", (self._seq,)):
-            self._take_in(seq, body, digest)
-
-    def _take_in(self, seq: int, body: str, digest: bytes) -> None:
-        if seq != self._seq + 1 or digest != _chain(self._hash, body):
-            raise WalletDamaged(
-                f"wallet {self._name}: row {self._seq + 1} is not the row that was written: restore the "
-                "file from a backup or ask who changed it; nothing is spent until then"
-            )
-        try:
-            self._accounts.apply(seq, json.loads(body))
-        except (KeyError, TypeError, ValueError, ClientError) as error:
-            raise WalletDamaged(f"wallet {self._name}: row {seq} is no row of a wallet: {error!r}") from error
-        self._seq, self._hash = seq, digest
-
-    def _forget(self) -> None:
-        """Undo a transaction: the memory is rebuilt from the disk at the next one, never guessed."""
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
-        self._accounts, self._seq, self._hash = Accounts(), 0, _FIRST_HASH
-
-
-def _chain(before: bytes, body: str) -> bytes:
-    return hashlib.sha256(before + body.encode()).digest()
+    @property
+    def adopted(self) -> frozenset[int]:
+        """The rows that book what was spent elsewhere."""
+        with self._transaction():
+            return frozenset(self._accounts.adopted)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 
 import pytest
 from consortium_world import a_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clients.composition import MU_SQUARED_BITS, mu_squared
 from clients.cost import Cost, Total, as_cost
 from clients.mechanism import MICRO, Mechanism
 from clients.privacy import NOTHING, PrivacyError, add, gaussian_rdp
@@ -25,7 +25,7 @@ def test_totals_add_up_exactly_in_any_order_and_give_back(parts: list[Cost], ran
     assert Total.of(shuffled) == total
     assert total.nano_rdp == add(one.nano_rdp for one in parts)
     named = [mechanism for one in parts for mechanism in one.mechanisms]
-    assert total.mu_squared == sum((Fraction(m.steps * MICRO**2, m.noise_micro**2) for m in named), Fraction(0))
+    assert mu_squared(total.mechanisms) == sum(mu_squared([one]) for one in named)
     assert sum(m.steps for m in total.mechanisms) == sum(m.steps for m in named)
     assert total.full_batch == all(one.mechanisms for one in parts)
     for one in shuffled:
@@ -62,9 +62,9 @@ def test_what_an_opening_releases_covers_what_it_costs(threshold: int, fewer: in
         return
     shown = math.sqrt(threshold - colluders) / plan.noise_multiplier  # what the firm's share alone says, as mu
     paid = plan.noise_multiplier**-2 if rate == MICRO else 0.0
-    mu_squared = Total.of([cost]).mu_squared
-    assert shown**2 - paid <= mu_squared
-    assert float(mu_squared) == pytest.approx(shown**2 - paid, rel=1e-4)
+    released = mu_squared(cost.mechanisms) / (1 << MU_SQUARED_BITS)
+    assert shown**2 - paid <= released
+    assert released == pytest.approx(shown**2 - paid, rel=1e-4)
 
 
 def test_local_noise_opens_at_no_cost() -> None:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from clients.accounts import NoCap, OverCap, WalletRefused
 from clients.privacy import NOTHING, PrivacyError, add, epsilon, gaussian_rdp, noise_for
 from clients.wallet import Wallet, WalletDamaged, WalletUnreadable
+from clients.wallet_file import chain
 
 DELTA = 1e-5
 ONE_ROUND = gaussian_rdp(noise_for(1.0, DELTA, 1.0, 10), 1.0, 1)  # ten of these are epsilon 1
@@ -158,8 +159,8 @@ def test_reopening_reads_back_and_the_file_is_private(tmp_path: Path) -> None:
     with Wallet(path) as wallet:
         assert (wallet.report(), wallet.head) == before
         assert wallet.open_reservations() == (reservation,)
-        assert wallet._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert wallet._db.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert wallet._file.db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert wallet._file.db.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 def damaged_copy(tmp_path: Path, *statements: str) -> Path:
@@ -199,13 +200,11 @@ def test_the_untouched_copy_opens(tmp_path: Path) -> None:
 
 
 def test_a_row_with_a_right_hash_and_a_wrong_sense_is_not_opened(tmp_path: Path) -> None:
-    from clients.wallet import _chain
-
     path = damaged_copy(tmp_path)
     with sqlite3.connect(path) as db:
         (before,) = db.execute("SELECT hash FROM rows WHERE seq = 7").fetchone()
         body = json.dumps({"do": "cancel", "reservation": 2})
-        db.execute("INSERT INTO rows VALUES (8, ?, ?)", (body, _chain(before, body)))
+        db.execute("INSERT INTO rows VALUES (8, ?, ?)", (body, chain(before, body)))
     with pytest.raises(WalletDamaged, match="row 8"):
         Wallet(path)
 

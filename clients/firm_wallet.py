@@ -1,0 +1,147 @@
+"""How a firm's `firm.toml` governs its wallet: where it is, its caps, and one account for the same records."""
+
+from __future__ import annotations
+
+import filecmp
+from collections.abc import Callable, Iterable
+from itertools import combinations
+from pathlib import Path
+from typing import Protocol
+
+from clients.accounts import WalletRefused
+from clients.allowance import Allowance
+from clients.errors import ClientError
+from clients.firm_config import FirmConfig, Limits
+from clients.wallet import Wallet
+
+
+class CountedOtherwise(WalletRefused):
+    """A data set has paid in another privacy unit, and the two accounts would not add up."""
+
+    exit_code = 1
+
+
+class TwoNames(ClientError):
+    """The same records would pay under two names, and the two accounts would not add up. Names files of the firm."""
+
+    exit_code = 1
+
+
+class Payer(Protocol):
+    """A task, as far as it matters which account of the wallet pays for it.
+
+    Attributes:
+        name: the task's.
+        data: its table, as `firm.toml` names it.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def data(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def dataset(self) -> str: ...
+
+
+def wallet_path(home: Path, config: FirmConfig) -> Path:
+    """The wallet's file."""
+    return home / config.wallet
+
+
+def journal_path(wallet: Path) -> Path:
+    """Where the wallet's rows are written once more."""
+    return wallet.with_suffix(".rows")
+
+
+def table_of(home: Path, payer: Payer) -> str:
+    """The file that a task's records are in, by the one path that leads nowhere else."""
+    return str((home / payer.data).resolve())
+
+
+def open_wallet(home: Path, config: FirmConfig, payers: Iterable[Payer], clock: Callable[[], float]) -> Wallet:
+    """The firm's wallet to spend from; in memory for a firm that keeps nothing on disk.
+
+    Raises:
+        WalletDamaged, WalletBehind, WalletUnreadable, WalletRefused: nothing may be spent until that is mended.
+    """
+    kept = config.experiment is None or not config.experiment.in_memory
+    path = wallet_path(home, config) if kept else None
+    journal = None if path is None else journal_path(path)
+    wallet = Wallet(path, clock=clock, journal=journal, allowance=allowance(config.limits))
+    try:
+        return apply_policy(wallet, home, config.limits, payers)
+    except BaseException:
+        wallet.close()
+        raise
+
+
+def apply_policy(wallet: Wallet, home: Path, limits: Limits, payers: Iterable[Payer]) -> Wallet:
+    """Set the caps that `firm.toml` names, for every task, and insist on one account for the same records.
+
+    Raises:
+        WalletRefused: a cap would rise without the owner's decision.
+        TwoNames: two tasks read the same records under different names.
+    """
+    tasks = tuple(payers)
+    for one, other in combinations(tasks, 2):
+        if one.dataset != other.dataset and _same_records(home / one.data, home / other.data):
+            raise TwoNames(
+                f"firm.toml: the tasks {one.name!r} and {other.name!r} read the same records, as the data sets "
+                f"{one.dataset!r} and {other.dataset!r}: give both the same 'dataset'"
+            )
+    for one in tasks:
+        cap, raising = wallet.account(one.unit, one.dataset).cap, limits.raising
+        if cap and raising and cap.epsilon == raising.from_epsilon < limits.epsilon:
+            wallet.raise_cap(
+                one.unit,
+                one.dataset,
+                before=cap.epsilon,
+                epsilon=limits.epsilon,
+                delta=limits.delta,
+                reason=raising.reason,
+            )
+        else:
+            wallet.set_cap(one.unit, one.dataset, epsilon=limits.epsilon, delta=limits.delta)
+    return wallet
+
+
+def allowance(limits: Limits) -> Allowance:
+    """The limits beside the cap."""
+    return Allowance(limits.epsilon_round, limits.epsilon_year)
+
+
+def require_one_account(wallet: Wallet, home: Path, payer: Payer) -> None:
+    """Insist that the task's records have never paid in another unit, nor under another name.
+
+    Raises:
+        CountedOtherwise: the data set has paid in another unit, say rows before customers. What a customer has
+            paid cannot be had from what rows have, so a second account would let it pay past the cap.
+        TwoNames: the records have paid under another name: the task has another `dataset` now, or another task or
+            another consortium's home reads the same file.
+    """
+    names, unknown = wallet.datasets_of(table_of(home, payer)), wallet.datasets_of("")
+    for account in wallet.report():
+        if account.dataset == payer.dataset and account.unit != payer.unit and any(account.nano_rdp):
+            raise CountedOtherwise(
+                f"wallet: the data set of the task {payer.name!r} has paid per {account.unit}, and "
+                f"cannot pay per {payer.unit} as well; only other records may have another 'dataset' name"
+            )
+        if account.dataset == payer.data and account.dataset in unknown:
+            names.add(account.dataset)  # rows of before do not name the file; their data set is named after it
+    for name in sorted(names - {payer.dataset}):
+        raise TwoNames(
+            f"wallet: {payer.data} has paid as the data set {name!r}, and cannot pay as {payer.dataset!r} as well: put "
+            f'dataset = "{name}" for the task {payer.name!r} into firm.toml, or other records into another file'
+        )
+
+
+def _same_records(one: Path, other: Path) -> bool:
+    """Whether two files are one, or copies of one; a file that is not there is nobody's copy."""
+    try:
+        return one.samefile(other) or (
+            one.stat().st_size == other.stat().st_size and filecmp.cmp(one, other, shallow=False)
+        )
+    except OSError:
+        return False
