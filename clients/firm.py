@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -270,10 +271,21 @@ class Firm:
         Raises:
             OverCap, OverAllowance, CountedOtherwise, TwoNames: as `charge`.
         """
+        with self._rehearsal(payer) as wallet:
+            return wallet.reserve_once(payer.unit, payer.dataset, purpose, cost) is None
+
+    def rehearse_charge(self, payer: DeclaredTask, *mechanisms: Mechanism, number: int = 0, rounds: int = 0) -> None:
+        """Raise what `charge` would, but for what the ledger shows. Changes nothing, caps included."""
+        occasion = Occasion(self.config.cid, number=number, rounds=rounds)
+        with self._rehearsal(payer) as wallet:
+            wallet.reserve(payer.unit, payer.dataset, "rehearsal", Cost.of(*mechanisms), occasion)
+
+    @contextmanager
+    def _rehearsal(self, payer: DeclaredTask) -> Iterator[Wallet]:
         with self.wallet_as_it_is() as kept, kept.rehearsal(allowance(self.config.limits)) as wallet:
             apply_policy(wallet, self.home, self.config.limits, self.declared_tasks)
             require_one_account(wallet, self.home, payer)
-            return wallet.reserve_once(payer.unit, payer.dataset, purpose, cost) is None
+            yield wallet
 
     def wallet_as_it_is(self) -> Wallet:
         """The wallet to look at, beside a running client: no cap is lowered, nothing is written."""

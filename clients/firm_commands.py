@@ -13,11 +13,10 @@ from clients.dispute_commands import open_dispute
 from clients.key_commands import forget_epoch
 from clients.plan_commands import plan
 from clients.release_commands import take_release
-from clients.wallet_commands import adopt, backup, restore
+from clients.wallet_commands import adopt, backup, planned, restore
 from clients.wallet_commands import check as check_wallet
 
 if TYPE_CHECKING:
-    from clients.accounts import Account
     from clients.data import Table, TableInvalid
     from clients.firm import Firm
     from clients.tasks.task import Task
@@ -109,7 +108,7 @@ def _show_violations(error: TableInvalid, as_json: bool) -> None:
 
 @app.command(epilog="Example: artesian firm wallet --home firm-1")
 def wallet(home: Home, as_json: Json = False) -> None:
-    """Show what each table may spend and has spent of its privacy. Changes nothing."""
+    """Show what each table may spend of its privacy, what was spent on what, and what more would cost."""
     from clients.firm import Firm
 
     firm = Firm(home)
@@ -127,37 +126,34 @@ def wallet_accounts(firm: Firm) -> list[dict[str, Any]]:
     Read without `Firm.wallet`, which lowers caps to what `firm.toml` says: to look must not bind.
     """
     from clients.accounts import Account
+    from clients.wallet_report import account_report
+    from clients.wallet_row import Cap
 
     with firm.wallet_as_it_is() as wallet:
-        accounts = {(one.unit, one.dataset): one for one in wallet.report()}
-    for settings in firm.config.task:
-        declared = firm.declared(settings.name)
+        accounts, spent = {(one.unit, one.dataset): one for one in wallet.report()}, wallet.purchases()
+    for declared in firm.declared_tasks:
         key = (declared.unit, declared.dataset)
         accounts.setdefault(key, Account(*key))
     limits = firm.config.limits
-    return [_account(one, limits.epsilon, limits.delta) for _, one in sorted(accounts.items())]
-
-
-def _account(account: Account, epsilon: float, delta: float) -> dict[str, Any]:
-    """One account; a cap that was never needed yet is the one that `firm.toml` names."""
-    cap = account.cap
-    return {
-        "unit": account.unit,
-        "dataset": account.dataset,
-        "cap": {"epsilon": cap.epsilon if cap else epsilon, "delta": cap.delta if cap else delta},
-        "spent_epsilon": account.epsilon_spent or 0.0,
-        "settled": account.settled,
-        "open_reservations": account.open,
-    }
+    with planned(firm) as plan_of:
+        return [
+            account_report(
+                account,
+                [one for one in spent if (one.unit, one.dataset) == key],
+                account.cap or Cap(limits.epsilon, limits.delta),
+                int(firm.now() * 1000),
+                plan_of,
+                limits.epsilon_year,
+            )
+            for key, account in sorted(accounts.items())
+        ]
 
 
 def _print_account(account: Mapping[str, Any]) -> None:
-    cap, held = account["cap"], account["open_reservations"]
-    typer.echo(
-        f"{account['dataset']}, {account['unit']}: epsilon {account['spent_epsilon']:.4g} of {cap['epsilon']:g} spent "
-        f"at delta {cap['delta']:g}, in {account['settled']} rounds and openings"
-        + (f"; {held} reservations open, counted as spent" if held else "")
-    )
+    from clients.wallet_report import lines_of
+
+    for line in lines_of(account):
+        typer.echo(line)
 
 
 @app.command(epilog="Example: artesian firm status --home firm-1")

@@ -33,6 +33,7 @@ def plan(home: Home, round_id: Round = "", as_json: Json = False) -> None:
     Changes nothing, and works beside a running client.
     """
     from clients.firm import Firm
+    from clients.wallet_outlook import outlook_line
 
     found = list(plans_of(Firm(home), round_id.lower()))
     if as_json:
@@ -44,6 +45,8 @@ def plan(home: Home, round_id: Round = "", as_json: Json = False) -> None:
         )
         typer.echo(f"  {one['trust']}\n  {one['privacy']}")
         typer.echo("  This firm takes part." if one["accepted"] else f"  This firm refuses: {one['refusal']}")
+        if one["wallet"] is not None:
+            typer.echo(f"  {outlook_line(one['wallet'])}")
     if not found:
         typer.echo("No round of this firm's tasks is in its mirror of the ledger yet.")
 
@@ -80,6 +83,7 @@ def _document(firm: Firm, read: Statement, entry: int, statements: Sequence[Stat
     from clients.offer import Offer
     from clients.plan import Plan
     from clients.plan_words import privacy_statement, trust_statement
+    from clients.wallet_outlook import outlook
 
     payload: Mapping[str, Any] = read.payload
     terms = Plan.from_map(payload["plan"])
@@ -99,6 +103,7 @@ def _document(firm: Firm, read: Statement, entry: int, statements: Sequence[Stat
         "privacy": privacy_statement(terms),
         "accepted": refusal is None,
         "refusal": refusal,
+        "wallet": outlook(firm, offer),
     }
 
 
@@ -113,7 +118,7 @@ def _state_after(cid: str, statements: Sequence[Statement]) -> State:
 
 
 def _refusal(firm: Firm, offer: Offer, statements: Sequence[Statement]) -> str | None:
-    """Why this firm does not take part, by its limits; None if it does. Whether its wallet can pay is not asked."""
+    """Why this firm does not take part, by its limits; None if it does. Whether its wallet pays is said beside it."""
     from clients.offer import check_number, check_plan
     from clients.tasks.task import task_for
 

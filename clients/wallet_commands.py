@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +12,10 @@ import typer
 
 if TYPE_CHECKING:
     from clients.firm import Firm
+    from clients.plan import Plan
     from clients.wallet_ledger import LedgerView
     from clients.wallet_repair import Repaired
+    from clients.wallet_report import PlanOf
 
 Home = Annotated[Path, typer.Option(envvar="ARTESIAN_HOME", help="The firm's home directory.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -143,3 +145,28 @@ def ledger_view(firm: Firm) -> Iterator[LedgerView | None]:
         standing = mirror_standing(firm.home)
         assert standing is not None, "the mirror was there a moment ago"
         yield LedgerView(standing.state, standing.final_size, store.entries)
+
+
+@contextmanager
+def planned(firm: Firm) -> Iterator[PlanOf]:
+    """Finds the plans of rounds in the firm's mirror of the ledger, as far as there is one that can be read."""
+    from clients.errors import ClientError
+    from clients.plan import Plan
+    from ledger.errors import LedgerError
+    from ledger.statement import decode_statement
+
+    with ExitStack() as stack:
+        try:
+            view = stack.enter_context(ledger_view(firm))
+        except (ClientError, LedgerError):  # what the wallet holds is shown all the same
+            view = None
+
+        def plan_of(round_id: str) -> Plan | None:
+            with suppress(ValueError, ClientError, LedgerError):
+                known = None if view is None else view.state.rounds.get(bytes.fromhex(round_id))
+                if view is not None and known is not None:
+                    payload = decode_statement(view.entries(known.index, known.index + 1)[0]).payload
+                    return Plan.from_map(payload["plan"])
+            return None
+
+        yield plan_of

@@ -172,7 +172,7 @@ class TestNobodyLearnsAboutOnePrivacyUnit:
         built = federation(tmp_path / "f", 3, training(2), limits={**LIMITS, "epsilon": 5.0})
         with opened(built) as coordinator:
             train(built, coordinator)
-            with pytest.raises(RunFailed, match="over the cap 5; nothing was spent"):
+            with pytest.raises(RunFailed, match="OverCap: this round would bring the firm over the cap"):
                 train(built, coordinator)
             for firm in built.firms:
                 with Wallet(built.member(firm) / "wallet.sqlite") as wallet:
