@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from clients.privacy import NanoRdp, PrivacyError, gaussian_rdp
 
 MICRO = 1_000_000
-_MOST_NOISE_MICRO = 10**15
+MOST_NOISE_MICRO = 10**15
 _MOST_STEPS = 10**9
 
 
@@ -29,7 +29,7 @@ class Mechanism:
     steps: int = 1
 
     def __post_init__(self) -> None:
-        limits = ("noise_micro", _MOST_NOISE_MICRO), ("sampling_micro", MICRO), ("steps", _MOST_STEPS)
+        limits = ("noise_micro", MOST_NOISE_MICRO), ("sampling_micro", MICRO), ("steps", _MOST_STEPS)
         for name, most in limits:
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= most:

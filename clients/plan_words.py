@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from clients.composition import tightest_epsilon
 from clients.plan import Plan
-from clients.privacy import add, epsilon
 
 
 def trust_statement(plan: Plan, cohort: Sequence[str]) -> str:
@@ -38,9 +38,9 @@ def privacy_statement(plan: Plan) -> str:
     whose = "each firm's own noise is enough by itself"
     if plan.privacy == "distributed":
         whose = f"only the sum has that much noise, and less if more than {plan.colluders} firms pool theirs"
-    rdp = plan.round_rdp()
-    once = epsilon(rdp, plan.delta)
-    whole = epsilon(add(one.rdp() for one in plan.run_mechanisms()), plan.delta)
+    mechanism = plan.round_mechanism()
+    once = tightest_epsilon([] if mechanism is None else [mechanism], plan.delta)
+    whole = tightest_epsilon(plan.run_mechanisms(), plan.delta)
     return (
         f"A round costs epsilon {once:.3g} and all {plan.rounds} rounds {whole:.3g}, at delta {plan.delta:g}; {whose}."
     )

@@ -36,7 +36,7 @@ NOTHING: NanoRdp = (0,) * len(ORDERS)
 _RELATIVE_SLACK = 1e-11
 _ABSOLUTE_SLACK = 1e-11
 
-_SMALLEST_SIGMA, _LARGEST_SIGMA = 1e-3, 1e9
+_SMALLEST_SIGMA, _LARGEST_SIGMA = 1e-3, 1e9  # the limits of `clients.calibration` in millionths
 
 
 class PrivacyError(ClientError):
@@ -139,46 +139,6 @@ def _conversion(delta: float) -> NDArray[np.float64]:
     orders = np.array(ORDERS, dtype=np.float64)
     terms: NDArray[np.float64] = np.log1p(-1.0 / orders) - (math.log(delta) + np.log(orders)) / (orders - 1.0)
     return terms
-
-
-def noise_for(epsilon_target: float, delta: float, sampling_rate: float, steps: int) -> float:
-    """Smallest noise multiplier (to one part in a million, from above) that keeps a plan within epsilon.
-
-    Args:
-        epsilon_target: epsilon in nats that the whole plan may cost, > 0.
-        delta: probability of failure, 0 < delta < 1.
-        sampling_rate: probability that one unit takes part in one step, 0 < rate <= 1.
-        steps: number of releases in the whole plan, >= 1.
-
-    Returns:
-        sigma such that `epsilon(gaussian_rdp(sigma, sampling_rate, steps), delta) <= epsilon_target`.
-
-    Raises:
-        PrivacyError: a parameter is out of range, or the target is too small for this grid of orders.
-    """
-    check_delta(delta)
-    if not (math.isfinite(epsilon_target) and epsilon_target > 0):
-        raise PrivacyError(f"epsilon must be a positive number, not {epsilon_target}")
-    if sampling_rate == 0 or steps == 0:
-        raise PrivacyError("a plan without samples or steps needs no noise: give a sampling rate and steps above 0")
-
-    def enough(sigma: float) -> bool:
-        return epsilon(gaussian_rdp(sigma, sampling_rate, steps), delta) <= epsilon_target
-
-    low, high = _SMALLEST_SIGMA, 1.0
-    if enough(low):
-        return low
-    while not enough(high):
-        low, high = high, high * 2
-        if high > _LARGEST_SIGMA:
-            raise PrivacyError(
-                f"epsilon {epsilon_target} at delta {delta} is below what this accountant can show for any "
-                "noise: ask for a larger epsilon"
-            )
-    while high - low > 1e-6 * high:
-        middle = (low + high) / 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
 
 
 def check_delta(delta: float) -> None:

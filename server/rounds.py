@@ -11,13 +11,11 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from flwr.serverapp import Grid
 
 from clients.errors import ClientError
 from clients.plan import Plan
-from clients.privacy import NanoRdp, add, epsilon
 from clients.tasks.task import Task, task_for
 from ledger.errors import LedgerError
 from server.cohort import Cohort, RunFailed
@@ -30,6 +28,7 @@ from server.key_epochs import KeyEpochs, last_epoch
 from server.model_store import load_model, store_model
 from server.pruning import prune
 from server.recording import Record
+from server.release_privacy import release_privacy
 from server.releases import Release, is_current, publish
 from server.resumption import Standing, open_round, standing
 from server.root_table import RootTable
@@ -233,6 +232,7 @@ class Run:
         return Setting(self._name, size, self.cohort, self._record, self._statements, self._home.artifacts, self._root)
 
     def _publish(self, descent: Descent, round_id: bytes, plans: list[Plan]) -> Release:
+        size, ledger = len(self.cohort.members), None if self._record is None else self._record.ledger
         release = publish(
             self._home,
             self._name,
@@ -242,7 +242,7 @@ class Run:
                 "rounds": len(plans),
                 "firms": self.cohort.members,
                 "weighting": plans[-1].weighting,
-                "privacy": self._privacy(plans),
+                "privacy": release_privacy(plans, self._name, self._task.spec, size, ledger),
             },
             record=self._record,
             sign=self._statements.make,
@@ -275,33 +275,6 @@ class Run:
             self._progress(f"retention: artifacts of {len(done.deleted)} rounds deleted, {done.freed_bytes} bytes")
         if done.unread:
             self._progress(f"retention: {len(done.unread)} rounds left alone: this version cannot read their plans")
-
-    def _privacy(self, plans: list[Plan]) -> dict[str, Any]:
-        """The privacy statement of a release: of this run, and of all that firms have declared for the task."""
-        plan = plans[-1]
-        run = add([one.round_rdp() for one in plans])
-        declared = [run, *self._declared()]
-        private = plan.privacy != "none"
-        return {
-            "mode": plan.privacy,
-            "unit": self._task.spec.privacy.words(self._task.spec.series),
-            "epsilon": epsilon(run, plan.delta) if private else None,
-            "epsilon_lifetime": max(epsilon(rdp, plan.delta) for rdp in declared) if private else None,
-            "delta": plan.delta,
-            "noise_multiplier": plan.noise_multiplier,
-            "sampling_rate": plan.sampling_rate,
-            "colluders": plan.colluders,
-            "groups": plan.groups,
-            "noise_excess": round(plan.excess(len(self.cohort.members)), 4),
-        }
-
-    def _declared(self) -> list[NanoRdp]:
-        """What each firm has declared on the ledger for this task, with aborted rounds and earlier runs."""
-        if self._record is None:
-            return []
-        state = self._record.ledger.state
-        found = (state.spent.get((member.member, self._name)) for member in state.active("firm"))
-        return [spent for spent in found if spent]
 
     def _witness(self) -> None:
         assert self._record is not None

@@ -8,9 +8,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from clients.calibration import noise_micro_for
 from clients.correlation import MOST_BANDS, Correlation
 from clients.plan import MICRO, NANO
-from clients.privacy import noise_for
 from server.bands import correlation_for
 
 WEIGHT_SHARE = 0.125
@@ -64,18 +64,18 @@ class Steps(BaseModel):
         """How noise is correlated over the rounds; None where it is not."""
         return None if self.bands == 1 else correlation_for(self.bands, self.rounds, self.momentum)
 
-    def noise_for(self, epsilon: float, delta: float) -> float:
-        """The noise multiplier of a run that costs epsilon at delta.
+    def noise_micro_for(self, epsilon: float, delta: float) -> int:
+        """The noise multiplier, in 1e-6, of a run that costs epsilon at delta.
 
         Raises:
             PrivacyError: no noise reaches it.
         """
+        delta = round(delta * NANO) / NANO  # as the plan will say it
         if self.correlation is None:
-            sampling_rate = round(self.sampling_rate * MICRO) / MICRO  # as the plan will say it
-            return noise_for(epsilon, delta, sampling_rate, self.rounds * self.local_steps)
+            return noise_micro_for(epsilon, delta, round(self.sampling_rate * MICRO), self.rounds * self.local_steps)
         # Full-batch releases add up in squares. What a row costs is rounded up: a hair more noise covers it.
         whole = math.sqrt(self.correlation.squared_sensitivity(self.rounds))
-        return whole * noise_for(epsilon, delta, 1.0, 1) * (1 + 1e-5)
+        return math.ceil(whole * noise_micro_for(epsilon, delta, MICRO, 1) * (1 + 1e-5))
 
     def fields(self) -> dict[str, Any]:
         """What a plan says of it; the least total weight and the correction of moments depend on the noise."""

@@ -171,7 +171,7 @@ class TrainingConfig(_Part):
         noise_micro = 0
         if privacy.mode != "none":
             assert privacy.epsilon is not None
-            noise_micro = math.ceil(steps.noise_for(privacy.epsilon, privacy.delta) * MICRO)
+            noise_micro = steps.noise_micro_for(privacy.epsilon, privacy.delta)
         common: dict[str, Any] = {
             "spec": task.spec.hash,
             "aggregation": self.aggregation.kind,

@@ -7,10 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.tasks.architecture import Architecture, LayeredArchitecture
+from clients.tasks.architecture import Architecture
 from clients.tasks.examples import Examples
-from clients.tasks.linear_model import LinearModel
-from clients.training.layered import layered_gradient_sum
 from clients.training.linear import linear_gradient_sum
 from clients.training.opacus_hooks import opacus_gradient_sum
 
@@ -32,8 +30,6 @@ def clipped_gradient_sum(
     """
     if examples.units == 0:
         return np.zeros(architecture.size)
-    if gradients == "auto" and isinstance(architecture, LinearModel):
+    if architecture.linear and gradients == "auto":
         return linear_gradient_sum(architecture, parameters, examples, clip)
-    if gradients == "auto" and isinstance(architecture, LayeredArchitecture):
-        return layered_gradient_sum(architecture, parameters, examples, clip)
     return opacus_gradient_sum(architecture, parameters, examples, clip)

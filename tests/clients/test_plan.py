@@ -13,11 +13,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from opacus.accountants import RDPAccountant
 
+from clients.calibration import noise_micro_for
+from clients.composition import tightest_epsilon
 from clients.grid import GRID_STEPS, TAIL_STDS, Grid
 from clients.masking.quantiser import Quantiser
 from clients.masking.threshold import threshold_for
 from clients.plan import MICRO, Plan, PlanInvalid
-from clients.privacy import NOTHING, PrivacyError, add, epsilon, noise_for
+from clients.privacy import NOTHING, PrivacyError, add, epsilon
 
 
 @pytest.mark.parametrize(
@@ -342,10 +344,12 @@ def test_shares_on_the_coarsest_grid_cost_no_more_than_the_gaussian(firms: int) 
     ("rate", "rounds", "target"), [(1.0, 40, 1.0), (1.0, 20, 3.0), (0.1, 200, 2.0), (0.02, 50, 0.5)]
 )
 def test_the_rounds_of_a_plan_cost_the_epsilon_it_was_made_for(rate: float, rounds: int, target: float) -> None:
-    sigma = noise_for(target, 1e-5, rate, rounds)
-    plan = a_plan(noise_micro=math.ceil(sigma * MICRO), sampling_micro=round(rate * MICRO), rounds=rounds)
-    spent = add([plan.round_rdp()] * rounds)
-    assert target * 0.999 < epsilon(spent, plan.delta) <= target
+    sampling_micro = round(rate * MICRO)
+    noise_micro = noise_micro_for(target, 1e-5, sampling_micro, rounds)
+    plan = a_plan(noise_micro=noise_micro, sampling_micro=sampling_micro, rounds=rounds)
+    mechanism = plan.round_mechanism()
+    assert mechanism is not None
+    assert target * 0.998 < tightest_epsilon([mechanism] * rounds, plan.delta) <= target
 
 
 @pytest.mark.parametrize(("sigma", "rate", "rounds"), [(8.0, 1.0, 30), (1.5, 0.05, 400), (2.0, 0.3, 40)])

@@ -23,12 +23,14 @@ from federation_world import (
     training,
 )
 
+from clients.composition import tightest_epsilon
 from clients.disclosure import pack_refusal
 from clients.firm import close_firms
 from clients.masking.contribution import protect
+from clients.mechanism import MICRO, Mechanism
 from clients.messages import HELLO, OPEN, PAIR, TRAIN, WITNESS, Refusal
 from clients.plan import Plan
-from clients.privacy import NOTHING, add, epsilon
+from clients.privacy import NOTHING, add
 from ledger.statement import decode_statement
 from server.audit import audit_all
 from server.cohort import RunFailed
@@ -182,7 +184,9 @@ def test_a_release_tells_what_failed_rounds_cost_too(tmp_path: Path) -> None:
     built = federation(tmp_path / "f", 3, training(2))
     with opened(built) as coordinator:
         privacy = train(built, coordinator, app=Meddler(before)).manifest["privacy"]
-        assert privacy["epsilon_lifetime"] == epsilon(cost(3, coordinator), 1e-5) > privacy["epsilon"]
+        three = [Mechanism(round(privacy["noise_multiplier"] * MICRO))] * 3
+        assert add(one.rdp() for one in three) == cost(3, coordinator)
+        assert privacy["epsilon_lifetime"] == tightest_epsilon(three, 1e-5) > privacy["epsilon"]
 
 
 def test_firms_that_do_not_have_the_task_still_witness_it(tmp_path: Path) -> None:
