@@ -8,9 +8,12 @@ from scipy.special import expit, logit
 
 from clients.data import Table, label_mask
 from clients.tasks import metrics
-from clients.tasks.architecture import Architecture, LogLoss
+from clients.tasks.architecture import Architecture
 from clients.tasks.encoding import Encoder
 from clients.tasks.examples import Examples, one_hot
+from clients.tasks.linear_model import LinearModel
+from clients.tasks.losses import LogLoss
+from clients.tasks.perceptron import Perceptron
 from clients.tasks.spec import TaskSpec
 
 
@@ -25,7 +28,9 @@ class CreditTask:
         assert spec.label is not None
         self.spec = spec
         self.encoder = Encoder(spec)
-        self.architecture = Architecture(self.encoder.width, 1, spec.model.hidden, LogLoss())
+        self.architecture: Architecture = LinearModel(self.encoder.width, 1, LogLoss())
+        if spec.model.kind == "mlp":
+            self.architecture = Perceptron(self.encoder.width, 1, spec.model.hidden, LogLoss())
         self.offset = float(logit(spec.label.base_rate))
 
     def targets(self, table: Table) -> NDArray[np.float64]:

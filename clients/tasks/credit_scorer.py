@@ -15,6 +15,7 @@ from clients.data import TableInvalid, check_frame
 from clients.errors import ClientError
 from clients.tasks.credit import CreditTask
 from clients.tasks.examples import one_hot
+from clients.tasks.linear_model import LinearModel
 from clients.tasks.points import ScorecardPoints
 from clients.tasks.scorecard import Reason, Score
 from clients.tasks.spec import TaskSpec
@@ -45,7 +46,7 @@ class CreditScorer:
         encoder, architecture = self._task.encoder, self._task.architecture
         # A row's active columns share its norm of 1: what one adds to the log-odds is its weight over their root.
         scaled = parameters / math.sqrt(encoder.active)
-        self._scorecard = ScorecardPoints(encoder, scaled) if architecture.linear else None
+        self._scorecard = ScorecardPoints(encoder, scaled) if isinstance(architecture, LinearModel) else None
         self._factor = spec.score.points_to_double / math.log(2.0)
         assert spec.label is not None
         # Identifiers are never features, so an applicant's are not asked for and not taken.

@@ -18,9 +18,11 @@ from scipy.special import ndtri
 
 from clients.data import Table
 from clients.tasks import metrics
-from clients.tasks.architecture import Architecture, SmoothPinball
+from clients.tasks.architecture import Architecture
 from clients.tasks.calendar_features import FEATURES, Windows, features
 from clients.tasks.examples import Examples
+from clients.tasks.linear_model import LinearModel
+from clients.tasks.losses import SmoothPinball
 from clients.tasks.spec import Series, TaskSpec
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -53,7 +55,8 @@ class DemandTask:
         self.spec = spec
         self.series: Series = spec.series
         quantiles = spec.model.quantiles
-        self.architecture = Architecture(FEATURES, len(quantiles), (), SmoothPinball(quantiles, spec.model.smoothing))
+        loss = SmoothPinball(quantiles, spec.model.smoothing)
+        self.architecture: Architecture = LinearModel(FEATURES, len(quantiles), loss)
         self._median = quantiles.index(0.5)
         self._spread = _SPREAD * ndtri(np.asarray(quantiles))
 

@@ -48,8 +48,7 @@ class Examples:
     @cached_property
     def row_norms(self) -> NDArray[np.float64]:
         """float64[n], the Euclidean norm of each row of the inputs."""
-        squares = self.inputs.multiply(self.inputs) if sparse.issparse(self.inputs) else self.inputs**2
-        return np.sqrt(np.asarray(squares.sum(axis=1), dtype=np.float64).ravel())
+        return np.sqrt(row_squares(self.inputs))
 
     @cached_property
     def transposed(self) -> Any:
@@ -100,6 +99,13 @@ class Divided:
         """SHA-256 of the table's examples and of how they are divided."""
         aside = b"" if self.held_out is None else self.held_out.digest
         return hashlib.sha256(self.trained.digest + aside).digest()
+
+
+def row_squares(inputs: Any) -> NDArray[np.float64]:
+    """float64[n], the squared Euclidean norm of each row of float64[n, d], dense or CSR."""
+    if sparse.issparse(inputs):
+        return np.asarray(inputs.power(2).sum(axis=1), dtype=np.float64).ravel()
+    return np.asarray(np.einsum("ij,ij->i", inputs, inputs))
 
 
 def one_hot(codes: NDArray[np.int32], width: int) -> sparse.csr_array:

@@ -7,8 +7,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.tasks.architecture import Architecture
+from clients.tasks.architecture import Architecture, LayeredArchitecture
 from clients.tasks.examples import Examples
+from clients.tasks.linear_model import LinearModel
+from clients.training.layered import layered_gradient_sum
 from clients.training.linear import linear_gradient_sum
 from clients.training.opacus_hooks import opacus_gradient_sum
 
@@ -30,6 +32,8 @@ def clipped_gradient_sum(
     """
     if examples.units == 0:
         return np.zeros(architecture.size)
-    if architecture.linear and gradients == "auto":
+    if gradients == "auto" and isinstance(architecture, LinearModel):
         return linear_gradient_sum(architecture, parameters, examples, clip)
+    if gradients == "auto" and isinstance(architecture, LayeredArchitecture):
+        return layered_gradient_sum(architecture, parameters, examples, clip)
     return opacus_gradient_sum(architecture, parameters, examples, clip)

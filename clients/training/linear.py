@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from clients.tasks.architecture import Architecture
 from clients.tasks.examples import Examples, average_within_units
+from clients.tasks.linear_model import LinearModel
 from clients.training.clipping import clip_factors, only_finite
 
 
 def linear_gradient_sum(
-    architecture: Architecture, parameters: NDArray[np.float64], examples: Examples, clip: float
+    architecture: LinearModel, parameters: NDArray[np.float64], examples: Examples, clip: float
 ) -> NDArray[np.float64]:
     """A linear layer's gradient is slope (outer) input: its norm is the product of the norms (Goodfellow 2015)."""
     with np.errstate(over="ignore", invalid="ignore"):

@@ -60,7 +60,9 @@ def _chunk(
         summed.append(torch.zeros(units, flat.shape[1], dtype=flat.dtype).index_add_(0, unit, flat))
         parameter.grad_sample = None
     per_unit = only_finite(torch.cat(summed, dim=1).numpy() / counts.numpy()[:, None])
-    return np.asarray(clip_factors(np.sqrt((per_unit**2).sum(axis=1)), clip) @ per_unit)
+    with np.errstate(over="ignore"):
+        norms = np.sqrt((per_unit**2).sum(axis=1))
+    return np.asarray(clip_factors(norms, clip) @ per_unit)
 
 
 def _load(module: Any, architecture: Architecture, parameters: NDArray[np.float64]) -> None:

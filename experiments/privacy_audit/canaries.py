@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from clients.data import Table
-from clients.tasks.architecture import Architecture, Loss
+from clients.tasks.architecture import Architecture
 from clients.tasks.examples import Examples
+from clients.tasks.linear_model import LinearModel
+from clients.tasks.losses import Loss
 from clients.tasks.task import Task
 from experiments.errors import ExperimentError
 
@@ -71,11 +73,11 @@ class CanaryTask:
         """
         self._task, self._rows, self._norm = task, rows, norm
         self.spec, own = task.spec, task.architecture
-        if not own.linear:
+        if not isinstance(own, LinearModel):
             raise NotAuditable(f"task {task.spec.name!r}: canaries take a linear model; audit one, or audit by others")
         columns = -(-count // own.outputs)
-        self._own: Architecture = own
-        self.architecture = replace(own, inputs=own.inputs + columns, loss=CanaryLoss(own.loss))
+        self._own = own
+        self.architecture: Architecture = replace(own, inputs=own.inputs + columns, loss=CanaryLoss(own.loss))
         self._output, self._column = np.arange(count) % own.outputs, own.inputs + np.arange(count) // own.outputs
         self.coordinates: NDArray[np.int64] = self._output * self.architecture.inputs + self._column
 

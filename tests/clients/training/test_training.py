@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from clients.noise import RandomStream
-from clients.tasks.architecture import Architecture, LogLoss, SmoothPinball
+from clients.tasks.architecture import Architecture
 from clients.tasks.examples import Examples
+from clients.tasks.linear_model import LinearModel
+from clients.tasks.losses import LogLoss, SmoothPinball
+from clients.tasks.perceptron import Perceptron
 from clients.training import Protection, bounded_gradient_sum, clipped_gradient_sum
 
-LOGISTIC = Architecture(6, 1, (), LogLoss())
-QUANTILES = Architecture(6, 3, (), SmoothPinball((0.1, 0.5, 0.9), 0.05))
-PERCEPTRON = Architecture(6, 1, (5, 4), LogLoss())
+LOGISTIC = LinearModel(6, 1, LogLoss())
+QUANTILES = LinearModel(6, 3, SmoothPinball((0.1, 0.5, 0.9), 0.05))
+PERCEPTRON = Perceptron(6, 1, (5, 4), LogLoss())
 
 
 def examples(architecture: Architecture, counts: list[int], seed: int = 0, *, as_sparse: bool = False) -> Examples:
@@ -80,9 +83,10 @@ def test_every_way_gives_the_sum_of_the_slow_loop(
 def test_opacus_in_chunks_is_opacus_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     data = examples(PERCEPTRON, [1, 4, 2, 3, 1, 5, 2])
     parameters = PERCEPTRON.initial(3)
-    whole = clipped_gradient_sum(PERCEPTRON, parameters, data, 0.5)
+    whole = clipped_gradient_sum(PERCEPTRON, parameters, data, 0.5, gradients="opacus")
     monkeypatch.setattr("clients.training.opacus_hooks._UNITS_AT_ONCE", 2)
-    np.testing.assert_allclose(clipped_gradient_sum(PERCEPTRON, parameters, data, 0.5), whole, rtol=1e-12)
+    found = clipped_gradient_sum(PERCEPTRON, parameters, data, 0.5, gradients="opacus")
+    np.testing.assert_allclose(found, whole, rtol=1e-12)
 
 
 @settings(deadline=None, max_examples=40)

@@ -1,0 +1,67 @@
+"""The closed form of layered models: unit gradients' norms from what each layer saw (Goodfellow 2015).
+
+An example's gradient by a weight is slope (outer) input, so its squared norm is the product of theirs, and the inner
+product of two examples' gradients is (a_i . a_j)(d_i . d_j): a unit's mean gradient is measured without being written
+down, and one product of inputs with clipped slopes gives the sum. Units of many rows are written down: it is cheaper.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from clients.tasks.architecture import LayeredArchitecture, LayerPass
+from clients.tasks.examples import Examples
+from clients.training.clipping import clip_factors
+from clients.training.pairs import squares_by_pairs, worth_pairing
+from clients.training.unit_chunks import unit_chunks
+from clients.training.written_down import written_down_sum
+
+CHUNK_BYTES = 1 << 24
+"""What the passes over one chunk of units keep: near a processor's cache, and enough rows for fast products."""
+
+
+def layered_gradient_sum(
+    architecture: LayeredArchitecture, parameters: NDArray[np.float64], examples: Examples, clip: float
+) -> NDArray[np.float64]:
+    """The sum of clipped unit gradients, float64[size]; computed in float64, see docs/privacy.md."""
+    total = np.zeros(architecture.size)
+    for units, rows in unit_chunks(examples, CHUNK_BYTES // (8 * architecture.pass_values)):
+        inputs = examples.inputs if rows.stop - rows.start == len(examples.unit) else examples.inputs[rows]
+        with np.errstate(over="ignore", invalid="ignore"):
+            passes = architecture.layer_passes(parameters, inputs, examples.offset[rows], examples.targets[rows])
+            total += _chunk_sum(passes, np.bincount(examples.unit[rows] - units.start), clip)
+    return total
+
+
+def _chunk_sum(passes: tuple[LayerPass, ...], counts: NDArray[np.int64], clip: float) -> NDArray[np.float64]:
+    """The clipped sum of whole units of `counts` examples each, int64[units], in the order of the rows."""
+    if counts.max() > 1:
+        shares = np.repeat(1.0 / counts, counts)
+        passes = tuple(LayerPass(p.inputs, p.slopes * np.repeat(shares, p.steps)[:, None], p.steps) for p in passes)
+    paired = worth_pairing(passes, counts)
+    if not paired.any():
+        return written_down_sum(passes, counts, ~paired, clip)
+    squares, exact = squares_by_pairs(passes, counts, paired)
+    written = ~(paired & exact)
+    finite = np.isfinite(squares)
+    factors = np.repeat(np.where(finite & ~written, clip_factors(np.sqrt(squares), clip), 0.0), counts)
+    left_in = None if finite.all() else np.repeat(finite, counts)
+    total = np.concatenate([part for one in passes for part in _products(one, factors, left_in)])
+    return total + written_down_sum(passes, counts, written, clip) if written.any() else total
+
+
+def _products(
+    one: LayerPass, factors: NDArray[np.float64], left_in: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The layer's part of the sum of its rows' gradients times `factors`, float64[rows]: weight, flat, and bias.
+
+    Rows that are not `left_in` may hold infinities, and zero times those is not zero.
+    """
+    slopes, inputs = one.slopes * factors[:, None], one.inputs
+    if left_in is not None:
+        slopes = np.where(left_in[:, None], slopes, 0.0)
+        inputs = inputs if sparse.issparse(inputs) else np.where(left_in[:, None], inputs, 0.0)
+    weight = (inputs.T @ slopes).T if sparse.issparse(inputs) else slopes.T @ inputs
+    return np.asarray(weight).ravel(), slopes.sum(axis=0)
