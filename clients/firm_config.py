@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from clients.errors import ClientError
+from clients.size_buckets import bucket, buckets_around
 from clients.tasks.spec import Slug
 from clients.toml_files import load_toml
 
+log = logging.getLogger("artesian.firm")
 SIMULATION = "simulation"
 """The id of consortia that exist on one machine, for research."""
 
@@ -27,8 +30,9 @@ class TaskAtFirm(_Part):
     """A task that this firm takes part in. Paths are relative to the firm's home.
 
     `units` is the number of privacy units that the firm *declares*: a round figure that its operator makes public,
-    not a count that a program takes from the data, since an exact count would say something about every unit. Where a
-    plan sums weights it weighs nothing: it sizes what a firm may send, and may be larger than the truth.
+    not a count that a program takes from the data, since an exact count would say something about every unit. A figure
+    that is not round is rounded before anything else sees it. Where a plan sums weights it weighs nothing: it sizes
+    what a firm may send, and may be larger than the truth.
     """
 
     name: Slug
@@ -36,6 +40,15 @@ class TaskAtFirm(_Part):
     data: str
     dataset: str | None = None  # tables with the same name share one account in the wallet
     units: int = Field(ge=1)
+
+    @field_validator("units")
+    @classmethod
+    def _is_a_round_figure(cls, units: int) -> int:
+        declared = bucket(units)
+        if declared != units:
+            nearest = " or ".join(map(str, buckets_around(units)))
+            log.warning("units: %d tells others too much, %d is declared; write %s", units, declared, nearest)
+        return declared
 
 
 class Raising(_Part):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clients.firm_config import FirmConfigInvalid, load_firm_config
+from clients.size_buckets import bucket, buckets_around
 
 GOOD = """
 member = "firm-1"
@@ -76,3 +79,21 @@ def test_what_is_wrong_is_one_line_with_file_and_key(tmp_path: Path, text: str, 
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FirmConfigInvalid, match="cannot be read: No such file"):
         load_firm_config(tmp_path / "firm.toml")
+
+
+def test_an_exact_number_of_units_is_never_declared(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = load_firm_config(write(tmp_path, GOOD.replace("units = 100", "units = 1234")))
+    assert config.task[0].units == 1200
+    assert caplog.messages == ["units: 1234 tells others too much, 1200 is declared; write 1200 or 1300"]
+    caplog.clear()
+    assert load_firm_config(write(tmp_path, GOOD)).task[0].units == 100
+    assert caplog.messages == []
+
+
+@given(st.integers(1, 10**9))
+def test_a_round_figure_is_near_and_stays_what_it_is(count: int) -> None:
+    below, above = buckets_around(count)
+    assert below <= count < above
+    assert bucket(bucket(count)) == bucket(count) in (below, above)
+    assert abs(bucket(count) - count) <= max(2, 0.25 * count if count < 20 else 0.125 * count)
+    assert len(str(bucket(count)).rstrip("0")) <= 2
