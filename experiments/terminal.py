@@ -80,6 +80,7 @@ _CREDIT = (
     ("the same, tuned at each firm", "auc_local_tuned_mean"),
     ("each firm alone, worst", "auc_local_worst"),
     ("all data in one place", "auc_central"),
+    ("the same, tuned", "auc_central_tuned"),
 )
 _DEMAND = (
     ("federated", "wape_federated"),

@@ -9,11 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """A median over several runs.
+    """A median over several runs; a mean where its confidence interval stands beside.
 
     Attributes:
         name: what was measured, in words.
-        value: the median.
+        value: the median, or the mean.
         unit: its unit, such as `ms`, `bytes` or `AUC`.
         beside: {what: value} in the same unit, measured in the same run.
         runs: how many runs the median is over.
