@@ -131,6 +131,29 @@ def bars(words: Words, marks: Sequence[Mark], axis: str, dots: Sequence[float] =
     return _draw(words, 0.75 + 0.42 * len(marks), paint)
 
 
+def intervals(words: Words, marks: Sequence[tuple[Mark, float, float]], axis: str, reference: str) -> Markup:
+    """A dot for each mark with a bar from its lower to its upper end, (mark, lower, upper), beside a line at 1."""
+
+    def paint(axes: Axes) -> None:
+        at = np.arange(len(marks))[::-1]
+        for y, (mark, low, high) in zip(at, marks, strict=True):
+            axes.plot([low, high], [y, y], color=_ROLE[mark.role], linewidth=2.2)
+            axes.plot([mark.value], [y], "o", color=_ROLE[mark.role], markersize=4.5)
+        axes.axvline(1.0, color=_INK, linewidth=1, linestyle="--")
+        axes.annotate(reference, (1.0, len(marks) - 0.4), (4, 0), textcoords="offset points", color=_MUTED)
+        axes.set_xscale("log")
+        ends = [end for _, low, high in marks for end in (low, high) if end > 0]
+        low, high = min(0.7, *ends) / 1.1, max(1.4, *ends) * 1.1
+        ticks = [tick for tick in (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64) if low <= tick <= high]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        axes.set_yticks(at, [_short(mark.label, 44) for mark, _, _ in marks], color=_INK)
+        axes.grid(False, axis="y")
+        axes.set(xlabel=axis, xlim=(low, high), ylim=(-0.6, len(marks) - 0.1))
+
+    return _draw(words, 0.9 + 0.23 * len(marks), paint)
+
+
 def learning_curve(words: Words, values: Sequence[float], marks: Sequence[Mark], metric: str) -> Markup:
     """The metric after each round (float[rounds]), with reference lines."""
 

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from experiments import plots
 from experiments.errors import ExperimentError
+from experiments.report_audit import audit_part, membership_rows
 from experiments.report_tasks import TaskPart, task_part
 from experiments.report_words import ABSENT, MEASURES, MINUS, Measure, humanised, limits, number, shown
 
@@ -89,6 +90,7 @@ def _page(summary: Mapping[str, Any]) -> dict[str, Any]:
     ]
     parts = [task.part for task in tasks]
     ledger, audit = _mapping(summary.get("ledger")), _mapping(summary.get("audit"))
+    audited = audit_part(_mapping(summary.get("privacy_audit")))
     return {
         "name": str(summary["name"]) if summary.get("name") else None,
         "seed": summary.get("seed"),
@@ -97,7 +99,9 @@ def _page(summary: Mapping[str, Any]) -> dict[str, Any]:
             *([("", model)] if (model := summary.get("model")) else []),
         ],
         "validation": summary.get("evaluated_on") == "validation",
-        "cards": _cards(tasks, ledger, audit),
+        "cards": [*_cards(tasks, ledger, audit), *([] if audited is None else [audited.card])],
+        "audited": audited,
+        "membership": membership_rows(summary.get("membership")),
         "tasks": tasks,
         "limits": limits(summary, parts) if parts else [],
         "scores": [_score(one) for one in summary.get("scores") or () if isinstance(one, Mapping)],

@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, str] = {
     "ledger_quorum": "from submitting a statement to its finality by ten witness processes",
     "credit": "AUC with and without privacy, beside central LightGBM and local-only training (half an hour)",
     "poisoning": "AUC under poisoning for every defence, with and without noise (half an hour)",
+    "privacy_audit": "epsilon that canaries show beside what is claimed, as the code is and with faults",
     "demand": "WAPE with and without privacy, beside local-only and central models",
 }
 

@@ -18,6 +18,7 @@ from experiments.privacy_audit.config import AuditConfigInvalid, PrivacyAuditCon
 from experiments.privacy_audit.customers import group
 from experiments.privacy_audit.estimates import estimate
 from experiments.privacy_audit.faults import FAULTS, FaultName, Mode
+from experiments.privacy_audit.membership import attack_memberships
 from experiments.simulation import Prepared, prepare
 from experiments.simulation_config import SimulationConfig, load_simulation_config
 from server.training_config import TrainingConfig
@@ -61,7 +62,8 @@ def audit(config: PrivacyAuditConfig, folder: Path, progress: Progress) -> dict[
         folder: of the configuration, which the paths in it are relative to.
 
     Returns:
-        A summary that JSON can hold: under `privacy_audit` what is common and one entry a run.
+        A summary that JSON can hold: under `privacy_audit` what is common and one entry a run, under `membership` one
+        for each attack on members.
     """
     began, seconds = time.monotonic(), dict[str, float]()
     claims = len(config.epsilons) * sum(len(subject.modes) for subject in config.subject)
@@ -74,6 +76,11 @@ def audit(config: PrivacyAuditConfig, folder: Path, progress: Progress) -> dict[
             runs.append(audit_case(config, subject, prey, case, config.seed + _SEEDS_APART * len(runs), claims))
             progress(f"{prey.prepared.task.spec.name}: round {number} of {len(todo)}")
         seconds[prey.prepared.task.spec.name] = time.monotonic() - started
+    attacks: list[dict[str, Any]] = []
+    if config.membership is not None:
+        started = time.monotonic()
+        attacks = attack_memberships(config.membership, config.delta, folder, config.seed, progress)
+        seconds["membership"] = time.monotonic() - started
     seconds["total"] = time.monotonic() - began
     return {
         "name": config.name,
@@ -87,6 +94,7 @@ def audit(config: PrivacyAuditConfig, folder: Path, progress: Progress) -> dict[
             "holds": not any(one["above"] for one in runs if one["fault"] == "none"),
             "runs": runs,
         },
+        "membership": attacks,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
     }
 

@@ -21,6 +21,9 @@ def show_audit(summary: Mapping[str, Any], written: Sequence[str] = ()) -> None:
         console.print(f"At least: at {sure} confidence; of Steinke et al. without any assumption about the noise.")
         console.print(f"Above: at {sure} confidence for all {audited['claims']} claims together.")
         console.print(f"Every claim holds: {_yes(audited['holds'])}.")
+    if summary["membership"]:
+        console.print(_attacks(summary["membership"]))
+        console.print("Low figures prove nothing by themselves; they may not pass what the claim allows at most.")
     for path in written:
         console.print(escape(path), soft_wrap=True)
 
@@ -40,6 +43,24 @@ def _runs(audited: Mapping[str, Any]) -> Table:
         verdict = "yes" if run["above"] else "no"
         verdict = verdict if right else f"[bold red]{verdict}[/bold red]"
         table.add_row(f"{run['task']}, {run['mode']}", run["words"], *figures, verdict)
+    return table
+
+
+def _attacks(attacks: Sequence[Mapping[str, Any]]) -> Table:
+    first = attacks[0]
+    title = f"membership of {first['records']:,} records in {first['models']} models, each of half of them"
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), title=title, title_justify="left")
+    table.add_column("attack", no_wrap=True)
+    for heading in ("epsilon", "AUC", "at most", *(f"at {rate:.1%}" for rate in first["false_positive_rates"])):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("at most", justify="right")
+    for one in attacks:
+        found = [f"{100 * tpr:.2f}±{100 * error:.2f}" for tpr, error in zip(one["tpr"], one["tpr_error"], strict=True)]
+        private = one["epsilon"] is not None
+        most = " ".join(f"{100 * bound:.2f}" for bound in one["tpr_bound"]) if private else ""
+        told = f"{one['epsilon']:.2f}" if private else "none"
+        bound = f"{one['auc_bound']:.3f}" if private else ""
+        table.add_row(one["view"], told, f"{one['auc']:.3f}±{one['auc_error']:.3f}", bound, *found, most)
     return table
 
 

@@ -11,7 +11,8 @@ import tomli_w
 from click.testing import CliRunner, Result
 
 from artesian import app
-from experiments.privacy_audit.config import load_audit_config
+from experiments.benchmarks import privacy_audit
+from experiments.privacy_audit.config import PrivacyAuditConfig, load_audit_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "experiments/configs"
 SMALL: dict[str, Any] = {
@@ -39,8 +40,10 @@ def test_an_audit_writes_what_it_prints(tmp_path: Path) -> None:
     runs = summary["privacy_audit"]["runs"]
     assert [(one["fault"], one["above"]) for one in runs] == [("none", False), ("half-noise", True)]
     assert summary["privacy_audit"]["holds"] is True
-    page = (tmp_path / "out/report.html").read_text()
+    page = (tmp_path / "out/report.html").read_text().split("Everything in this report")[0]
+    assert "<h1>Privacy audit: privacy-audit</h1>" in page
     assert "half the noise" in page
+    assert f"{runs[1]['epsilon']:.2f}" in page
     assert "credit: round 2 of 2" in done.stderr.splitlines()
 
 
@@ -68,6 +71,24 @@ def test_a_bad_audit_is_one_line_and_exit_2(
     done = run(tmp_path, *options, **changes)
     assert (done.exit_code, done.stdout) == (2, "")
     assert words in done.stderr
+
+
+def test_a_benchmark_stands_beside_its_claim_and_its_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[int]()
+
+    def stub(config: PrivacyAuditConfig, *_: object) -> dict[str, Any]:
+        asked.append(config.seed)
+        common = {"task": "credit", "mode": "local", "claimed_epsilon": 8.0, "epsilon_steinke": 3.0}
+        bare = common | {"fault": "none", "words": "as it is", "epsilon": 7.5 + config.seed, "epsilon_lower": 7.0}
+        wrong = common | {"fault": "no-clip", "words": "no clip", "epsilon": 40.0, "epsilon_lower": 39.0}
+        return {"privacy_audit": {"runs": [bare, wrong]}}
+
+    monkeypatch.setattr(privacy_audit, "audit", stub)
+    (figure,) = privacy_audit.run(3)
+    assert asked == [1, 2, 3]
+    assert (figure.name, figure.value) == ("credit, local: epsilon that canaries show", 9.5)
+    beside = {"claimed": 8.0, "at least, 95 %": 7.0, "at least, Steinke et al.": 3.0, "no clip, at least": 39.0}
+    assert figure.beside == beside
 
 
 def test_the_audit_that_ships_can_be_read() -> None:
