@@ -181,11 +181,13 @@ def _listening(progress: Callable[[str], None]) -> Iterator[None]:
                 progress(record.getMessage())
 
     logger = logging.getLogger("artesian.coordinator")
-    handler, level = Handler(), logger.level
+    handler, level, propagate = Handler(), logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    logger.propagate = False  # a library that puts a handler of its own at the root would say everything twice
     try:
         yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+        logger.propagate = propagate

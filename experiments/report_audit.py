@@ -74,7 +74,7 @@ def _share(value: float | None) -> str:
 
 
 def _name(run: Mapping[str, Any]) -> str:
-    return f"{run['task']}, {run['mode']}"
+    return ", ".join(filter(None, (run["task"], run["mode"], run.get("algorithm"))))
 
 
 def _row(run: Mapping[str, Any]) -> tuple[str, str, str, str, str, str, bool, bool]:

@@ -10,6 +10,7 @@ from experiments.benchmarks.figure import Figure
 from experiments.benchmarks.tables import CONFIGS
 from experiments.privacy_audit.audit import audit
 from experiments.privacy_audit.config import PrivacyAuditConfig, load_audit_config
+from experiments.privacy_audit.tables import run_name
 
 COMMAND = "artesian bench privacy_audit"
 CONFIG = CONFIGS / "privacy-audit.toml"
@@ -17,18 +18,19 @@ EPSILON = 8.0  # where one missing share can be told with the canaries that ther
 
 
 def run(runs: int = 3, *, canaries: int | None = None) -> list[Figure]:
-    """One figure for each task and kind of noise: medians over seeds of division, coins and noise."""
-    base = load_audit_config(CONFIG).model_dump()
-    base |= {"epsilons": (EPSILON,), "fault_epsilons": (EPSILON,), "membership": None}
+    """One figure for each task and kind of noise or algorithm: medians over seeds of division, coins and noise."""
+    base = load_audit_config(CONFIG).model_dump() | {"membership": None}
     base["canaries"]["count"] = canaries or base["canaries"]["count"]
-    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for subject in base["subject"]:
+        subject |= {"epsilons": (EPSILON,), "fault_epsilons": (EPSILON,)}
+    found: dict[str, dict[str, list[float]]] = {}
     for seed in range(1, runs + 1):
         config = PrivacyAuditConfig.model_validate(base | {"seed": seed})
         for one in audit(config, CONFIG.parent, lambda _: None)["privacy_audit"]["runs"]:
-            seen = found.setdefault((one["task"], one["mode"]), {})
+            seen = found.setdefault(run_name(one), {})
             for what, value in _measured(one).items():
                 seen.setdefault(what, []).append(value)
-    return [_figure(task, mode, seen, runs) for (task, mode), seen in found.items()]
+    return [_figure(name, seen, runs) for name, seen in found.items()]
 
 
 def _measured(one: Mapping[str, Any]) -> dict[str, float]:
@@ -42,7 +44,7 @@ def _measured(one: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _figure(task: str, mode: str, seen: Mapping[str, list[float]], runs: int) -> Figure:
+def _figure(name: str, seen: Mapping[str, list[float]], runs: int) -> Figure:
     medians = {what: round(median(values), 2) for what, values in seen.items()}
     fit = medians.pop("fit")
-    return Figure(f"{task}, {mode}: epsilon that canaries show", fit, "epsilon", medians, runs, COMMAND)
+    return Figure(f"{name}: epsilon that canaries show", fit, "epsilon", medians, runs, COMMAND)

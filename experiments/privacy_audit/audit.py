@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -12,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from experiments.errors import ExperimentError
-from experiments.privacy_audit.audited_run import Opened, audited_run
+from experiments.privacy_audit.audited_run import audited_run
 from experiments.privacy_audit.canaries import CanaryTask
 from experiments.privacy_audit.config import AuditConfigInvalid, PrivacyAuditConfig, Subject
 from experiments.privacy_audit.customers import group
-from experiments.privacy_audit.estimates import estimate
 from experiments.privacy_audit.faults import FAULTS, FaultName, Mode
 from experiments.privacy_audit.membership import attack_memberships
+from experiments.privacy_audit.scores import claimed_mu, measured
 from experiments.simulation import Prepared, prepare
 from experiments.simulation_config import SimulationConfig, load_simulation_config
 from server.training_config import TrainingConfig
@@ -66,12 +65,12 @@ def audit(config: PrivacyAuditConfig, folder: Path, progress: Progress) -> dict[
         for each attack on members.
     """
     began, seconds = time.monotonic(), dict[str, float]()
-    claims = len(config.epsilons) * sum(len(subject.modes) for subject in config.subject)
+    claims = sum(len(subject.epsilons) * len(subject.modes) for subject in config.subject)
     runs: list[dict[str, Any]] = []
     for subject in config.subject:
         started = time.monotonic()
         prey = prepare_subject(config, subject, folder)
-        todo = list(cases(config, subject, prey.rows))
+        todo = list(cases(subject, prey.rows))
         for number, case in enumerate(todo, 1):
             runs.append(audit_case(config, subject, prey, case, config.seed + _SEEDS_APART * len(runs), claims))
             progress(f"{prey.prepared.task.spec.name}: round {number} of {len(todo)}")
@@ -127,14 +126,14 @@ def prepare_subject(config: PrivacyAuditConfig, subject: Subject, folder: Path) 
     return Prey(simulation, prepared, rows)
 
 
-def cases(config: PrivacyAuditConfig, subject: Subject, rows: int) -> Iterator[Case]:
+def cases(subject: Subject, rows: int) -> Iterator[Case]:
     """The runs of a subject whose units have up to so many rows; those without a fault first, for each mode."""
     for mode in subject.modes:
-        yield from (Case(mode, epsilon, "none") for epsilon in config.epsilons)
-        for fault in config.faults:
+        yield from (Case(mode, epsilon, "none") for epsilon in subject.epsilons)
+        for fault in subject.faults:
             visible = rows > 1 or not FAULTS[fault].rows_are_units
             if mode in FAULTS[fault].modes and visible:
-                yield from (Case(mode, epsilon, fault) for epsilon in config.fault_epsilons)
+                yield from (Case(mode, epsilon, fault) for epsilon in subject.fault_epsilons)
 
 
 def audit_case(
@@ -155,12 +154,12 @@ def audit_case(
     included = np.random.default_rng([seed, 4]).random(count) < 0.5
     fault = FAULTS[case.fault]
     opened = audited_run(prey.prepared, training, task, included, fault, seed)
-    scores = opened.sums[:, task.coordinates].sum(axis=0)
-    claimed = claimed_mu(opened)
-    alone = estimate(scores, included, claimed, config.delta, config.confidence)
-    together = estimate(scores, included, claimed, config.delta, 1 - (1 - config.confidence) / claims)
+    alone = measured(opened, task, included, config.delta, config.confidence)
+    together = measured(opened, task, included, config.delta, 1 - (1 - config.confidence) / claims)
+    reached = max(together.epsilon_lower, together.epsilon_steinke)
     return {
         "task": prey.prepared.task.spec.name,
+        "algorithm": subject.algorithm,
         "unit": opened.privacy["unit"],
         "rows": prey.rows,
         "mode": case.mode,
@@ -168,20 +167,17 @@ def audit_case(
         "words": fault.words,
         "rounds": len(opened.sums),
         "claimed_epsilon": opened.privacy["epsilon"],
-        "claimed_mu": claimed,
+        "claimed_mu": claimed_mu(opened),
         **asdict(alone),
-        "epsilon_lower_together": max(together.epsilon_lower, together.epsilon_steinke),
-        "above": max(together.epsilon_lower, together.epsilon_steinke) > opened.privacy["epsilon"],
+        "epsilon_lower_together": reached,
+        "above": reached > opened.privacy["epsilon"],
     }
-
-
-def claimed_mu(opened: Opened) -> float:
-    """What the plans promise of Gaussian differential privacy, all rounds together."""
-    return math.sqrt(len(opened.sums)) / opened.plan.noise_multiplier
 
 
 def _training(simulation: SimulationConfig, subject: Subject, case: Case, delta: float) -> TrainingConfig:
     document = simulation.training_only().model_dump()
-    document["training"].update(rounds=subject.rounds)
+    document["training"].update(subject.steps)
     document["privacy"].update(mode=case.mode, epsilon=case.epsilon, delta=delta)
+    if subject.bands > 1:  # a row of correlated noise cannot be solved without one of its firms
+        document["aggregation"].update(drop_outs=0)
     return TrainingConfig.model_validate(document)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from clients.errors import ClientError
 from clients.firm import Firm, PrivateTask, close_firms, open_firm
 from clients.firm_config import SIMULATION
+from clients.held_out import part
 from clients.plan import Plan
 from clients.tasks.examples import Examples
 from clients.wallet_row import Reservation
@@ -57,6 +58,11 @@ class Coalition:
         present = min(plan.threshold, firms)
         return cls(tuple(range(present - plan.colluders)), tuple(range(present, firms)))
 
+    def holds(self, position: int, canaries: int) -> NDArray[np.bool_]:
+        """bool[canaries]: those that are a firm's, if they are included. They are dealt out to the honest firms."""
+        dealt = np.arange(canaries) % len(self.honest)
+        return np.asarray(dealt == (self.honest.index(position) if position in self.honest else -1))
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -64,13 +70,16 @@ class Opened:
 
     Attributes:
         sums: float64[rounds, values], in gradient units.
-        plan: of the first round; the others differ by their number.
+        plans: of the rounds.
         privacy: the release's statement about privacy.
+        usable: bool[canaries], those that the claim is about in full. Where units are dealt into parts (correlated
+            noise), those of the first part; else all.
     """
 
     sums: NDArray[np.float64]
-    plan: Plan
+    plans: tuple[Plan, ...]
     privacy: dict[str, Any]
+    usable: NDArray[np.bool_]
 
 
 class Absent(ClientError):
@@ -127,7 +136,7 @@ def audited_run(
         included: bool[canaries], the auditor's coins.
     """
     name, opened = prepared.task.spec.name, list[NDArray[np.float64]]()
-    plans = list[Plan]()
+    plans, usable = list[Plan](), np.ones(len(included), dtype=np.bool_)
 
     def watching(before: Any, plan: Plan, sums: Sequence[GroupSum], *rest: Any) -> Any:
         (one,) = sums
@@ -139,7 +148,10 @@ def audited_run(
         federated = FederatedTask(name, prepared.task, prepared.spec_text, prepared.parts, config)
         federation = build(Path(scratch) / "home", [federated], _terms(config, len(prepared.parts), seed))
         units = {member: Firm(federation.member(member)).declared(name).settings.units for member in federation.firms}
-        coalition = Coalition.worst(config.plans(task, units, 1)[0], len(federation.firms))
+        first = config.plans(task, units, 1)[0]
+        coalition = Coalition.worst(first, len(federation.firms))
+        if first.correlated is not None:
+            usable = _first_part(federation, task, coalition, name, first.correlated.bands, len(included))
         _open(federation, task, coalition, included, fault)
         with (
             wrong_with(fault),
@@ -150,7 +162,7 @@ def audited_run(
             run(federation, name, "in-process", progress, seed)
         release = current_release(federation.coordinator, name)
     assert release is not None
-    return Opened(np.array(opened), plans[0], release.manifest["privacy"])
+    return Opened(np.array(opened), tuple(plans), release.manifest["privacy"], usable)
 
 
 def _open(
@@ -161,9 +173,7 @@ def _open(
     honest = coalition.honest
     silent = honest[-1:] if fault.missing_share else ()
     for position, member in enumerate(federation.firms):
-        mine = np.zeros(0, dtype=np.int64)
-        if position in honest:
-            mine = np.flatnonzero(included & (np.arange(len(included)) % len(honest) == honest.index(position)))
+        mine = np.flatnonzero(included & coalition.holds(position, len(included)))
         noisy = position in honest and position not in silent
 
         def make(
@@ -175,6 +185,20 @@ def _open(
             return AuditedFirm(home, task=task, chosen=mine, noise=noise, absent=absent, split=fault.rows_are_units)
 
         open_firm(federation.member(member), make)
+
+
+def _first_part(
+    federation: Federation, task: CanaryTask, coalition: Coalition, name: str, parts: int, canaries: int
+) -> NDArray[np.bool_]:
+    """bool[canaries]: those that their firm deals into the first part, included or not."""
+    out = np.zeros(canaries, dtype=np.bool_)
+    for position in coalition.honest:
+        mine = np.flatnonzero(coalition.holds(position, canaries))
+        home = federation.member(federation.firms[position])
+        firm = AuditedFirm(home, task=task, chosen=mine, noise=1.0, absent=False, split=False)
+        out[task.found_in(part(firm, firm.task(name), parts, 0))] = True
+        firm.close()
+    return out
 
 
 def _terms(config: TrainingConfig, firms: int, seed: int) -> Terms:

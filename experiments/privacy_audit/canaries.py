@@ -109,6 +109,12 @@ class CanaryTask:
             else np.concatenate([names, np.array([f"canary {one}" for one in chosen], dtype=str)]),
         )
 
+    def found_in(self, examples: Examples) -> NDArray[np.int64]:
+        """Which canaries are among examples of this task."""
+        rows = sparse.csr_array(examples.inputs)[examples.targets >= _FIRST].tocoo()
+        output = _output(examples.targets[examples.targets >= _FIRST])[rows.coords[0]]
+        return np.unique((rows.coords[1] - self._own.inputs) * self._own.outputs + output)
+
     def set_aside(self, table: Table, share: float, seed: int) -> tuple[Table, Table]:
         """As the task does."""
         return self._task.set_aside(table, share, seed)

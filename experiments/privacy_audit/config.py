@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -12,6 +12,7 @@ from experiments.errors import ExperimentError
 from experiments.privacy_audit.faults import FaultName, Mode
 
 KIND = "privacy-audit"
+Epsilon = Annotated[float, Field(gt=0)]
 
 
 class AuditConfigInvalid(ExperimentError):
@@ -32,13 +33,37 @@ class Canaries(_Part):
 class Subject(_Part):
     """A simulation whose task, table, division and steps are audited; its path is relative to the audit's.
 
-    Above 1, `applications` rows each of a credit table become one customer's, the privacy unit.
+    Runs as the code is are made at each of `epsilons`, runs with a fault at each of `fault_epsilons`. Above 1,
+    `applications` rows each of a credit table become one customer's, the privacy unit. `sampling_rate`, `local_steps`
+    and `bands` (of correlated noise) are those of the training.
     """
 
     simulation: str
     rounds: int = Field(default=4, ge=1, le=1000)
     applications: int = Field(default=1, ge=1, le=100)
     modes: tuple[Mode, ...] = Field(default=("distributed", "local"), min_length=1)
+    epsilons: tuple[Epsilon, ...] = (1.0, 3.0, 8.0)
+    fault_epsilons: tuple[Epsilon, ...] = (1.0, 8.0)
+    faults: tuple[FaultName, ...] = ("half-noise", "no-clip", "wrong-unit", "linear-shares", "missing-share")
+    sampling_rate: float = Field(default=1.0, gt=0, le=1)
+    local_steps: int = Field(default=1, ge=1)
+    bands: int = Field(default=1, ge=1)
+
+    @property
+    def algorithm(self) -> str:
+        """What is unusual about the training, in words."""
+        told = [
+            f"sampled {self.sampling_rate:g}" if self.sampling_rate < 1 else "",
+            f"{self.local_steps} local steps" if self.local_steps > 1 else "",
+            f"{self.bands} bands" if self.bands > 1 else "",
+        ]
+        return ", ".join(filter(None, told))
+
+    @property
+    def steps(self) -> dict[str, Any]:
+        """What the training of the simulation is changed to."""
+        options = {"sampling_rate": self.sampling_rate, "local_steps": self.local_steps, "bands": self.bands}
+        return {"rounds": self.rounds, **options}
 
 
 class Membership(_Part):
@@ -46,12 +71,12 @@ class Membership(_Part):
 
     simulation: str
     models: int = Field(default=128, ge=16, le=100_000)
-    epsilons: tuple[float, ...] = (1.0, 8.0)
+    epsilons: tuple[Epsilon, ...] = (1.0, 8.0)
     mode: Mode = "distributed"
 
 
 class PrivacyAuditConfig(_Part):
-    """A whole audit. Runs as it is are made at each of `epsilons`, runs with a fault at each of `fault_epsilons`.
+    """A whole audit.
 
     `confidence` is that of each bound by itself. Whether a claim holds is judged by a bound that is corrected for how
     many claims are tested (Bonferroni), so that the whole audit errs with a probability of 1 - confidence.
@@ -62,9 +87,6 @@ class PrivacyAuditConfig(_Part):
     seed: int = Field(default=1, ge=0)
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     delta: float = Field(default=1e-5, ge=1e-9, lt=1)
-    epsilons: tuple[float, ...] = (1.0, 3.0, 8.0)
-    fault_epsilons: tuple[float, ...] = (1.0, 8.0)
-    faults: tuple[FaultName, ...] = ("half-noise", "no-clip", "wrong-unit", "linear-shares", "missing-share")
     canaries: Canaries = Canaries()
     subject: tuple[Subject, ...] = ()
     membership: Membership | None = None
@@ -73,8 +95,6 @@ class PrivacyAuditConfig(_Part):
     def _has_work(self) -> Self:
         if not self.subject and self.membership is None:
             raise ValueError("give a [[subject]] or a [membership] attack")
-        if any(not epsilon > 0 for epsilon in (*self.epsilons, *self.fault_epsilons)):
-            raise ValueError("epsilons are above 0")
         return self
 
 

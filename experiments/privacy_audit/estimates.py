@@ -6,7 +6,7 @@ A canary's score is high if it was included and low if not. Both estimates say h
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -26,7 +26,8 @@ class Estimate:
     """What the scores of one run say.
 
     Attributes:
-        mu: distance of the two means in standard deviations: the parameter of Gaussian differential privacy.
+        mu: distance of the two means in standard deviations: the parameter of Gaussian differential privacy of all
+            rounds together. Where units are sampled, of one round in which a canary takes part.
         mu_lower, mu_upper: one-sided confidence bounds of it, each by itself.
         epsilon, epsilon_lower: what `mu` and `mu_lower` are at the delta asked for.
         epsilon_steinke: a lower bound on epsilon at the same confidence that assumes nothing about the noise.
@@ -44,7 +45,7 @@ class Estimate:
 
 
 def estimate(scores: Scores, included: NDArray[np.bool_], mu: float, delta: float, confidence: float) -> Estimate:
-    """Both estimates of one run.
+    """Both estimates of a run whose noise is that of the Gaussian mechanism.
 
     Args:
         scores: float64[m], one a canary; in any unit.
@@ -54,18 +55,30 @@ def estimate(scores: Scores, included: NDArray[np.bool_], mu: float, delta: floa
     """
     fitted, error = fit_mu(scores, included)
     reach = float(ndtri(confidence)) * error
-    guesses = best_guesses(len(scores), round(mu, 6), delta, confidence)
-    correct = correct_guesses(scores, included, guesses)
     return Estimate(
         mu=fitted,
         mu_lower=fitted - reach,
         mu_upper=fitted + reach,
         epsilon=gaussian_epsilon(max(fitted, 0.0), delta),
         epsilon_lower=gaussian_epsilon(max(fitted - reach, 0.0), delta),
-        epsilon_steinke=steinke_epsilon(len(scores), guesses, correct, delta, confidence),
-        guesses=guesses,
-        correct=correct,
+        **asdict(guess(scores, included, mu, delta, confidence)),
     )
+
+
+@dataclass(frozen=True)
+class Guessed:
+    """See `Estimate`."""
+
+    epsilon_steinke: float
+    guesses: int
+    correct: int
+
+
+def guess(scores: Scores, included: NDArray[np.bool_], mu: float, delta: float, confidence: float) -> Guessed:
+    """The bound that assumes nothing; arguments as `estimate`."""
+    guesses = best_guesses(len(scores), round(mu, 6), delta, confidence)
+    correct = correct_guesses(scores, included, guesses)
+    return Guessed(steinke_epsilon(len(scores), guesses, correct, delta, confidence), guesses, correct)
 
 
 def fit_mu(scores: Scores, included: NDArray[np.bool_]) -> tuple[float, float]:

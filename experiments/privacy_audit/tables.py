@@ -18,7 +18,7 @@ def show_audit(summary: Mapping[str, Any], written: Sequence[str] = ()) -> None:
     if audited["runs"]:
         console.print(_runs(audited))
         sure = f"{audited['confidence']:.0%}"
-        console.print(f"At least: at {sure} confidence; of Steinke et al. without any assumption about the noise.")
+        console.print(f"Least: a lower bound at {sure} confidence; Steinke et al.'s assumes nothing about the noise.")
         console.print(f"Above: at {sure} confidence for all {audited['claims']} claims together.")
         console.print(f"Every claim holds: {_yes(audited['holds'])}.")
     if summary["membership"]:
@@ -28,12 +28,17 @@ def show_audit(summary: Mapping[str, Any], written: Sequence[str] = ()) -> None:
         console.print(escape(path), soft_wrap=True)
 
 
+def run_name(run: Mapping[str, Any]) -> str:
+    """What was trained in a run, and how."""
+    return ", ".join(filter(None, (run["task"], run["algorithm"] or run["mode"])))
+
+
 def _runs(audited: Mapping[str, Any]) -> Table:
     title = f"{audited['canaries']:,} canaries, half of them included; epsilon at delta {audited['delta']:g}"
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0), title=title, title_justify="left")
     for heading in ("task", "wrong"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("claim", "fit", "at least", "Steinke"):
+    for heading in ("claim", "fit", "least", "Steinke"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("above", no_wrap=True)
     for run in audited["runs"]:
@@ -42,7 +47,7 @@ def _runs(audited: Mapping[str, Any]) -> Table:
         right = run["above"] == (run["fault"] != "none")
         verdict = "yes" if run["above"] else "no"
         verdict = verdict if right else f"[bold red]{verdict}[/bold red]"
-        table.add_row(f"{run['task']}, {run['mode']}", run["words"], *figures, verdict)
+        table.add_row(run_name(run), run["words"], *figures, verdict)
     return table
 
 

@@ -43,12 +43,14 @@ def preys() -> dict[str, Prey]:
     return {kind: Prey(config, one, ROWS) for kind, one in made.items()}
 
 
-def audited(prey: Prey, mode: Mode, fault: FaultName = "none", epsilon: float = 8.0, **changes: Any) -> dict[str, Any]:
-    canaries, claims = {"count": CANARIES, "norm": 4.0} | changes.pop("canaries", {}), changes.pop("claims", 1)
-    config = PrivacyAuditConfig.model_validate(
-        {"kind": "privacy-audit", "subject": [{"simulation": "x", "rounds": 2}], "canaries": canaries, **changes}
-    )
-    return audit_case(config, config.subject[0], prey, Case(mode, epsilon, fault), seed=11, claims=claims)
+def audited(
+    prey: Prey, mode: Mode, fault: FaultName = "none", epsilon: float = 8.0, canaries: int = CANARIES, **changes: Any
+) -> dict[str, Any]:
+    confidence, claims = changes.pop("confidence", 0.95), changes.pop("claims", 1)
+    document = {"canaries": {"count": canaries}, "confidence": confidence, "subject": [{"simulation": "x"}]}
+    config = PrivacyAuditConfig.model_validate({"kind": "privacy-audit", **document})
+    subject = Subject.model_validate({"simulation": "x", "rounds": 2, **changes})
+    return audit_case(config, subject, prey, Case(mode, epsilon, fault), seed=11, claims=claims)
 
 
 def error_of(mu: float, canaries: int = CANARIES) -> float:
@@ -99,8 +101,8 @@ def test_a_fault_is_found_by_its_factor(preys: dict[str, Prey], kind: str, mode:
 
 
 def test_a_missing_share_takes_ten_thousand_canaries_at_epsilon_eight(preys: dict[str, Prey]) -> None:
-    factor, many = math.sqrt(HONEST / (HONEST - 1)), {"count": 10_000}
-    run = audited(preys["credit"], "distributed", "missing-share", canaries=many, confidence=0.999)
+    factor = math.sqrt(HONEST / (HONEST - 1))
+    run = audited(preys["credit"], "distributed", "missing-share", canaries=10_000, confidence=0.999)
     assert run["above"]
     expected = factor * run["claimed_mu"]
     assert abs(run["mu"] - expected) < STDS * error_of(expected, 10_000)
@@ -113,7 +115,7 @@ def test_a_bound_without_assumptions_finds_what_is_far_off(preys: dict[str, Prey
 
 def test_the_clients_functions_are_their_own_again(preys: dict[str, Prey]) -> None:
     before = participation.discrete_gaussian, participation.bounded_gradient_sum
-    audited(preys["credit"], "local", "no-clip", canaries={"count": 200})
+    audited(preys["credit"], "local", "no-clip", canaries=200)
     assert (participation.discrete_gaussian, participation.bounded_gradient_sum) == before
 
 
@@ -131,6 +133,7 @@ def test_a_canary_has_its_own_coordinate_and_moves_nothing_else(
     expected = np.zeros(50)
     expected[chosen] = clip
     np.testing.assert_allclose(total[task.coordinates], expected, rtol=1e-8)
+    np.testing.assert_array_equal(task.found_in(task.among(own, chosen)), chosen)
     alone = task.among(own, np.zeros(0, dtype=np.int64))
     without = clipped_gradient_sum(task.architecture, parameters, alone, clip, gradients=gradients)
     rest = np.setdiff1d(np.arange(len(total)), task.coordinates)
@@ -151,10 +154,37 @@ def test_what_a_canary_cannot_be_put_into_is_refused(preys: dict[str, Prey]) -> 
     assert task.spec.privacy.words(None) == "one customer (at most 3 rows)"
 
 
+ALGORITHMS: dict[str, tuple[Mode, dict[str, int]]] = {
+    "local steps": ("local", {"rounds": 2, "local_steps": 3}),
+    "correlated noise": ("distributed", {"rounds": 6, "bands": 2}),
+}
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_other_algorithms_give_away_what_they_claim_and_show_their_faults(preys: dict[str, Prey], name: str) -> None:
+    mode, options = ALGORITHMS[name]
+    bare = audited(preys["demand"], mode, **options)
+    canaries = CANARIES / options.get("bands", 1)  # of the first part
+    assert not bare["above"]
+    assert abs(bare["mu"] - bare["claimed_mu"]) < STDS * error_of(bare["claimed_mu"], int(canaries))
+    wrong = audited(preys["demand"], mode, "half-noise", confidence=0.999, **options)
+    assert wrong["above"]
+    assert abs(wrong["mu"] - 2 * wrong["claimed_mu"]) < STDS * error_of(2 * wrong["claimed_mu"], int(canaries))
+
+
+def test_sampled_rounds_give_away_what_they_claim_and_show_their_faults(preys: dict[str, Prey]) -> None:
+    options = {"rounds": 12, "sampling_rate": 0.25}
+    bare = audited(preys["credit"], "distributed", **options)
+    assert not bare["above"]
+    assert bare["mu"] == pytest.approx(bare["claimed_mu"], rel=0.15)
+    wrong = audited(preys["credit"], "distributed", "half-noise", confidence=0.999, **options)
+    assert wrong["above"]
+    assert wrong["mu"] == pytest.approx(2 * wrong["claimed_mu"], rel=0.15)
+
+
 def test_cases_are_those_that_can_be_told() -> None:
-    config = PrivacyAuditConfig.model_validate({"kind": "privacy-audit", "subject": [{"simulation": "x"}]})
-    single = {(case.mode, case.fault) for case in cases(config, Subject(simulation="x"), 1)}
-    several = {(case.mode, case.fault) for case in cases(config, Subject(simulation="x"), 3)}
+    single = {(case.mode, case.fault) for case in cases(Subject(simulation="x"), 1)}
+    several = {(case.mode, case.fault) for case in cases(Subject(simulation="x"), 3)}
     assert several - single == {("local", "wrong-unit"), ("distributed", "wrong-unit")}
     assert {fault for mode, fault in several if mode == "local"} == {"none", "half-noise", "no-clip", "wrong-unit"}
     assert {fault for mode, fault in several if mode == "distributed"} == set(FAULTS)

@@ -15,14 +15,15 @@ from experiments.benchmarks import privacy_audit
 from experiments.privacy_audit.config import PrivacyAuditConfig, load_audit_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "experiments/configs"
-SMALL: dict[str, Any] = {
-    "kind": "privacy-audit",
+SUBJECT: dict[str, Any] = {
+    "simulation": str(CONFIGS / "loans.toml"),
+    "rounds": 1,
+    "modes": ["local"],
     "epsilons": [8.0],
     "fault_epsilons": [8.0],
     "faults": ["half-noise"],
-    "canaries": {"count": 500},
-    "subject": [{"simulation": str(CONFIGS / "loans.toml"), "rounds": 1, "modes": ["local"]}],
 }
+SMALL: dict[str, Any] = {"kind": "privacy-audit", "canaries": {"count": 500}, "subject": [SUBJECT]}
 
 
 def run(directory: Path, *options: object, **changes: Any) -> Result:
@@ -48,7 +49,7 @@ def test_an_audit_writes_what_it_prints(tmp_path: Path) -> None:
 
 
 def test_an_audit_for_people(tmp_path: Path) -> None:
-    done = run(tmp_path, faults=[])
+    done = run(tmp_path, subject=[SUBJECT | {"faults": []}])
     assert done.exit_code == 0, done.stderr
     assert "credit, local" in done.stdout
     assert "Every claim holds: yes." in done.stdout
@@ -60,6 +61,7 @@ def test_an_audit_for_people(tmp_path: Path) -> None:
         ({"kind": "privacy"}, [], "audit.toml: kind: Input should be 'federation' or 'privacy-audit'"),
         ({"colour": "red"}, [], "colour: unknown key"),
         ({"subject": []}, [], "give a [[subject]] or a [membership] attack"),
+        ({"subject": [SUBJECT | {"epsilons": [0.0]}]}, [], "epsilons.0: Input should be greater than 0"),
         ({"canaries": {"norm": 1.0}}, [], "canaries.norm: Input should be greater than 1"),
         ({"subject": [{"simulation": "none.toml"}]}, [], "none.toml: cannot be read"),
         ({}, ["--home", "somewhere"], "a privacy audit takes no --data, --home or --engine"),
@@ -78,7 +80,7 @@ def test_a_benchmark_stands_beside_its_claim_and_its_faults(monkeypatch: pytest.
 
     def stub(config: PrivacyAuditConfig, *_: object) -> dict[str, Any]:
         asked.append(config.seed)
-        common = {"task": "credit", "mode": "local", "claimed_epsilon": 8.0, "epsilon_steinke": 3.0}
+        common = {"task": "credit", "mode": "local", "algorithm": "", "claimed_epsilon": 8.0, "epsilon_steinke": 3.0}
         bare = common | {"fault": "none", "words": "as it is", "epsilon": 7.5 + config.seed, "epsilon_lower": 7.0}
         wrong = common | {"fault": "no-clip", "words": "no clip", "epsilon": 40.0, "epsilon_lower": 39.0}
         return {"privacy_audit": {"runs": [bare, wrong]}}

@@ -9,6 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from clients.composition import tightest_epsilon
+from clients.mechanism import MICRO, Mechanism
 from experiments.privacy_audit.estimates import (
     best_guesses,
     correct_guesses,
@@ -17,6 +19,7 @@ from experiments.privacy_audit.estimates import (
     steinke_epsilon,
     steinke_probability,
 )
+from experiments.privacy_audit.sampled import estimate_sampled
 
 MU_OF_8 = 1.6489  # (8, 1e-5)
 
@@ -94,3 +97,22 @@ def test_guesses_are_the_boldest_and_their_number_is_settled_beforehand() -> Non
     assert [correct_guesses(values, included, n) for n in (2, 4, 6)] == [1, 3, 4]
     assert correct_guesses(values, included, 3) == 2  # two of the highest, one of the lowest
     assert best_guesses(10_000, 8.0, 1e-5, 0.95) > best_guesses(10_000, MU_OF_8, 1e-5, 0.95) > 100
+
+
+@pytest.mark.parametrize(("noise", "rate"), [(0.8, 0.1), (1.5, 0.4)])
+def test_sampled_rounds_are_told_by_their_noise_and_their_rate(noise: float, rate: float) -> None:
+    claimed = Mechanism(round(noise * MICRO), round(rate * MICRO))
+    found, rounds = [], 30
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        included = rng.random(4000) < 0.5
+        joined = (rng.random((rounds, 4000)) < rate) & included
+        found.append(estimate_sampled(rng.normal(size=joined.shape) * noise + joined, included, claimed, 1e-5, 0.95))
+    epsilon = tightest_epsilon([claimed.times(rounds)], 1e-5)
+    assert np.mean([one.mu for one in found]) == pytest.approx(1 / noise, rel=0.05)
+    assert np.mean([one.epsilon for one in found]) == pytest.approx(epsilon, rel=0.1)
+    assert sum(one.epsilon_lower > epsilon for one in found) <= 1
+    assert all(0 < one.epsilon_steinke < epsilon for one in found)
+    # The errors that it states are those that it makes.
+    stated = np.mean([(one.mu - one.mu_lower) / 1.645 for one in found])
+    assert np.std([one.mu for one in found]) < 3 * stated
