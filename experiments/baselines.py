@@ -133,7 +133,7 @@ def demand_alone(task: DemandTask, training: Table, held_out: Table) -> float:
 
     What is forecast is the day's ratio to its window's mean, as in the federated model.
     """
-    examples = task.examples(training)
+    examples = task.day_examples(training)
     if not examples.units:
         return float("nan")
     inputs = np.column_stack([examples.inputs, examples.offset[:, task.spec.model.quantiles.index(0.5)]])

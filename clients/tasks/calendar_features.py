@@ -12,7 +12,7 @@ FEATURES = 55
 _MONTH_EDGES = np.array([4, 7, 11, 15, 19, 24, 29])  # days of the month where spending changes: pay days
 _LEVEL_SCALE = 5.0  # ratios to the past spread about a fifth as wide as flags
 _NORM_SCALE = 1.0 / np.sqrt(8.0)  # about eight flags are active on a day: keeps input norms near 1
-_LARGEST_RATIO = 4.0
+LARGEST_RATIO = 4.0
 Floats = NDArray[np.float64]
 
 
@@ -111,7 +111,7 @@ class _Past:
         n = windows.lookback
         self.is_open = windows.past_open
         safe = np.maximum(windows.scale, 1e-9)[:, None]
-        self.ratio = np.clip(windows.value[:, :n] / safe, 0.0, _LARGEST_RATIO)
+        self.ratio = np.clip(windows.value[:, :n] / safe, 0.0, LARGEST_RATIO)
         self.promotion = windows.promotion[:, :n] > 0
         self.weekday = (windows.day[:, :n] + 3) % 7
         ones = np.ones(len(self.ratio))

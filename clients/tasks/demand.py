@@ -1,4 +1,4 @@
-"""Demand: one global linear quantile model of daily series, from each series' recent past and a known future.
+"""Demand: one global quantile model of daily series, from each series' recent past and a known future.
 
 Values are divided by the series' own mean over the lookback, so one model serves large and small series. A window
 is `lookback_days` of past and `horizon_days` of future; training windows lie inside one privacy block whole, and
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -48,7 +49,7 @@ class DailySeries:
 
 
 class DemandTask:
-    """Forecasts `horizon_days` days per series; quantiles share one linear model of `FEATURES` inputs."""
+    """Forecasts `horizon_days` days per series; quantiles share one linear model of `width` inputs."""
 
     def __init__(self, spec: TaskSpec) -> None:
         assert spec.series is not None
@@ -56,40 +57,52 @@ class DemandTask:
         self.series: Series = spec.series
         quantiles = spec.model.quantiles
         loss = SmoothPinball(quantiles, spec.model.smoothing)
-        self.architecture: Architecture = LinearModel(FEATURES, len(quantiles), loss)
+        self.width = FEATURES
+        self.architecture: Architecture = LinearModel(self.width, len(quantiles), loss)
         self._median = quantiles.index(0.5)
-        self._spread = _SPREAD * ndtri(np.asarray(quantiles))
+        self.spread = _SPREAD * ndtri(np.asarray(quantiles))
 
     def examples(self, table: Table) -> Examples:
-        """Windows of whole blocks; every block (or, for unit `series`, every series) is one unit."""
+        """What the model is trained on: here the single days, see `day_examples`."""
+        return self.day_examples(table)
+
+    def day_examples(self, table: Table) -> Examples:
+        """Each open day ahead of each window; every block (or, for unit `series`, every series) is one unit."""
         inputs, targets, offsets, units, named = [], [], [], [], list[str]()
-        for series in self.daily(table):
-            starts, blocks = self._training_origins(series)
-            windows = self._windows(series, starts)
-            kept = self._usable(windows)
-            if not kept.any():
-                continue
-            windows, blocks = windows.take(kept), blocks[kept]
-            numbers, unit = np.unique(blocks, return_inverse=True)
-            x, base = features(windows)
+        for windows, unit, names in self.training_windows(table):
+            x, base = self.features(windows)
             counted = windows.counted
             inputs.append(x[counted])
             targets.append((windows.future_value / windows.scale[:, None])[counted])
             offsets.append(base[counted])
             units.append(np.repeat(unit + len(named), counted.sum(axis=1)))
-            named += [f"{number} {series.name}" for number in numbers.tolist()]
+            named += names
         if not named:
             return self._none()
         unit = np.concatenate(units)
         order = np.argsort(unit, kind="stable")
-        offset = np.concatenate(offsets)[order][:, None] + self._spread
-        values, names = np.concatenate(inputs)[order], np.array(named)
-        return Examples(values, np.concatenate(targets)[order], offset, unit[order], len(named), names)
+        offset = np.concatenate(offsets)[order][:, None] + self.spread
+        values, titles = np.concatenate(inputs)[order], np.array(named)
+        return Examples(values, np.concatenate(targets)[order], offset, unit[order], len(named), titles)
+
+    def training_windows(self, table: Table) -> Iterator[tuple[Windows, NDArray[np.int64], list[str]]]:
+        """Of each series: its usable windows inside whole blocks, int64[w] each one's unit from 0, the units' names."""
+        for series in self.daily(table):
+            starts, blocks = self._training_origins(series)
+            windows = self._windows(series, starts)
+            kept = self._usable(windows)
+            if kept.any():
+                numbers, unit = np.unique(blocks[kept], return_inverse=True)
+                yield windows.take(kept), unit, [f"{number} {series.name}" for number in numbers.tolist()]
+
+    def features(self, windows: Windows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Inputs float64[w, h, width] and base float64[w, h] of every future day, see `calendar_features`."""
+        return features(windows)
 
     def _none(self) -> Examples:
         empty = np.zeros(0)
-        offset = np.zeros((0, self.architecture.outputs))
-        return Examples(np.zeros((0, FEATURES)), empty, offset, np.zeros(0, dtype=np.int64), 0)
+        offset = np.zeros((0, len(self.spread)))
+        return Examples(np.zeros((0, self.width)), empty, offset, np.zeros(0, dtype=np.int64), 0)
 
     def set_aside(self, table: Table, share: float, seed: int) -> tuple[Table, Table]:
         """Hold out the last `test_days` days of the whole table; they come with the lookback before them.
@@ -124,20 +137,25 @@ class DemandTask:
         """
         actual, naive, quantiles = [], [], []
         for windows in self._test_windows(held_out):
-            x, base = features(windows)
             counted = windows.counted
-            ratio = self.architecture.forward(parameters, x[counted]) + base[counted][:, None] + self._spread
+            ratio = self.ratios(parameters, windows)[counted]
             scale = np.broadcast_to(windows.scale[:, None], counted.shape)[counted]
             actual.append(windows.future_value[counted])
             naive.append(windows.seasonal_naive()[counted])
-            quantiles.append(np.maximum(ratio, 0.0) * scale[:, None])
+            quantiles.append(ratio * scale[:, None])
         return np.concatenate(actual), np.concatenate(naive), np.concatenate(quantiles)
+
+    def ratios(self, parameters: NDArray[np.float64], windows: Windows) -> NDArray[np.float64]:
+        """float64[w, h, outputs]: the forecast quantiles of every future day over its window's scale; none below 0."""
+        x, base = self.features(windows)
+        flat = self.architecture.forward(parameters, x.reshape(-1, x.shape[2]))
+        return np.asarray(np.maximum(flat.reshape(*base.shape, -1) + base[:, :, None] + self.spread, 0.0))
 
     def evaluation_rows(self, held_out: Table) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """The held-out examples themselves, for other models: inputs with the offset as a last column, ratio, scale."""
         inputs, ratios, scales = [], [], []
         for windows in self._test_windows(held_out):
-            x, base = features(windows)
+            x, base = self.features(windows)
             counted = windows.counted
             scale = np.broadcast_to(windows.scale[:, None], counted.shape)[counted]
             inputs.append(np.column_stack([x[counted], base[counted]]))

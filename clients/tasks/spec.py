@@ -162,17 +162,22 @@ class Unit(_Part):
 
 
 class Model(_Part):
-    """The model and its loss. `scorecard` is logistic regression on public bins; its offset is the base rate."""
+    """The model and its loss. `scorecard` is logistic regression on public bins; its offset is the base rate.
 
-    kind: Literal["scorecard", "mlp", "linear-quantile"]
+    `gru-quantile` lets a gated recurrent unit read the lookback, beside the columns of `linear-quantile`.
+    """
+
+    kind: Literal["scorecard", "mlp", "linear-quantile", "gru-quantile"]
     hidden: tuple[int, ...] = ()
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
     smoothing: float = Field(default=0.03, gt=0)  # width of the smoothed pinball loss, in units of the scale
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if (self.kind == "mlp") != bool(self.hidden):
-            raise ValueError("model: 'hidden' belongs to kind 'mlp', which needs it")
+        if (self.kind in ("mlp", "gru-quantile")) != bool(self.hidden):
+            raise ValueError("model: 'hidden' belongs to kind 'mlp' or 'gru-quantile', which needs it")
+        if self.kind == "gru-quantile" and len(self.hidden) != 1:
+            raise ValueError("model: kind 'gru-quantile' takes one number in 'hidden', the width of its state")
         ordered = all(a < b for a, b in zip(self.quantiles, self.quantiles[1:], strict=False))
         if not ordered or not all(0 < q < 1 for q in self.quantiles) or 0.5 not in self.quantiles:
             raise ValueError("model: quantiles must increase inside (0, 1) and include 0.5")

@@ -57,7 +57,7 @@ def _check_credit(spec: TaskSpec, columns: Mapping[str, Column]) -> None:
         raise ValueError("a credit task needs [label] and at least one [[feature]]")
     if spec.series is not None:
         raise ValueError("a credit task takes no [series]")
-    if spec.model.kind == "linear-quantile" or spec.privacy.unit not in ("row", "entity"):
+    if spec.model.kind not in ("scorecard", "mlp") or spec.privacy.unit not in ("row", "entity"):
         raise ValueError("a credit task takes model scorecard or mlp, and unit row or entity")
     _check_label(spec.label, columns)
     numbers = {c.name for c in spec.column if c.kind == "number"} - {spec.label.column}
@@ -144,8 +144,8 @@ def _check_demand(spec: TaskSpec, columns: Mapping[str, Column]) -> None:
     for what, name in (("open", series.open), ("promotion", series.promotion), ("holiday", series.holiday)):
         if name is not None:
             _require_column(columns, f"series: {what}", name, ("flag",))
-    if spec.model.kind != "linear-quantile" or spec.privacy.unit not in ("block", "series"):
-        raise ValueError("a demand task takes model linear-quantile, and unit block or series")
+    if spec.model.kind not in ("linear-quantile", "gru-quantile") or spec.privacy.unit not in ("block", "series"):
+        raise ValueError("a demand task takes model linear-quantile or gru-quantile, and unit block or series")
     days = spec.privacy.block_days
     if days is not None and days < series.lookback_days + series.horizon_days:
         raise ValueError("privacy: block_days must hold a whole window, lookback_days + horizon_days")

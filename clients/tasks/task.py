@@ -36,5 +36,8 @@ def task_for(spec: TaskSpec) -> Task:
     """The task that a spec describes."""
     from clients.tasks.credit import CreditTask
     from clients.tasks.demand import DemandTask
+    from clients.tasks.recurrent_demand import RecurrentDemandTask
 
-    return CreditTask(spec) if spec.kind == "credit" else DemandTask(spec)
+    if spec.kind == "credit":
+        return CreditTask(spec)
+    return RecurrentDemandTask(spec) if spec.model.kind == "gru-quantile" else DemandTask(spec)

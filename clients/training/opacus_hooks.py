@@ -1,4 +1,4 @@
-"""Unit gradients of any torch module, by Opacus's per-example gradients."""
+"""Clipped sums of any torch module by Opacus's hooks, which write per-example gradients down."""
 
 from __future__ import annotations
 
@@ -7,68 +7,51 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from clients.tasks.architecture import Architecture
 from clients.tasks.examples import Examples
 from clients.training.clipping import clip_factors, only_finite
+from clients.training.torch_module import dense_tensor, loaded_module
+from clients.training.unit_chunks import unit_chunks
 
-_UNITS_AT_ONCE = 256  # per-example gradients of a perceptron take examples x parameters x 4 bytes
+CHUNK_BYTES = 1 << 24
+"""Of per-example gradients at once: more falls out of the processor's cache, less makes many small passes. Measured."""
 
 
-def opacus_gradient_sum(
+def hooked_gradient_sum(
     architecture: Architecture, parameters: NDArray[np.float64], examples: Examples, clip: float
 ) -> NDArray[np.float64]:
-    """Per-example gradients by Opacus's hooks, in chunks of whole units."""
+    """The sum of clipped unit gradients, float64[size], in chunks of whole units."""
     from opacus.grad_sample import GradSampleModule
 
-    module = architecture.module().double()
-    _load(module, architecture, parameters)
+    module = loaded_module(architecture, parameters)
     wrapped = GradSampleModule(module, batch_first=True, loss_reduction="sum")
     total = np.zeros(architecture.size)
     with warnings.catch_warnings():
         # Nothing is wanted of the inputs' gradients; torch says that the hooks do without them.
         warnings.filterwarnings("ignore", message="Full backward hook is firing")
-        for start in range(0, examples.units, _UNITS_AT_ONCE):
-            stop = min(start + _UNITS_AT_ONCE, examples.units)
-            first, last = np.searchsorted(examples.unit, [start, stop])
-            total += _chunk(wrapped, architecture, examples, slice(first, last), start, stop - start, clip)
+        for units, rows in unit_chunks(examples, CHUNK_BYTES // (8 * architecture.size)):
+            total += _chunk(wrapped, architecture, examples, units, rows, clip)
     return total
 
 
 def _chunk(
-    wrapped: Any,
-    architecture: Architecture,
-    examples: Examples,
-    rows: slice,
-    first_unit: int,
-    units: int,
-    clip: float,
+    wrapped: Any, architecture: Architecture, examples: Examples, units: slice, rows: slice, clip: float
 ) -> NDArray[np.float64]:
     import torch
 
-    inputs = examples.inputs[rows]
-    dense = inputs.toarray() if sparse.issparse(inputs) else inputs
     wrapped.zero_grad(set_to_none=True)
-    outputs = wrapped(torch.from_numpy(np.ascontiguousarray(dense))) + torch.from_numpy(examples.offset[rows])
+    outputs = wrapped(dense_tensor(examples.inputs[rows])) + torch.from_numpy(examples.offset[rows])
     architecture.loss.torch(outputs, torch.from_numpy(examples.targets[rows])).sum().backward()  # type: ignore[no-untyped-call]
-    unit = torch.from_numpy(examples.unit[rows] - first_unit)
-    counts = torch.bincount(unit, minlength=units).double()
+    unit = torch.from_numpy(examples.unit[rows] - units.start)
+    count = units.stop - units.start
+    counts = torch.bincount(unit, minlength=count).double()
     summed = []
     for parameter in wrapped.parameters():
         flat = parameter.grad_sample.flatten(start_dim=1)
-        summed.append(torch.zeros(units, flat.shape[1], dtype=flat.dtype).index_add_(0, unit, flat))
+        summed.append(torch.zeros(count, flat.shape[1], dtype=flat.dtype).index_add_(0, unit, flat))
         parameter.grad_sample = None
     per_unit = only_finite(torch.cat(summed, dim=1).numpy() / counts.numpy()[:, None])
     with np.errstate(over="ignore"):
         norms = np.sqrt((per_unit**2).sum(axis=1))
     return np.asarray(clip_factors(norms, clip) @ per_unit)
-
-
-def _load(module: Any, architecture: Architecture, parameters: NDArray[np.float64]) -> None:
-    import torch
-
-    tensors = architecture.tensors(parameters).values()
-    with torch.no_grad():
-        for parameter, values in zip(module.parameters(), tensors, strict=True):
-            parameter.copy_(torch.from_numpy(values.copy()))

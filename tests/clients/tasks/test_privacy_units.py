@@ -15,10 +15,12 @@ from task_world import credit_spec, credit_table, demand_spec, demand_table
 from clients.data import Table
 from clients.tasks.demand import DemandTask
 from clients.tasks.examples import Examples
+from clients.tasks.recurrent_demand import RecurrentDemandTask
 from clients.tasks.spec import TaskSpec
 from clients.tasks.task import Task, task_for
 from clients.training import clipped_gradient_sum
 
+RECURRENT = {"kind": "gru-quantile", "hidden": [4]}
 ENTITY = {"unit": "entity", "entity": "customer", "max_rows": 2}
 Mask = NDArray[np.bool_]
 
@@ -64,6 +66,7 @@ KINDS: list[object] = [
     pytest.param(credit_spec(privacy=ENTITY, model={"kind": "mlp", "hidden": [4]}), entity_units, id="perceptron"),
     pytest.param(demand_spec(), block_units, id="block"),
     pytest.param(demand_spec(privacy={"unit": "series"}), series_units, id="series"),
+    pytest.param(demand_spec(model=RECURRENT), block_units, id="recurrent"),
 ]
 
 
@@ -119,8 +122,10 @@ def test_the_test_sees_block_edges_that_hang_on_the_data(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_block_taken_out_leaves_every_other_units_examples_as_they_are(seed: int) -> None:
-    task, table = DemandTask(demand_spec()), demand_table(seed=seed)
+@pytest.mark.parametrize("kind", ["days", "windows"])
+def test_a_block_taken_out_leaves_every_other_units_examples_as_they_are(kind: str, seed: int) -> None:
+    table = demand_table(seed=seed)
+    task = DemandTask(demand_spec()) if kind == "days" else RecurrentDemandTask(demand_spec(model=RECURRENT))
 
     def by_unit(of: Examples) -> set[bytes]:
         parts = []

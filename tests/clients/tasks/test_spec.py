@@ -147,6 +147,8 @@ def test_label_values_are_of_the_columns_kind(kind: str, value: str) -> None:
         ({"feature": FEATURES[:1]}, "takes no [label], [[feature]]"),
         ({"trees": TREES}, "[[derived]] or [trees]"),
         ({"model": {"kind": "scorecard"}}, "linear-quantile"),
+        ({"model": {"kind": "gru-quantile"}}, "'hidden' belongs to"),
+        ({"model": {"kind": "gru-quantile", "hidden": [8, 8]}}, "one number in 'hidden'"),
     ],
 )
 def test_a_demand_spec_that_is_wrong_names_its_part(changes: dict[str, Any], names: str) -> None:

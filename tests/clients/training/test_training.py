@@ -84,7 +84,7 @@ def test_opacus_in_chunks_is_opacus_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     data = examples(PERCEPTRON, [1, 4, 2, 3, 1, 5, 2])
     parameters = PERCEPTRON.initial(3)
     whole = clipped_gradient_sum(PERCEPTRON, parameters, data, 0.5, gradients="opacus")
-    monkeypatch.setattr("clients.training.opacus_hooks._UNITS_AT_ONCE", 2)
+    monkeypatch.setattr("clients.training.opacus_hooks.CHUNK_BYTES", 5 * 8 * PERCEPTRON.size)
     found = clipped_gradient_sum(PERCEPTRON, parameters, data, 0.5, gradients="opacus")
     np.testing.assert_allclose(found, whole, rtol=1e-12)
 
