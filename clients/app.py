@@ -12,12 +12,14 @@ from clients.disclosure import Handler, refuse, reply
 from clients.errors import ClientError
 from clients.firm import open_firm
 from clients.key_setup import end_stale_epoch
+from clients.measuring import handler
 from clients.messages import (
     CHECK,
     DECRYPT,
     HELLO,
     HOLD,
     KEY,
+    MEASURE,
     OPEN,
     PAIR,
     RELEASE,
@@ -85,6 +87,12 @@ def release(message: Message, context: Context) -> Message:
 def train(message: Message, context: Context) -> Message:
     """Train and contribute to a round."""
     return _respond(message, context, TRAIN, participation.train)
+
+
+@app.train("measure")
+def measure(message: Message, context: Context) -> Message:
+    """Take part in a measurement."""
+    return _respond(message, context, MEASURE, handler.measure)
 
 
 @app.train("open")

@@ -16,6 +16,7 @@ from clients.messages import (
     HELLO,
     HOLD,
     KEY,
+    MEASURE,
     OPEN,
     PAIR,
     RELEASE,
@@ -71,6 +72,10 @@ GROUNDS: Mapping[str, Mapping[str, Ground]] = {
     },
     TRAIN: {
         "contribution": Ground(Why.PAID, "the clipped, noised and protected sum of the firm's units"),
+        "statement": Ground(Why.PROTOCOL, "the signed hash of it, what it cost by the plan, and the declared units"),
+    },
+    MEASURE: {
+        "contribution": Ground(Why.PAID, "the bounded, noised and protected sum of a statistic of the firm's units"),
         "statement": Ground(Why.PROTOCOL, "the signed hash of it, what it cost by the plan, and the declared units"),
     },
     OPEN: {"reply": Ground(Why.AFTERWARDS, "shares of the masks' seeds: they open a sum of contributions", TRAIN)},

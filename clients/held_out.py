@@ -27,7 +27,7 @@ SECRET_FILE = "held-out.key"
 
 
 def divide(firm: Firm, private: PrivateTask, plan: Plan) -> Divided:
-    """Set a share of the units aside, as the plan says; none where it has no votes."""
+    """Set a share of the units aside, as the plan says; none where it holds none out."""
     if not plan.held_out_micro:
         return Divided(private.examples, None)
     key = (private.settings.name, plan.held_out_micro)
@@ -44,7 +44,7 @@ def _divide(firm: Firm, private: PrivateTask, held_out_micro: int) -> Divided:
         key = hmac.digest(_secret(firm), name.encode(), hashlib.sha256)
     below = (held_out_micro << 64) // MICRO
     aside = np.array([lot < below for lot in _lots(examples, key)], dtype=np.bool_)
-    return Divided(examples.sample(~aside), examples.sample(aside))
+    return Divided(examples.sample(~aside), examples.sample(aside), aside)
 
 
 def part(firm: Firm, private: PrivateTask, parts: int, place: int) -> Examples:

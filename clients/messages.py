@@ -22,6 +22,7 @@ RELEASE = "query.release"
 TRAIN = "train.update"
 OPEN = "train.open"
 VALIDATE = "train.validate"
+MEASURE = "train.measure"
 HOLD = "query.hold"
 KEY = "query.key"
 REVEAL = "train.reveal"
@@ -48,6 +49,13 @@ REQUESTS: Mapping[str, Mapping[str, type]] = {
         "sealed": dict,  # {sender: sealed pair secret}
         "parameters": bytes,
         "digests": dict,  # {model file: SHA-256}
+    },
+    MEASURE: {
+        "statement": bytes,  # as for `TRAIN`
+        "receipt": bytes,
+        "sealed": dict,
+        "parameters": bytes,  # the average that is released, not where the next gradient is taken
+        "digests": dict,
     },
     OPEN: {"round": bytes, "headers": dict, "commits": dict, "inbound": dict, "final": str},
     VALIDATE: {
@@ -94,6 +102,7 @@ REPLIES: Mapping[str, Mapping[str, type]] = {
     WITNESS: {"cosignature": str, "mirrored": int},
     RELEASE: {"model": bytes},
     TRAIN: {"contribution": bytes, "statement": bytes},
+    MEASURE: {"contribution": bytes, "statement": bytes},
     OPEN: {"reply": bytes},
     VALIDATE: {"vote": bytes},
     HOLD: {"context": bytes, "statement": bytes},

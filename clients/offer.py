@@ -16,6 +16,7 @@ from clients.firm import Firm
 from clients.groups import draw_groups, group_sizes, is_next
 from clients.masking.session import RosterEntry, Session
 from clients.masking.threshold import threshold_for
+from clients.measuring.statistic import statistic_of_plan
 from clients.messages import Refusal
 from clients.plan import Plan
 from clients.tasks.task import Task
@@ -93,9 +94,8 @@ def check_number(offer: Offer, ledger: State, entry: Callable[[int], Statement])
     model, task = offer.payload["parent_model"], offer.payload["task"]
     over = (Phase.AGGREGATED, Phase.PUBLISHED)
     made = [one for one in ledger.rounds.values() if one.model == model and one.task == task and one.phase in over]
-    before = None
-    if made:
-        before = Plan.from_map(entry(max(one.index for one in made)).payload["plan"])
+    plans = (Plan.from_map(entry(index).payload["plan"]) for index in sorted((one.index for one in made), reverse=True))
+    before = next((plan for plan in plans if not plan.measures), None)
     if not is_next(offer.plan, before):
         after = "no round" if before is None else f"round {before.number} of {before.rounds}"
         raise Refusal("number", f"round {offer.plan.number} of {offer.plan.rounds} cannot follow on {after}")
@@ -119,13 +119,20 @@ def check_plan(firm: Firm, task: Task, offer: Offer, ledger: State | None) -> No
     """
     plan, limits, cohort = offer.plan, firm.config.limits, offer.cohort
     smallest, largest = group_sizes(len(cohort), plan.groups)
+    dimension = statistic_of_plan(task.spec, plan).size if plan.measures else task.architecture.size
     among = f"{smallest} firms" if plan.groups == 1 else f"{smallest} firms in a group"
     rules: list[tuple[bool, str, str]] = [
         (plan.spec == task.spec.hash, "spec", "the plan is for another version of the task spec"),
         (
-            plan.dimension == task.architecture.size,
+            not plan.measures or plan.measures in limits.measurements,
+            "measurement",
+            f"{plan.measures!r} is not among what this firm lets be measured: "
+            f"{', '.join(limits.measurements) or 'nothing'}",
+        ),
+        (
+            plan.dimension == dimension,
             "dimension",
-            f"the plan is for {plan.dimension} values, the task's model has {task.architecture.size}",
+            f"the plan is for {plan.dimension} values, the task has {dimension}",
         ),
         (firm.member in cohort, "cohort", f"{firm.member} is not in the cohort"),
         (

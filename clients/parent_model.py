@@ -12,21 +12,27 @@ from numpy.typing import NDArray
 
 from clients.firm import PrivateTask
 from clients.messages import Refusal
-from clients.model_files import AVERAGE, MEMORY, PARAMETERS, VELOCITY, model_digest, read_vector
+from clients.model_files import FILES, MEMORY, PARAMETERS, model_digest, read_vector
 from clients.offer import Offer
 
-# The other files of a model between rounds; the last one where its algorithm remembers more than a velocity.
-_BESIDE = frozenset({AVERAGE, VELOCITY})
+_WHOLE = frozenset(FILES)  # of a model between rounds; one more where its algorithm remembers more than a velocity
 
 
-def parent_model(offer: Offer, private: PrivateTask, request: Mapping[str, Any]) -> NDArray[np.float64]:
-    """The model to train from, checked against the hash that the round names."""
+def parent_model(
+    offer: Offer, private: PrivateTask, request: Mapping[str, Any], name: str = PARAMETERS
+) -> NDArray[np.float64]:
+    """The model to train from or to measure, checked against the hash that the round names.
+
+    Args:
+        name: which of its files was sent whole.
+    """
+    beside = _WHOLE - {name}
     digests = request["digests"]
     # The digest of a model does not bind its files' names: with others, its average could pass for its parameters.
     hashes = all(type(one) is bytes and len(one) == 32 for one in digests.values())
-    if digests.keys() - {MEMORY} != _BESIDE or not hashes:
-        raise Refusal("model", f"the files beside {PARAMETERS} must be {' and '.join(sorted(_BESIDE))}")
-    if _hash_of(request["parameters"], tuple(sorted(digests.items()))) != offer.payload["parent_model"]:
+    if digests.keys() - {MEMORY} != beside or not hashes:
+        raise Refusal("model", f"the files beside {name} must be {' and '.join(sorted(beside))}")
+    if _hash_of(name, request["parameters"], tuple(sorted(digests.items()))) != offer.payload["parent_model"]:
         raise Refusal("model", "the model sent is not the round's parent model")
     parameters = _read_parameters(request["parameters"])
     if parameters.shape != (private.task.architecture.size,) or not np.isfinite(parameters).all():
@@ -38,9 +44,9 @@ def parent_model(offer: Offer, private: PrivateTask, request: Mapping[str, Any])
 
 
 @lru_cache(maxsize=2)
-def _hash_of(raw: bytes, beside: tuple[tuple[str, bytes], ...]) -> bytes:
-    """The hash of the model whose parameters these are, beside files of these digests."""
-    return model_digest({**dict(beside), PARAMETERS: hashlib.sha256(raw).digest()})
+def _hash_of(name: str, raw: bytes, beside: tuple[tuple[str, bytes], ...]) -> bytes:
+    """The hash of the model whose file of this name this is, beside files of these digests."""
+    return model_digest({**dict(beside), name: hashlib.sha256(raw).digest()})
 
 
 @lru_cache(maxsize=2)

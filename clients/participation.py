@@ -7,9 +7,9 @@ form that could leave, and the answer to the opening is on disk before it is sen
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -90,20 +90,41 @@ def train(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     offer = read_offer(firm, request["statement"], request["receipt"])
     private = firm.task(offer.payload["task"])
     check_plan(firm, private.task, offer, firm.ledger)
+    if offer.plan.measures:
+        raise Refusal("plan", "the round measures, and trains no model")
     parameters = parent_model(offer, private, request)
-    session = _session(firm, offer, private, request["sealed"])
+    compute = partial(_update, firm, offer, private, parameters)
+    return contribute(firm, offer, private, request["sealed"], TRAIN, compute)
+
+
+def contribute(
+    firm: Firm,
+    offer: Offer,
+    private: PrivateTask,
+    sealed: Mapping[str, bytes],
+    kind: str,
+    compute: Callable[[Session], NDArray[np.int64]],
+) -> Leaving:
+    """Pay for a round whose plan is checked, compute what goes into its sum, protect it and sign for it.
+
+    Args:
+        sealed: pair secrets that wait for this firm.
+        kind: of the message that asked.
+        compute: gives int64[plan.values], the firm's noisy integers.
+    """
+    session = _session(firm, offer, sealed)
     _require_first(firm, offer)
     if offer.plan.correlation:
         firm.kept_sums(private.settings.name).before(offer.stream, offer.plan.row)  # or nothing is paid
     reserved = charge(firm, private, offer)
-    values = _update(firm, offer, private, parameters, session)
+    values = compute(session)
     paid = reserved.pay()  # before anything is protected
     contribution = _protect(firm, session, values)
-    if offer.plan.held_out_micro:
+    if offer.plan.votes:
         division = divide(firm, private, offer.plan).digest
         admit_vote(firm, offer, division, paid)
     statement = b"" if firm.config.limits.without_ledger else _statement(firm, offer, private, contribution)
-    return leave(TRAIN, {"contribution": contribution.to_bytes(), "statement": statement}, paid)
+    return leave(kind, {"contribution": contribution.to_bytes(), "statement": statement}, paid)
 
 
 def _require_first(firm: Firm, offer: Offer) -> None:
@@ -116,7 +137,7 @@ def _require_first(firm: Firm, offer: Offer) -> None:
         raise Refusal("round", f"{firm.member} has contributed to this round already; open a new one")
 
 
-def _session(firm: Firm, offer: Offer, private: PrivateTask, sealed: Mapping[str, bytes]) -> Session:
+def _session(firm: Firm, offer: Offer, sealed: Mapping[str, bytes]) -> Session:
     plan = offer.plan
     if plan.aggregation == "masked":
         pairs = firm.round_secrets.pairs(plan.epoch)
@@ -132,11 +153,11 @@ def _session(firm: Firm, offer: Offer, private: PrivateTask, sealed: Mapping[str
     else:
         if plan.aggregation == "encrypted":
             firm.contexts.context(plan.key_holder, plan.context)  # it must be here before anything is paid
-        sessions = _plain_sessions(firm.config.cid, offer.round_id, private.task.architecture.size, offer)
+        sessions = _plain_sessions(firm.config.cid, offer.round_id, offer.plan.dimension, offer)
         return next(one for one in sessions if firm.member in one)
     groups = groups_of(firm.config.cid, offer, entries)
     (group,) = (one for one in groups if any(entry.member == firm.member for entry in one))
-    return session_of(firm.config.cid, offer, group, private.task.architecture.size)
+    return session_of(firm.config.cid, offer, group, offer.plan.dimension)
 
 
 @lru_cache(maxsize=4)
@@ -159,7 +180,8 @@ def _update(
     for _ in range(plan.local_steps):
         noisy = _noisy(plan, _bare_sum(firm, offer, private, parameters, stream), session, stream)
         total += noisy
-        mean = noisy[: plan.dimension] * (step / (private.settings.units * plan.participation))
+        units = private.settings.units * plan.trained_share * plan.participation
+        mean = noisy[: plan.dimension] * (step / units)
         parameters = parameters - plan.local_rate * mean
     if int(np.abs(total).max()) > session.quantiser.largest:
         raise _out_of_range()
@@ -192,6 +214,18 @@ def _bare_sum(
     else:
         kept.destroy()
     return correlated.encode(sums)
+
+
+def noised(plan: Plan, update: NDArray[np.float64], session: Session, stream: RandomStream) -> NDArray[np.int64]:
+    """int64[plan.values]: a bounded sum on the plan's grid, with all the noise that the plan asks of a firm.
+
+    Raises:
+        Refusal: it does not fit the ring, which happens once in some 1e18 times.
+    """
+    values = _noisy(plan, update, session, stream)
+    if int(np.abs(values).max()) > session.quantiser.largest:
+        raise _out_of_range()
+    return values
 
 
 def _noisy(plan: Plan, update: NDArray[np.float64], session: Session, stream: RandomStream) -> NDArray[np.int64]:

@@ -95,6 +95,16 @@ class Plan(PlanRecord):
         return self.sampling_rate if self.correlated is None else 1.0 / self.correlated.bands
 
     @property
+    def trained_share(self) -> float:
+        """Share of a firm's units that it trains on."""
+        return 1.0 - self.held_out_micro / MICRO
+
+    @property
+    def votes(self) -> bool:
+        """Whether firms vote on the groups."""
+        return self.vote_clip_micro > 0
+
+    @property
     def local_rate(self) -> float:
         """Rate of the steps that a firm takes by itself."""
         return self.local_rate_micro / MICRO

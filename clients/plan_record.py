@@ -16,6 +16,8 @@ Privacy = Literal["none", "local", "distributed"]
 Combination = Literal["sum", "mean", "median"]
 Weighting = Literal["declared", "summed"]
 Optimiser = Literal["momentum", "adam"]
+Measures = Literal["", "units", "evaluation", "columns", "fairness"]
+MEASUREMENTS: tuple[str, ...] = get_args(Measures)[1:]
 MAX_DIMENSION = 1 << 27
 
 
@@ -56,9 +58,9 @@ class PlanRecord:
             shortens none.
         root: SHA-256 of the coordinator's root table: groups count by the cosine of their mean gradient to that of the
             table; empty for no such rule.
-        held_out_micro: share of each firm's units, in 1e-6, that it never trains on and votes on the groups with; 0 for
-            no votes.
-        vote_clip_micro: most that one held-out unit can add to a vote, in 1e-6 of a nat.
+        held_out_micro: share of each firm's units, in 1e-6, that it never trains on: it votes on the groups with them,
+            where there are votes, and a round that measures is about them alone; 0 holds none out, and measures all.
+        vote_clip_micro: most that one held-out unit can add to a vote, in 1e-6 of a nat; 0 for no votes.
         weighting: what the step divides by: `declared`, the units declared times the sampling rate; `summed`, the units
             that the firms' weights in the opened sum stand for. Then a firm's vector has one coordinate more, its last.
         weight_micro: what each unit that a round samples adds to that coordinate, in 1e-6, at most the clip (so that
@@ -76,6 +78,10 @@ class PlanRecord:
         correlation: coefficients of correlated noise in 1e-6, with spaces between, see `clients.correlation`; empty for
             independent noise. Then each round trains on one of as many parts of the units.
         stream_from: number of the round with which the stream of correlated noise begins; 0 without.
+        measures: empty for a round that trains. Else what the round's sum is in place of a gradient, see
+            `clients.measuring`: then `dimension` is its length and `clip_micro` the norm of what one unit adds.
+        measure_bins: score bins of that; 0 where there are none.
+        measure_column: the column whose values are compared; empty where none are.
         key_holder: the member that opens an encrypted sum; else empty.
         context: SHA-256 of its public context of the epoch, 32 bytes; else empty.
     """
@@ -119,6 +125,9 @@ class PlanRecord:
     local_rate_micro: int = 0
     correlation: str = ""
     stream_from: int = 0
+    measures: str = ""
+    measure_bins: int = 0
+    measure_column: str = ""
 
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
@@ -141,18 +150,19 @@ class PlanRecord:
         self._check_holder()
         self._check_algorithm()
         self._check_correlation()
+        self._check_measures()
 
     def _check_robust(self) -> None:
         if self.combine not in get_args(Combination):
             raise PlanInvalid(f"plan: unknown combine {self.combine!r}")
         if self.groups > 1 and self.aggregation not in ("masked", "plain"):
             raise PlanInvalid(f"plan: groups are opened under masks, not with aggregation {self.aggregation!r}")
-        if self.combine == "sum" and (self.norm_cap_milli or self.root or self.held_out_micro):
+        if self.combine == "sum" and (self.norm_cap_milli or self.root or self.vote_clip_micro):
             raise PlanInvalid("plan: a plain sum knows no rules about groups; combine by mean or median")
         if self.groups < _FEWEST_GROUPS[self.combine]:
             raise PlanInvalid(f"plan: {self.combine} takes at least {_FEWEST_GROUPS[self.combine]} groups")
-        if len(self.root) not in (0, 32) or (self.held_out_micro > 0) != (self.vote_clip_micro > 0):
-            raise PlanInvalid("plan: root is a SHA-256, and held-out units and the clip of their votes go together")
+        if len(self.root) not in (0, 32) or (self.vote_clip_micro > 0 and not self.held_out_micro):
+            raise PlanInvalid("plan: root is a SHA-256, and votes are by held-out units")
 
     def _check_holder(self) -> None:
         held = (bool(self.key_holder), len(self.context))
@@ -193,6 +203,17 @@ class PlanRecord:
             )
         if not 1 <= self.stream_from <= self.number:
             raise PlanInvalid("plan: a stream of correlated noise begins with this round or one before")
+        if self.held_out_micro:
+            raise PlanInvalid("plan: correlated noise deals all units into its parts: no units are held out")
+
+    def _check_measures(self) -> None:
+        if self.measures not in get_args(Measures):
+            raise PlanInvalid(f"plan: unknown measurement {self.measures!r}")
+        if not self.measures and (self.measure_bins or self.measure_column):
+            raise PlanInvalid("plan: score bins and a column are for rounds that measure")
+        plain = self.combine == "sum" and self.groups == 1 and self.weighting == "declared" and self.local_steps == 1
+        if self.measures and not (plain and self.sampling_micro == MICRO and not self.correlation):
+            raise PlanInvalid("plan: a measurement is one sum of units: no groups, weights, sampling or local steps")
 
     def to_map(self) -> dict[str, Any]:
         """The plan as the ledger's `round` record holds it.
@@ -254,5 +275,6 @@ _RANGES: tuple[tuple[str, int, int], ...] = (
     ("local_steps", 1, 1000),
     ("local_rate_micro", 0, 10**12),
     ("stream_from", 0, 1_000_000),
+    ("measure_bins", 0, 1000),
 )
 _FEWEST_GROUPS = {"sum": 1, "mean": 2, "median": 3}

@@ -36,7 +36,7 @@ def validate(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     private = firm.task(offer.payload["task"])
     check_plan(firm, private.task, offer, firm.ledger)
     plan = offer.plan
-    if not plan.held_out_micro:
+    if not plan.votes:
         raise Refusal("vote", "the plan asks for no votes")
     parameters = parent_model(offer, private, request)
     gradients = _gradients(offer, request["groups"])

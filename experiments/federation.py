@@ -20,6 +20,7 @@ from experiments.errors import ExperimentError
 from ledger.genesis import Founder
 from ledger.keys import PublicKey
 from server.founding import certify_member, found
+from server.measuring import Order
 from server.training_config import TrainingConfig
 
 Engine = Literal["in-process", "ray"]
@@ -155,14 +156,21 @@ def write_table(table: Table, path: Path) -> None:
     pd.DataFrame(columns).to_csv(path, index=False)
 
 
-def run(federation: Federation, task: str, engine: Engine, progress: Callable[[str], None], seed: int = 0) -> None:
-    """Train a task of the federation to its release."""
+def run(
+    federation: Federation,
+    task: str,
+    engine: Engine,
+    progress: Callable[[str], None],
+    seed: int = 0,
+    measure: Sequence[Order] = (),
+) -> None:
+    """Train a task of the federation to its release, or measure what has been released."""
     from clients.app import app as client_app
     from server.app import app as server_app
     from server.engine import run_in_process, run_ray
 
     nodes = [{"home": str(federation.member(name))} for name in (*federation.firms, *federation.holders)]
-    config = {"home": str(federation.coordinator), "task": task}
+    config = {"home": str(federation.coordinator), "task": task, "measure": ",".join(one.text() for one in measure)}
     start = run_in_process if engine == "in-process" else run_ray
     with _listening(progress):
         try:

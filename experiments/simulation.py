@@ -25,6 +25,7 @@ from experiments.simulation_config import SimulationConfig, SimulationConfigInva
 from ledger.keys import SigningKey
 from ledger.log import Log
 from server.coordinator import LEDGER_FILE, SIGNING_KEY
+from server.measuring import read_measurements
 from server.releases import Release, current_release
 
 Progress = Callable[[str], None]
@@ -93,11 +94,16 @@ def simulate(
         began = time.monotonic()
         run(federation, name, config.engine, progress, config.seed)
         seconds["train"] = time.monotonic() - began
+        if config.measure:
+            began = time.monotonic()
+            run(federation, name, config.engine, progress, config.seed, config.measure)
+            seconds["measure"] = time.monotonic() - began
         release = current_release(federation.coordinator, name)
         assert release is not None
         began = time.monotonic()
         figures = compare(federated, prepared, release, config.seed, with_baselines=config.baselines)
         seconds["evaluate"] = time.monotonic() - began
+        measurements = read_measurements(federation.coordinator, name)
         ledger = describe_ledger(federation) if config.ledger else None
         runs = json.loads((federation.coordinator / "runs" / f"{name}.json").read_text(encoding="utf-8"))
     seconds["round_median"] = float(np.median(runs["round_s"]))
@@ -109,6 +115,7 @@ def simulate(
         "evaluated_on": config.data.evaluate,
         "firm_records": sizes,
         prepared.task.spec.kind: figures,
+        **({"measurements": measurements} if measurements else {}),
         "model": release.model.hex(),
         "ledger": ledger,
         "refusals": runs["refusals"],
@@ -132,7 +139,9 @@ def _terms(config: SimulationConfig) -> Terms:
         "key_holders": [config.aggregation.key_holder] if config.aggregation.key_holder else [],
         "without_privacy": config.privacy.mode == "none",
         "without_ledger": not config.ledger,
-        "epsilon": config.privacy.epsilon or 1.0,
+        "measurements": sorted({one.what for one in config.measure}),
+        # Costs add up to less than their sum, so this is enough for all that is asked.
+        "epsilon": sum([config.privacy.epsilon or 1.0, *(one.epsilon or 1.0 for one in config.measure)]),
         "delta": config.privacy.delta,
     }
     in_memory = not config.ledger and config.engine == "in-process"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from clients.toml_files import load_toml
 from experiments.errors import ExperimentError
 from experiments.partition import Kind
+from server.measuring import Order
 from server.training_config import TrainingConfig
 
 
@@ -55,6 +56,7 @@ class SimulationConfig(TrainingConfig):
     baselines: bool = True
     data: Data
     partition: Partition = Partition()
+    measure: tuple[Order, ...] = ()  # rounds that measure the released model, each paid for
 
     def training_only(self) -> TrainingConfig:
         """The part that a coordinator needs."""

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from experiments.benchmarks.figure import Figure
+from server.measurement_words import figure_lines
 
 _ROUND = re.compile(r"(?P<what>.*): round (?P<done>\d+) of (?P<all>\d+)")
 
@@ -59,6 +60,9 @@ def show_summary(summary: Mapping[str, Any], written: Sequence[str] = ()) -> Non
         if kind in summary:
             console.print(_comparison(kind, measure, rows, summary[kind]))
             console.print(_terms(summary[kind]), soft_wrap=True)
+    for one in summary.get("measurements", ()):
+        for line in figure_lines(one):
+            console.print(escape(line), soft_wrap=True)
     ledger = summary.get("ledger")
     if ledger:
         final = "all of it final" if ledger["final"] else "not final"

@@ -194,7 +194,7 @@ def _check(recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> Evidenc
             f"{aggregate['model'].hex()[:16]} (parameters differ by up to {away:.3g})"
         )
     _check_publication(recorded, store)
-    return Evidence(kept.evidence.root if plan.root else b"", kept.evidence.votes if plan.held_out_micro else {})
+    return Evidence(kept.evidence.root if plan.root else b"", kept.evidence.votes if plan.votes else {})
 
 
 def _total(stored: StoredSum, recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> Integers:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from server.measure_commands import measure, measured
+
 if TYPE_CHECKING:
     from server.ledger_copy import RecordedRound
     from server.pruning import Pruned
@@ -108,6 +110,12 @@ def _round(one: "RecordedRound") -> dict[str, Any]:
 
     entry = None if one.deletion is None else one.deletion.entry
     return {"task": one.payload["task"], "round": one.id.hex(), "number": number_of(one), "deletion_entry": entry}
+
+
+app.command(epilog="Example: artesian coordinator measure credit --what evaluation --epsilon 0.1 --home coordinator")(
+    measure
+)
+app.command(epilog="Example: artesian coordinator measured credit --home coordinator")(measured)
 
 
 @contextmanager

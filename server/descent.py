@@ -126,10 +126,10 @@ def _weight_so_far(decay_micro: int, rounds: int) -> float:
 def mean_gradient(total: Vector, plan: Plan) -> Vector:
     """The mean over units of their clipped gradients, from an opened sum.
 
-    Declared weights divide by the units that the cohort declares times the sampling rate, whoever drops out: a divisor
-    that is known before the round, as in the fixed-denominator estimator of McMahan et al. 2018 (Learning
-    Differentially Private Recurrent Language Models). Summed weights divide by those that the round sampled at the
-    firms in this sum, give or take the noise of their total weight.
+    Declared weights divide by the units that the cohort declares times the share that is trained on and the sampling
+    rate, whoever drops out: a divisor that is known before the round, as in the fixed-denominator estimator of McMahan
+    et al. 2018 (Learning Differentially Private Recurrent Language Models). Summed weights divide by those that the
+    round sampled at the firms in this sum, give or take the noise of their total weight.
 
     Args:
         total: float64[plan.values], the opened sum of the cohort's clipped unit gradients, in gradient units; summed
@@ -139,7 +139,7 @@ def mean_gradient(total: Vector, plan: Plan) -> Vector:
         float64[plan.dimension].
     """
     if plan.weighting == "declared":
-        return total / (plan.units * plan.participation)
+        return total / (plan.units * plan.trained_share * plan.participation)
     return total[:-1] / counted_units(total, plan)
 
 

@@ -71,11 +71,11 @@ def standing(log: Log, task_name: str, plans: Sequence[Plan]) -> Standing:
     """
     task = log.state.tasks.get(task_name)
     parent = None if task is None else _parent(log.state, task)
-    made = None if parent is None else _round_of(log.state, task_name, parent)
+    made = None if parent is None else _round_of(log, task_name, parent)
     if made is None:
         return Standing(parent, 0, b"")
     plan = _plan(log, made)
-    if plan is None or not _same_run(plan, plans[0]):
+    if plan is None or plans[0].measures or not _same_run(plan, plans[0]):
         return Standing(parent, 0, made.id)
     if made.phase is Phase.AGGREGATED:
         return Standing(parent, plan.number, made.id)
@@ -95,14 +95,18 @@ def _parent(state: State, task: Task) -> bytes | None:
     return None if newest is None else newest.model
 
 
-def _round_of(state: State, task_name: str, model: bytes) -> Round | None:
-    """The latest round whose aggregate is this model."""
+def _round_of(log: Log, task_name: str, model: bytes) -> Round | None:
+    """The latest round that trained this model; a measurement leaves the model as it was."""
     made = [
         one
-        for one in state.rounds.values()
+        for one in log.state.rounds.values()
         if one.task == task_name and one.model == model and one.phase in (Phase.AGGREGATED, Phase.PUBLISHED)
     ]
-    return max(made, key=lambda one: one.index, default=None)
+    for one in sorted(made, key=lambda one: one.index, reverse=True):
+        plan = _plan(log, one)
+        if plan is None or not plan.measures:
+            return one
+    return None
 
 
 def _plan(log: Log, made: Round) -> Plan | None:

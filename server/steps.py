@@ -31,6 +31,8 @@ class Steps(BaseModel):
 
     With `bands` above 1 the noise is correlated over so many rounds, and the units are dealt into as many parts, of
     which each round takes one; see `clients.correlation`.
+
+    `held_out` is the share of each firm's units that it never trains on, so that the model can be measured on them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +52,7 @@ class Steps(BaseModel):
     local_steps: int = Field(default=1, ge=1, le=1000)
     local_rate: float | None = Field(default=None, gt=0)
     bands: int = Field(default=1, ge=1, le=MOST_BANDS)
+    held_out: float = Field(default=0.0, ge=0, le=0.5)
 
     @model_validator(mode="after")
     def _fit_each_other(self) -> Self:
@@ -86,6 +89,7 @@ class Steps(BaseModel):
             "rate_micro": round(self.rate * MICRO),
             "momentum_micro": round(self.momentum * MICRO),
             "average_from": self.rounds - round(self.rounds * self.average_last),
+            **({"held_out_micro": round(self.held_out * MICRO)} if self.held_out else {}),
             **self._weights(),
             **self._adam(),
             **self._local(),

@@ -82,7 +82,7 @@ def stored_round(recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> S
     if recorded.payload["parent_model"] is None:
         raise AuditMismatch("round: it names no model to start from")
     parent = load_model(store, recorded.payload["parent_model"])
-    sessions = _sessions(recorded, plan, headers, parent.parameters.size, store)
+    sessions = _sessions(recorded, plan, headers, plan.dimension if plan.measures else parent.parameters.size, store)
     opening = load_opening(store, aggregate["unmask"], plan.groups)
     sums = []
     for session, unmasking in zip(sessions, opening.unmaskings, strict=True):

@@ -117,8 +117,15 @@ class Robust(_Part):
             "combine": self.combine,
             "norm_cap_milli": 0 if self.norm_cap is None else max(1, round(self.norm_cap * 1000)),
             "root": root,
+            **self._votes(),
+        }
+
+    def _votes(self) -> dict[str, Any]:
+        if not self.held_out:
+            return {}
+        return {
             "held_out_micro": round(self.held_out * MICRO),
-            "vote_clip_micro": max(1, round(self.vote_clip * MICRO)) if self.held_out else 0,
+            "vote_clip_micro": max(1, round(self.vote_clip * MICRO)),
         }
 
 
@@ -130,6 +137,12 @@ class TrainingConfig(_Part):
     aggregation: Aggregation = Aggregation()
     robust: Robust = Robust()
 
+    @model_validator(mode="after")
+    def _holds_out_once(self) -> Self:
+        if self.robust.held_out and self.training.held_out:
+            raise ValueError("held_out: give it in [robust], with votes, or in [training], not in both")
+        return self
+
     def plans(
         self,
         task: Task,
@@ -137,6 +150,7 @@ class TrainingConfig(_Part):
         epoch: int,
         least: int = 1,
         root: bytes = b"",
+        measures: Mapping[str, Any] | None = None,
     ) -> list[Plan]:
         """The plan of every round of a run.
 
@@ -145,6 +159,7 @@ class TrainingConfig(_Part):
             epoch: number of the masking keys' epoch; 0 where nothing is masked.
             least: fewest contributions that the consortium's policy allows in an aggregate.
             root: SHA-256 of the root table, where there is one.
+            measures: fields of a plan that measures; its norm is the clip.
 
         Raises:
             TrainingConfigInvalid: the numbers do not fit each other.
@@ -189,6 +204,7 @@ class TrainingConfig(_Part):
             **steps.fields(),
             **self.robust.fields(root),
             **self.aggregation.fields(),
+            **(measures or {}),
         }
         first = Plan(number=1, **common)
         if self.aggregation.ring_bits is None and not all(first.grid_is_fine(k, MOST_ROUNDING) for k in (n, most)):
@@ -245,7 +261,7 @@ def _least_weight(plan: Plan, firms: int, sizes: tuple[int, int]) -> dict[str, i
     together, units = (firms, plan.units) if plan.combine == "sum" else (largest, plan.units * smallest // firms)
     noise = max(map(plan.noise_std, sizes)) * math.sqrt(together)
     least = max(plan.weight, LEAST_WEIGHT_STDS * noise)
-    trained = units * (1.0 - plan.held_out_micro / MICRO) * plan.sampling_rate
+    trained = units * plan.trained_share * plan.sampling_rate
     if trained * plan.weight < least:
         raise TrainingConfigInvalid(
             f"training.weighting: a round trains on {trained:.0f} units, too few to count through "

@@ -10,8 +10,9 @@ import cbor2
 
 from clients.errors import ClientError
 from clients.masking.contribution import Contribution, Header
-from clients.messages import TRAIN
-from clients.model_files import PARAMETERS
+from clients.masking.ring import Integers
+from clients.messages import MEASURE, TRAIN
+from clients.model_files import AVERAGE, PARAMETERS
 from clients.offer import Offer
 from clients.plan import MICRO, Plan
 from ledger.errors import LedgerError
@@ -39,7 +40,12 @@ class RoundAborted(ServerError):
 
 
 class TrainingRound:
-    """One round of one task. Use once."""
+    """One round of one task, be it to train or to measure. Use once.
+
+    Attributes:
+        totals: int64[plan.values] of each group, what was opened; empty before.
+        included: the firms in each of them.
+    """
 
     def __init__(self, setting: Setting, plan: Plan, descent: Descent) -> None:
         self._setting = setting
@@ -47,6 +53,8 @@ class TrainingRound:
         self._record = setting.record
         self._plan = plan
         self._before = descent
+        self.totals: list[Integers] = []
+        self.included: list[Sequence[str]] = []
 
     def run(self) -> tuple[Descent, bytes]:
         """Take the round to its aggregate; returns the model after it and the round's id.
@@ -58,12 +66,13 @@ class TrainingRound:
         """
         offer, statement = self._open()
         cid, artifacts = self._setting.statements.cid, self._setting.artifacts
-        sums = sums_of(cid, offer, self._cohort.roster, self._setting.dimension, artifacts)
+        sums = sums_of(cid, offer, self._cohort.roster, self._plan.dimension, artifacts)
         try:
             request = self._request(statement)
             self._collect(offer, request, sums)
             opened = self._open_sums(offer, statement, sums)
             totals = self._group_sums(sums, opened)
+            self.totals, self.included = [one.total for one in opened], [one.included for one in opened]
             electorate = self._electorate(offer, opened)
             evidence = gather_evidence(self._setting, self._plan, self._before, totals, electorate, request)
             after = after_round(self._before, self._plan, totals, evidence, electorate)
@@ -93,13 +102,13 @@ class TrainingRound:
         return Offer(payload, decode_statement(raw).digest, self._plan), raw
 
     def _request(self, statement: bytes) -> dict[str, Any]:
-        """What every firm is sent to train from."""
-        files = self._before.files()
+        """What every firm is sent to train from, or to measure."""
+        files, whole = self._before.files(), AVERAGE if self._plan.measures else PARAMETERS
         return {
             "statement": statement,
             "receipt": self._receipt(statement),
-            "parameters": files[PARAMETERS],
-            "digests": {name: hashlib.sha256(raw).digest() for name, raw in files.items() if name != PARAMETERS},
+            "parameters": files[whole],
+            "digests": {name: hashlib.sha256(raw).digest() for name, raw in files.items() if name != whole},
             "sealed": {},
         }
 
@@ -114,7 +123,8 @@ class TrainingRound:
         for member in asked:
             sealed = self._cohort.sealed_for(member)
             requests[member] = {**request, "sealed": sealed} if sealed else request
-        for member, reply in self._cohort.ask(TRAIN, requests, self._plan.number):
+        kind = MEASURE if self._plan.measures else TRAIN
+        for member, reply in self._cohort.ask(kind, requests, self._plan.number):
             try:
                 contribution = Contribution.from_bytes(reply["contribution"])
                 self._take(offer, member, contribution, reply["statement"], sums)

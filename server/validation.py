@@ -36,7 +36,7 @@ def gather_evidence(
     if plan.root:
         assert setting.root is not None
         root = write_vector(setting.root.gradient(before.parameters, plan.clip))
-    votes = _votes(setting, plan, sums, electorate, request) if plan.held_out_micro else {}
+    votes = _votes(setting, plan, sums, electorate, request) if plan.votes else {}
     return Evidence(root, votes)
 
 

@@ -46,6 +46,10 @@ class CreditTask:
         offset = np.full((table.rows, 1), self.offset)
         return Examples(inputs, self.targets(table), offset, unit, int(unit[-1]) + 1 if len(unit) else 0, names)
 
+    def rows(self, table: Table) -> NDArray[np.int64]:
+        """int64[n]: which row of the table each example comes from, in the examples' order."""
+        return self._units(table)[1]
+
     def _units(self, table: Table) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_] | None]:
         privacy = self.spec.privacy
         if privacy.unit == "row":

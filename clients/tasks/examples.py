@@ -89,10 +89,15 @@ class Examples:
 
 @dataclass(frozen=True)
 class Divided:
-    """A firm's examples: those that it trains on, and those that it holds out to vote with, if any."""
+    """A firm's examples: those that it trains on, and those that it holds out to vote with or to measure on, if any.
+
+    Attributes:
+        aside: bool[units] of the whole table, which units are held out; None where none are.
+    """
 
     trained: Examples
     held_out: Examples | None
+    aside: NDArray[np.bool_] | None = None
 
     @cached_property
     def digest(self) -> bytes:

@@ -69,12 +69,14 @@ def after_round(
         ModelFileInvalid, ArtifactMismatch: the root gradient is not a vector of the model's size, or the votes are
             too few, by others, or on something else.
     """
+    if plan.measures:
+        return before
     if plan.combine == "sum":
         return before.step(functools.reduce(operator.add, [one.total for one in sums]), plan)
     means = [group_mean(one, plan) for one in sums]
     root = _root(before, evidence) if plan.root else None
     kept = None
-    if plan.held_out_micro:
+    if plan.votes:
         require_votes(evidence.votes, electorate.keys, ArtifactMismatch)
         votes = [
             read_vote(raw, electorate.cid, electorate.round_id, member, electorate.keys[member])
@@ -101,7 +103,7 @@ def group_mean(opened: GroupSum, plan: Plan) -> GroupMean:
     if plan.weighting == "summed":
         counted = counted_units(opened.total, plan)
         return GroupMean(opened.total[:-1] / counted, counted)
-    trained = opened.units * (1.0 - plan.held_out_micro / MICRO)
+    trained = opened.units * plan.trained_share
     return GroupMean(opened.total / (trained * (plan.sampling_micro / MICRO)), trained)
 
 

@@ -1,0 +1,1 @@
+"""Measurement rounds: a statistic of the firms' records, summed as gradients are: bounded, noised, masked and paid."""

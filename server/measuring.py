@@ -1,0 +1,235 @@
+"""A measurement: one round that sums a statistic of the firms' records with noise, and what it says.
+
+It is opened, paid for, masked and recorded as a training round is, and leaves the task's model as it was. Anyone can
+compute the sum again from the ledger and the store (`artesian audit`); the figures follow from it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from flwr.serverapp import Grid as Nodes
+from pydantic import BaseModel, ConfigDict, Field
+
+from clients.grid import Grid
+from clients.masking.ring import Integers
+from clients.measuring.statistic import Statistic, statistic_of
+from clients.plan import MICRO, Plan
+from clients.plan_record import MEASUREMENTS
+from clients.privacy import epsilon
+from clients.tasks.spec import load_spec
+from server.cohort import RunFailed
+from server.coordinator import Coordinator, CoordinatorConfig, Progress, write_json
+from server.descent import Descent
+from server.errors import ServerError
+from server.figures import Counts, figures
+from server.ledger_copy import LedgerCopy
+from server.releases import current_release
+from server.resumption import Standing
+from server.rounds import Run
+from server.steps import Steps
+from server.training_config import Robust
+from server.training_round import RoundAborted, TrainingRound
+
+FOLDER = "measurements"
+BINS = 20
+
+
+class OrderInvalid(ServerError):
+    """A measurement that cannot be ordered as it is written."""
+
+
+class Order(BaseModel):
+    """What to measure, and what the round may cost every unit.
+
+    `bins` are score bins, for evaluation and fairness; `column` is whose values fairness compares.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    what: str
+    epsilon: float | None = Field(default=None, gt=0)
+    bins: int = Field(default=BINS, ge=2, le=1000)
+    column: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an order as a run config holds it: `what=evaluation epsilon=0.1 bins=20`.
+
+        Raises:
+            OrderInvalid: naming the word that is wrong.
+        """
+        words = [word.partition("=") for word in text.split()]
+        odd = next((name for name, _, _ in words if name not in cls.model_fields), None)
+        if odd is not None:
+            raise OrderInvalid(f"measure: {odd!r} is none of {', '.join(cls.model_fields)}")
+        try:
+            order = cls.model_validate({name: value for name, _, value in words})
+        except ValueError as error:
+            raise OrderInvalid(f"measure: {text!r}: {str(error).splitlines()[-2].strip()}") from None
+        if order.what not in MEASUREMENTS:
+            raise OrderInvalid(f"measure: what must be one of {', '.join(MEASUREMENTS)}, not {order.what!r}")
+        return order
+
+    def text(self) -> str:
+        """The order as a run config holds it."""
+        return " ".join(f"{name}={value}" for name, value in self.model_dump(exclude_none=True).items() if value != "")
+
+
+class Measuring(Run):
+    """One measurement of a task's present model: the last that was aggregated or published, else its initial one."""
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        coordinator: Coordinator,
+        task_name: str,
+        order: Order,
+        *,
+        progress: Progress = lambda _: None,
+    ) -> None:
+        super().__init__(nodes, coordinator, task_name, progress=progress)
+        self._order = order
+        scores = order.what == "fairness" or (order.what == "evaluation" and self._task.spec.kind == "credit")
+        self._bins = order.bins if scores else 0
+        self._statistic: Statistic = statistic_of(self._task.spec, order.what, self._bins, order.column)
+
+    def measure(self) -> dict[str, Any]:
+        """Measure, and write what came out; returns the same document.
+
+        Raises:
+            RunFailed: too few firms answered, or agree to be measured; says who said what.
+            NotWitnessed: the ledger does not become final.
+        """
+        plans = self._prepare()
+        start = self._resume(plans)
+        plans = self._with_keys(plans)
+        descent, plan = self._present(start), self._with_key(plans[0])
+        one = TrainingRound(self._setting(), plan, descent)
+        try:
+            after, round_id = one.run()
+        except RoundAborted as error:
+            raise RunFailed(f"{self._name}: the measurement was given up: {error}") from error
+        assert after.digest == descent.digest
+        if self._record is not None:
+            self._witness()
+        (total,), (firms,) = one.totals, one.included
+        grid = plan.grid(len(self.cohort.members))
+        document = {
+            "task": self._name,
+            "round": round_id.hex(),
+            "model": descent.digest.hex(),
+            "firms": sorted(firms),
+            "of_units": self._whose(plan),
+            "privacy": self._cost(plan),
+            **said(self._statistic, self._task.spec.kind == "demand", plan, total, len(firms), grid),
+        }
+        write_json(measurement_file(self._home.home, self._name, round_id), document)
+        self._progress(f"{self._name}: measured {self._order.what} in round {round_id.hex()[:8]}")
+        return document
+
+    def _present(self, start: Standing) -> Descent:
+        """The model that is measured; without a ledger the current release says which."""
+        release = current_release(self._home.home, self._name) if self._record is None else None
+        return self._model(start) if release is None else release.descent
+
+    def _plans(self, epoch: int) -> list[Plan]:
+        """The one plan of a measurement: the task's own terms, with this statistic in place of a gradient."""
+        settings = self._settings
+        privacy = settings.privacy.model_copy(update={"epsilon": self._order.epsilon or settings.privacy.epsilon})
+        norm_micro = math.ceil(self._statistic.norm * MICRO)
+        # The least that is above the norm as the plan says it, so that nobody is cut.
+        steps = Steps(rounds=1, clip=norm_micro / MICRO, momentum=0.0, average_last=0.0)
+        config = settings.model_copy(update={"training": steps, "privacy": privacy, "robust": Robust()})
+        least = 1 if self._record is None else self._record.ledger.state.terms.min_cohort
+        if len(self.cohort.members) < least:
+            raise RunFailed(f"{self._name}: {len(self.cohort.members)} firms take part, the policy asks for {least}")
+        held_out = settings.training.held_out or settings.robust.held_out
+        measures: dict[str, Any] = {
+            "dimension": self._statistic.size,
+            "measures": self._order.what,
+            "measure_bins": self._bins,
+            "measure_column": self._order.column,
+            "held_out_micro": round(held_out * MICRO) if self._order.what in ("evaluation", "fairness") else 0,
+        }
+        return config.plans(self._task, self.cohort.units, epoch, least=least, measures=measures)
+
+    def _whose(self, plan: Plan) -> str:
+        """Which units a figure is of: a model is only ever tested on those that no round has trained on."""
+        if self._order.what in ("units", "columns"):
+            return "all units"
+        if not plan.held_out_micro:
+            return "units that the model was trained on: no test"
+        if self._record is not None:
+            log = self._record.ledger
+            rounds = LedgerCopy.index(log.entries(0, log.size)).values()
+            trained = [one.plan for one in rounds if one.payload["task"] == self._name and one.aggregate is not None]
+            if any(one is None or (not one.measures and one.held_out_micro < plan.held_out_micro) for one in trained):
+                return "units some of which a round has trained on: no test"
+        votes = ", which voted on its steps" if self._settings.robust.held_out else ""
+        return f"units held out of training{votes}"
+
+    def _cost(self, plan: Plan) -> dict[str, Any]:
+        private = plan.privacy != "none"
+        return {
+            "mode": plan.privacy,
+            "unit": self._task.spec.privacy.words(self._task.spec.series),
+            "epsilon": epsilon(plan.round_rdp(), plan.delta) if private else None,
+            "delta": plan.delta,
+            "noise_multiplier": plan.noise_multiplier,
+        }
+
+
+def said(statistic: Statistic, demand: bool, plan: Plan, total: Integers, firms: int, grid: Grid) -> dict[str, Any]:
+    """What an opened sum says; the same for the coordinator and for whoever computes the sum again.
+
+    Args:
+        total: int64[plan.dimension], the opened sum.
+        firms: how many are in it: each has added its noise.
+        grid: the plan's, for the round's cohort.
+    """
+    counts = counts_of(statistic, total, firms, grid)
+    return {
+        "what": statistic.what,
+        "column": plan.measure_column,
+        "bins": plan.measure_bins,
+        "counts": [round(float(one), 6) for one in counts.values],
+        "noise": round(counts.noise, 6),
+        "figures": figures(statistic, demand, plan.measure_bins, counts),
+    }
+
+
+def counts_of(statistic: Statistic, total: Integers, firms: int, grid: Grid) -> Counts:
+    """An opened sum in counts, with the noise that these firms have added."""
+    one = grid.step / statistic.scale
+    return Counts(total.astype(np.float64) * one, grid.sigma * one * math.sqrt(firms))
+
+
+def read_measurements(home: Path, task_name: str) -> list[dict[str, Any]]:
+    """All that a coordinator has measured of a task, oldest first."""
+    folder = home / FOLDER / task_name
+    paths = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns) if folder.is_dir() else []
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def check_order(home: Path, config: CoordinatorConfig, task_name: str, order: Order) -> None:
+    """Refuse an order that no run could carry out, before there is one.
+
+    Raises:
+        OrderInvalid, PlanInvalid: naming what is wrong.
+    """
+    task = next((one for one in config.task if one.name == task_name), None)
+    if task is None:
+        raise OrderInvalid(f"measure: {home} has no task {task_name!r}")
+    if task.privacy.mode != "none" and order.epsilon is None and task.privacy.epsilon is None:
+        raise OrderInvalid("measure: give --epsilon, what it may cost every unit")
+    statistic_of(load_spec(home / task.spec), order.what, order.bins, order.column)
+
+
+def measurement_file(home: Path, task_name: str, round_id: bytes) -> Path:
+    """Where a coordinator keeps what a measurement said."""
+    return home / FOLDER / task_name / f"{round_id.hex()}.json"
