@@ -165,7 +165,15 @@ def status(home: Home, as_json: Json = False) -> None:
     facts: dict[str, Any] = {
         "member": firm.member,
         "consortium": firm.config.cid,
-        "tasks": [{"name": task.name, "declared_units": task.units, "data": task.data} for task in firm.config.task],
+        "tasks": [
+            {
+                "name": task.name,
+                "declared_units": task.units,
+                "data": task.data,
+                "privacy_unit": firm.declared(task.name).unit,
+            }
+            for task in firm.config.task
+        ],
         "ledger": mirrored_ledger(firm),
         "wallet": wallet_accounts(firm),
     }
@@ -175,6 +183,7 @@ def status(home: Home, as_json: Json = False) -> None:
     typer.echo(f"{facts['member']} of {facts['consortium']}")
     for task in facts["tasks"]:
         typer.echo(f"Task {task['name']}: {task['declared_units']} units declared, table {task['data']}")
+        typer.echo(f"  privacy unit: {task['privacy_unit']}")
     _print_ledger(facts["ledger"])
     for one in facts["wallet"]:
         _print_account(one)

@@ -43,7 +43,7 @@ def plan(home: Home, round_id: Round = "", as_json: Json = False) -> None:
         typer.echo(
             f"{one['task']} round {one['number']} of {one['rounds']} ({one['round'][:12]}, entry {one['entry']})"
         )
-        typer.echo(f"  {one['trust']}\n  {one['privacy']}")
+        typer.echo(f"  {one['purpose']}\n  {one['trust']}\n  {one['privacy']}")
         typer.echo("  This firm takes part." if one["accepted"] else f"  This firm refuses: {one['refusal']}")
         if one["wallet"] is not None:
             typer.echo(f"  {outlook_line(one['wallet'])}")
@@ -82,13 +82,14 @@ def plans_of(firm: Firm, prefix: str = "") -> Iterator[dict[str, Any]]:
 def _document(firm: Firm, read: Statement, entry: int, statements: Sequence[Statement]) -> dict[str, Any]:
     from clients.offer import Offer
     from clients.plan import Plan
-    from clients.plan_words import privacy_statement, trust_statement
+    from clients.plan_words import privacy_statement, purpose_statement, trust_statement
     from clients.wallet_outlook import outlook
 
     payload: Mapping[str, Any] = read.payload
     terms = Plan.from_map(payload["plan"])
     offer = Offer(payload, read.digest, terms)
     refusal = _refusal(firm, offer, statements[: entry + 1])
+    unit = firm.declared(payload["task"]).unit
     return {
         "round": offer.round_id.hex(),
         "entry": entry,
@@ -99,6 +100,9 @@ def _document(firm: Firm, read: Statement, entry: int, statements: Sequence[Stat
         "aggregation": terms.aggregation,
         "key_holder": terms.key_holder or None,
         "threshold": terms.threshold,
+        "privacy_unit": unit,
+        "measures": terms.measures or None,
+        "purpose": purpose_statement(terms, unit),
         "trust": trust_statement(terms, offer.cohort),
         "privacy": privacy_statement(terms),
         "accepted": refusal is None,

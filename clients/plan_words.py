@@ -31,6 +31,25 @@ def trust_statement(plan: Plan, cohort: Sequence[str]) -> str:
     return "Updates are not protected: the coordinator reads each of them."
 
 
+def purpose_statement(plan: Plan, unit: str) -> str:
+    """What a round's sum is made of, and what counts as one in it.
+
+    Args:
+        unit: the task's privacy unit in words.
+    """
+    each = f"All that {unit} contributes is bounded together, and protected as one."
+    if not plan.measures:
+        return f"It trains the model. {each}"
+    what = {
+        "units": "how many there are",
+        "evaluation": "how well the model does: a histogram of its scores and their outcomes, or its errors",
+        "columns": "how many records fall into each public bin of each column",
+        "fairness": f"how well the model does for each value of {plan.measure_column!r}",
+    }[plan.measures]
+    held = f" on the {plan.held_out_micro / 10_000:g} % held out of training" if plan.held_out_micro else ""
+    return f"It trains nothing: it measures {what}{held}, as a noisy sum over the firms. {each}"
+
+
 def privacy_statement(plan: Plan) -> str:
     """What the round's noise promises, and what a round and its run cost."""
     if plan.privacy == "none":

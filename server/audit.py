@@ -114,11 +114,11 @@ def audit_round(entries: Sequence[bytes], store: ArtifactStore, round_id: bytes,
 
 
 def _audit(recorded: RecordedRound, size: int, store: ArtifactStore, now_s: float) -> RoundAudit:
-    problem, number, deleted, holder = None, 0, None, ""
+    problem, number, deleted, holder, measures = None, 0, None, "", ""
     beside = Evidence()
     try:
         plan = Plan.from_map(recorded.payload["plan"])
-        number, holder = plan.number, plan.key_holder
+        number, holder, measures = plan.number, plan.key_holder, plan.measures
         try:
             if recorded.aggregate is not None:
                 beside = _check(recorded, plan, store)
@@ -138,6 +138,7 @@ def _audit(recorded: RecordedRound, size: int, store: ArtifactStore, now_s: floa
         opened_by=holder or None,
         root_by_word=bool(beside.root),
         voted=len(beside.votes) or None,
+        measures=measures,
     )
 
 

@@ -96,7 +96,8 @@ def _finding(one: "RoundAudit", audit: "Audit") -> str:
             f"of {one.opened_by}, and the model follows from it"
         )
     if one.deleted is None:
-        return f"{len(one.firms)} firms, recomputed bit for bit{_taken(one)}"
+        what = f", a measurement of {one.measures} that leaves the model as it was" if one.measures else ""
+        return f"{len(one.firms)} firms, recomputed bit for bit{_taken(one)}{what}"
     final = "" if _is_final(one.deleted, audit) is not False else " (not final in this copy of the ledger)"
     return (
         f"deleted under the policy recorded in entry {one.deleted}{final}, not recomputable; "
@@ -138,6 +139,7 @@ def _document(one: "RoundAudit", audit: "Audit") -> dict[str, Any]:
         "entry": one.entry,
         "firms": list(one.firms),
         "model": None if one.model is None else one.model.hex(),
+        "measures": one.measures or None,
         "problem": one.problem,
         "recomputed": one.recomputed,
         "opened_by": one.opened_by,

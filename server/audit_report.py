@@ -25,6 +25,7 @@ class RoundAudit:
         root_by_word: whether groups were weighed by a root gradient. The coordinator stores it after it has seen the
             groups, and an audit without the table takes it at its word; `server.root_audit` does not.
         voted: how many of the firms voted on the groups; None where no votes were counted.
+        measures: what the round measured, its model left as it was; empty for a round that trained one.
     """
 
     round_id: bytes
@@ -38,6 +39,7 @@ class RoundAudit:
     opened_by: str | None = None
     root_by_word: bool = False
     voted: int | None = None
+    measures: str = ""
 
     @property
     def ok(self) -> bool:

@@ -241,7 +241,7 @@ class TrainingConfig(_Part):
 def _correction(plan: Plan, group: int, groups: int) -> dict[str, int]:
     """The deviation of the noise in the mean gradient, when nobody drops out; `group` firms in each of `groups`."""
     noise = 0.0 if plan.privacy == "none" else plan.noise_std(group) * math.sqrt(group * groups)
-    return {"correction_nano": math.floor(noise / (plan.units * plan.sampling_rate) * NANO)}
+    return {"correction_nano": math.floor(noise / (plan.units * plan.trained_share * plan.sampling_rate) * NANO)}
 
 
 def _least_weight(plan: Plan, firms: int, sizes: tuple[int, int]) -> dict[str, int]:

@@ -100,13 +100,14 @@ def _demand_rows(task: DemandTask, outputs: Floats, examples: Examples) -> Float
     quantiles, actual = np.maximum(outputs, 0.0), examples.targets
     median = task.spec.model.quantiles.index(0.5)
     inside = (actual >= quantiles[:, 0]) & (actual <= quantiles[:, -1])
-    parts = {
-        "error": 2.0 * np.abs(actual - quantiles[:, median]),
-        "baseline error": 2.0 * np.abs(actual - examples.offset[:, median]),
-        "value": 0.5 * actual,
-        "inside": inside.astype(np.float64),
-        "units": np.ones(len(actual)),
-    }
+    with np.errstate(over="ignore", invalid="ignore"):
+        parts = {
+            "error": 2.0 * np.abs(actual - quantiles[:, median]),
+            "baseline error": 2.0 * np.abs(actual - examples.offset[:, median]),
+            "value": 0.5 * actual,
+            "inside": inside.astype(np.float64),
+            "units": np.ones(len(actual)),
+        }
     return np.nan_to_num(np.column_stack([parts[name] for name in DEMAND_PARTS]), nan=0.0, posinf=1.0, neginf=0.0)
 
 
