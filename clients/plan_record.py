@@ -161,8 +161,9 @@ class PlanRecord:
             raise PlanInvalid("plan: a plain sum knows no rules about groups; combine by mean or median")
         if self.groups < _FEWEST_GROUPS[self.combine]:
             raise PlanInvalid(f"plan: {self.combine} takes at least {_FEWEST_GROUPS[self.combine]} groups")
-        if len(self.root) not in (0, 32) or (self.vote_clip_micro > 0 and not self.held_out_micro):
-            raise PlanInvalid("plan: root is a SHA-256, and votes are by held-out units")
+        votes, held_out = self.vote_clip_micro > 0, self.held_out_micro > 0  # a plain sum may hold out without votes
+        if len(self.root) not in (0, 32) or (votes != held_out and self.combine != "sum"):
+            raise PlanInvalid("plan: root is a SHA-256, and held-out units and the clip of their votes go together")
 
     def _check_holder(self) -> None:
         held = (bool(self.key_holder), len(self.context))

@@ -193,7 +193,8 @@ def test_status_says_where_the_firm_stands(home: Path) -> None:
     done = run("status", "--home", home, "--json")
     facts = json.loads(done.stdout)
     assert (done.exit_code, facts["member"], facts["consortium"]) == (0, "firm-1", "simulation")
-    assert facts["tasks"] == [{"name": "credit", "declared_units": 1000, "data": "data/credit.csv"}]
+    task = {"name": "credit", "declared_units": 1000, "data": "data/credit.csv", "privacy_unit": "one row"}
+    assert facts["tasks"] == [task]
     rounds = facts["ledger"]["rounds"]["credit"]
     assert (rounds["contributions"], len(rounds["latest"])) == (3, 3)
     entries = [one["entry"] for one in rounds["latest"]]

@@ -377,7 +377,7 @@ def test_noise_in_what_leaves_is_the_plans(
     statement = opened(plan)
     offer = read_offer(firm, statement, world.receipt(statement))
     private = firm.task("credit")
-    session = participation._session(firm, offer, private, world.sealed["firm-1"])
+    session = participation._session(firm, offer, world.sealed["firm-1"])
     parameters = np.zeros(TASK.architecture.size)
     bare = clipped_gradient_sum(TASK.architecture, parameters, private.examples, plan.clip)
     noise = np.concatenate(
@@ -402,7 +402,7 @@ def test_a_weight_leaves_with_the_noise_of_every_other_value(
     statement = opened(plan)
     offer = read_offer(firm, statement, world.receipt(statement))
     private = firm.task("credit")
-    session = participation._session(firm, offer, private, world.sealed["firm-1"])
+    session = participation._session(firm, offer, world.sealed["firm-1"])
     assert session.dimension == plan.values == TASK.architecture.size + 1
     parameters = np.zeros(TASK.architecture.size)
     drawn = [participation._update(firm, offer, private, parameters, session)[-1] for _ in range(800)]
