@@ -15,12 +15,12 @@ import numpy as np
 from flwr.serverapp import Grid as Nodes
 from pydantic import BaseModel, ConfigDict, Field
 
+from clients.composition import tightest_epsilon
 from clients.grid import Grid
 from clients.masking.ring import Integers
 from clients.measuring.statistic import Statistic, statistic_of
 from clients.plan import MICRO, Plan
 from clients.plan_record import MEASUREMENTS
-from clients.privacy import epsilon
 from clients.tasks.spec import load_spec
 from server.cohort import RunFailed
 from server.coordinator import Coordinator, CoordinatorConfig, Progress, write_json
@@ -174,11 +174,11 @@ class Measuring(Run):
         return f"units held out of training{votes}"
 
     def _cost(self, plan: Plan) -> dict[str, Any]:
-        private = plan.privacy != "none"
+        mechanism = plan.round_mechanism()
         return {
             "mode": plan.privacy,
             "unit": self._task.spec.privacy.words(self._task.spec.series),
-            "epsilon": epsilon(plan.round_rdp(), plan.delta) if private else None,
+            "epsilon": None if mechanism is None else tightest_epsilon([mechanism], plan.delta),
             "delta": plan.delta,
             "noise_multiplier": plan.noise_multiplier,
         }

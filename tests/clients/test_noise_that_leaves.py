@@ -74,7 +74,7 @@ class World:
         for name in names or self.consortium.names:
             firm, request = self.consortium.firms[name], self.consortium.request(name, statement)
             offer = read_offer(firm, statement, request["receipt"])
-            session = participation._session(firm, offer, firm.task("credit"), request["sealed"])
+            session = participation._session(firm, offer, request["sealed"])
             before = self._before(firm, offer)
             self._drawn.clear()
             reply = participation.train(firm, request)
