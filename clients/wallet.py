@@ -60,7 +60,7 @@ class Wallet(WalletBook):
             if cap is not None and (cap.epsilon, cap.delta) == (epsilon, delta):
                 return
             self._append({"do": "cap", "unit": unit, "dataset": dataset, "epsilon": epsilon, "delta": delta})
-        self._note(durable=True)
+        self._note()
 
     def raise_cap(self, unit: str, dataset: str, *, before: float, epsilon: float, delta: float, reason: str) -> None:
         """Raise a cap, as the owner has decided; the decision is a row for good.
@@ -75,7 +75,7 @@ class Wallet(WalletBook):
         row = {"do": "raise", "unit": unit, "dataset": dataset, "epsilon": epsilon, "delta": delta}
         with self._transaction(write=True):
             self._append({**row, "from": before, "reason": reason})
-        self._note(durable=True)
+        self._note()
 
     def reserve(
         self, unit: str, dataset: str, purpose: str, cost: Cost | Sequence[int], occasion: Occasion = UNKNOWN
@@ -95,7 +95,7 @@ class Wallet(WalletBook):
         asked = as_cost(cost)
         with self._transaction(write=True):
             reserved = self._reserve(Reservation(0, unit, dataset, purpose, asked, occasion))
-        self._note(durable=True)
+        self._note()
         return reserved
 
     def reserve_once(
@@ -119,7 +119,7 @@ class Wallet(WalletBook):
                 if (held.unit, held.dataset, held.purpose, held.nano_rdp) == wanted:
                     return held
             reserved = self._reserve(Reservation(0, unit, dataset, purpose, asked, occasion))
-        self._note(durable=True)
+        self._note()
         return reserved
 
     def adopt(self, found: Iterable[tuple[Reservation, str]]) -> int:
@@ -136,7 +136,7 @@ class Wallet(WalletBook):
             for one, source in found:
                 self._append({**one.to_row("adopt"), "source": source, "at_ms": one.at_ms})
                 booked += 1
-        self._note(durable=True)
+        self._note()
         return booked
 
     def rehearsal(self, allowance: Allowance = NO_LIMITS) -> Wallet:
@@ -173,7 +173,7 @@ class Wallet(WalletBook):
             if self._accounts.open.get(reservation.id, reservation) != reservation:
                 raise WalletRefused(f"wallet {self._name}: reservation {reservation.id} is of another wallet")
             self._append({"do": do, "reservation": reservation.id})
-        self._note(durable=False)  # without the end, the reservation counts as spent all the same
+        self._note()
 
     def spent(self, unit: str, dataset: str) -> NanoRdp:
         """Nano-RDP reserved and not cancelled, settled or not."""

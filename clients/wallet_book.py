@@ -15,7 +15,7 @@ from clients.accounts import Accounts
 from clients.errors import ClientError
 from clients.wallet_file import FIRST_HASH, StoredRow, WalletDamaged, WalletFile, chain
 from clients.wallet_journal import Journal
-from clients.wallet_row import Row
+from clients.wallet_row import Row, read_row
 
 
 class WalletBehind(ClientError):
@@ -42,6 +42,7 @@ class WalletBook:
     _accounts: Accounts
     _seq: int
     _hash: bytes
+    _certain: bool  # whether the memory is what is on the disk
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class WalletBook:
         try:
             with self._transaction(write=True):
                 pass
-            self._note(durable=True)
+            self._note()
         except BaseException:
             self._file.close()
             raise
@@ -73,11 +74,12 @@ class WalletBook:
         """
         taken = 0
         with self._transaction(write=True):
+            self._certain = False
             for row in rows:
                 self._take_in(row)
                 self._file.insert(row)
                 taken += 1
-        self._note(durable=True)
+        self._note()
         return taken
 
     @property
@@ -107,14 +109,17 @@ class WalletBook:
         """One database transaction that begins by taking in what other processes have written."""
         with self._lock:
             noted = (0, FIRST_HASH) if self._journal is None else self._journal.last()  # before: the file has all of it
+            self._certain = False
             try:
                 with self._file.transaction(write=write):
                     for row in self._file.after(self._seq):
                         self._take_in(row)
                     self._require_noted(*noted)
+                    self._certain = True
                     yield
             except BaseException:
-                self._forget()  # the memory is rebuilt from the disk at the next one, never guessed
+                if not self._certain:
+                    self._forget()  # the memory is rebuilt from the disk at the next one, never guessed
                 raise
 
     def _require_noted(self, seq: int, digest: bytes) -> None:
@@ -125,15 +130,16 @@ class WalletBook:
                 "was put back from an older copy; artesian firm wallet-adopt books what is missing"
             )
 
-    def _note(self, *, durable: bool) -> None:
+    def _note(self) -> None:
         """Write into the journal what is committed."""
         if self._journal is not None:
             with self._lock:
-                self._journal.extend(self._file.after(self._journal.last()[0]), durable=durable)
+                self._journal.extend(self._file.after(self._journal.last()[0]))
 
     def _append(self, row: Row) -> int:
         """Check and insert a row in the transaction that is open; returns its number."""
         self._accounts.check(row)
+        self._certain = False  # what is written now may yet be rolled back
         body = json.dumps({"at_ms": self._now_ms(), **row}, sort_keys=True, separators=(",", ":"))
         stored = StoredRow(self._seq + 1, body, chain(self._hash, body))
         self._file.insert(stored)
@@ -150,7 +156,7 @@ class WalletBook:
                 "file from a backup or ask who changed it; nothing is spent until then"
             )
         try:
-            self._accounts.apply(row.seq, json.loads(row.body))
+            self._accounts.apply(row.seq, read_row(row.body))
         except (KeyError, TypeError, ValueError, ClientError) as error:
             raise WalletDamaged(f"wallet {self._name}: row {row.seq} is no row of a wallet: {error!r}") from error
         self._seq, self._hash = row.seq, row.hash

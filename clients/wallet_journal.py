@@ -2,7 +2,8 @@
 
 A line is the row's number, its hash in hexadecimal and its JSON. Lines are appended when the row is committed, so the
 journal never has a row that the wallet lacks, unless somebody has put the wallet back from an older copy. Then the
-journal has what is missing.
+journal has what is missing. It is not forced to the disk, as the wallet is: what a power cut takes from its end is
+written again when the wallet is next opened.
 """
 
 from __future__ import annotations
@@ -37,13 +38,8 @@ class Journal:
         with self._open(os.O_RDONLY) as file:
             return self._end(file)[1]
 
-    def extend(self, rows: Iterable[StoredRow], *, durable: bool) -> None:
-        """Append the rows that are not there yet.
-
-        Args:
-            rows: of the wallet, in order; those up to the journal's last are passed over.
-            durable: whether they are to survive a power cut when this returns.
-        """
+    def extend(self, rows: Iterable[StoredRow]) -> None:
+        """Append the rows of the wallet, in order, that are not there yet."""
         with self._open(os.O_RDWR | os.O_CREAT) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             end, (last, digest) = self._end(file)
@@ -57,10 +53,6 @@ class Journal:
             written = 0
             while written < len(text):
                 written += os.pwrite(file, text[written:], end + written)
-            if durable:
-                os.fdatasync(file)
-                if end == 0:
-                    sync_folder(self.path.parent)
             self._known = end + len(text), (new[-1].seq, new[-1].hash)
 
     def rows(self) -> Iterator[StoredRow]:
@@ -82,8 +74,10 @@ class Journal:
         fresh = Journal(temporary)
         try:
             temporary.unlink(missing_ok=True)
-            fresh.extend(rows, durable=True)
+            fresh.extend(rows)
             if temporary.exists():
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
                 os.replace(temporary, self.path)
                 sync_folder(self.path.parent)
         except OSError as error:

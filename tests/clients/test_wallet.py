@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clients.accounts import NoCap, OverCap, WalletRefused
+from clients.composition import tightest_epsilon
+from clients.cost import Cost
+from clients.mechanism import Mechanism
 from clients.privacy import NOTHING, PrivacyError, add, epsilon, gaussian_rdp
 from clients.wallet import Wallet, WalletDamaged, WalletUnreadable
 from clients.wallet_file import chain
+from clients.wallet_journal import Journal
+from clients.wallet_row import Cap, Reservation
 
 DELTA = 1e-5
 ONE_ROUND = gaussian_rdp(12.79264, 1.0, 1)  # ten of these are epsilon 1
@@ -245,6 +252,175 @@ def test_killed_between_reserve_and_settle_counts_as_spent(tmp_path: Path) -> No
     with Wallet(path) as wallet:
         assert wallet.spent("row", "credit") == ONE_ROUND
         assert [one.purpose for one in wallet.open_reservations()] == ["round-1"]
+
+
+def test_killed_at_any_moment_the_file_is_whole_and_nothing_said_is_lost(tmp_path: Path) -> None:
+    """A process says each step when it is done, and is killed in the middle of another: no said step may be lost."""
+    path = tmp_path / "wallet.sqlite"
+    wallet_with_cap(path, 8.0).close()
+    code = (
+        "from pathlib import Path; from clients.wallet import Wallet\n"
+        f"wallet = Wallet(Path({str(path)!r}), journal=Path({str(path.with_suffix('.rows'))!r}))\n"
+        "number = len(wallet.purchases())\n"
+        "while True:\n"
+        f"    held = wallet.reserve('row', 'credit', f'round-{{number}}', {(1,) * 69!r})\n"
+        "    print('reserved', number, flush=True)\n"
+        "    wallet.settle(held); print('settled', number, flush=True); number += 1\n"
+    )
+    reserved = settled = 0
+    for wait_s in (0.0, 0.013, 0.031):
+        child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        first = child.stdout.readline()
+        time.sleep(wait_s)
+        os.kill(child.pid, signal.SIGKILL)
+        said = [first, *child.stdout.read().splitlines()]
+        child.wait()
+        child.stdout.close()
+        reserved += sum(line.startswith("reserved") for line in said)
+        settled += sum(line.startswith("settled") for line in said)
+        with Wallet(path, journal=path.with_suffix(".rows")) as wallet:
+            (account,) = wallet.report()
+            assert account.settled + account.open == len(wallet.purchases()) >= reserved
+            assert account.settled >= settled
+            assert wallet.spent("row", "credit") == (len(wallet.purchases()),) * 69
+            assert list(Journal(path.with_suffix(".rows")).rows()) == wallet.rows()
+
+
+def test_of_two_processes_that_race_for_the_last_of_the_budget_one_wins(tmp_path: Path) -> None:
+    path = tmp_path / "wallet.sqlite"
+    with wallet_with_cap(path) as wallet:
+        wallet.settle(wallet.reserve("row", "credit", "before", add([ONE_ROUND] * 9)))
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from clients.wallet import Wallet; from clients.accounts import OverCap\n"
+        f"wallet = Wallet(Path({str(path)!r}), journal=Path({str(path.with_suffix('.rows'))!r}))\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "try:\n"
+        f"    wallet.reserve('row', 'credit', sys.argv[1], {ONE_ROUND!r}); print('paid')\n"
+        "except OverCap: print('refused')\n"
+    )
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, name], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for name in ("one", "other")
+    ]
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    assert sorted(racer.communicate(timeout=60)[0] for racer in racers) == ["paid\n", "refused\n"]
+    with Wallet(path, journal=path.with_suffix(".rows")) as wallet:
+        assert wallet.spent("row", "credit") == add([ONE_ROUND] * 10)
+
+
+def test_on_a_full_disk_nothing_is_spent_or_broken(tmp_path: Path) -> None:
+    path = tmp_path / "wallet.sqlite"
+    with wallet_with_cap(path, 8.0) as wallet:
+        wallet.settle(wallet.reserve("row", "credit", "before", ONE_ROUND))
+        (used,) = wallet._file.db.execute("PRAGMA page_count").fetchone()
+        wallet._file.db.execute(f"PRAGMA max_page_count = {used}")
+        paid = 0
+        with contextlib.suppress(WalletUnreadable):
+            for _ in range(100):
+                wallet.reserve("row", "credit", f"round-{paid}", ONE_ROUND)
+                paid += 1
+        with pytest.raises(WalletUnreadable, match="full"):
+            wallet.reserve("row", "credit", "one more", ONE_ROUND)
+        assert len(wallet.purchases()) == 1 + paid < 101
+        wallet._file.db.execute("PRAGMA max_page_count = 1000000")
+        wallet.reserve("row", "credit", "after", ONE_ROUND)
+        assert wallet.spent("row", "credit") == add([ONE_ROUND] * (2 + paid))
+    with Wallet(path) as wallet:
+        assert len(wallet.purchases()) == 2 + paid
+
+
+def test_a_refusal_reads_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the history: what the wallet knows is what is on the disk, since nothing was written."""
+    with wallet_with_cap(tmp_path / "wallet.sqlite") as wallet:
+        for number in range(10):
+            wallet.settle(wallet.reserve("row", "credit", f"round-{number}", ONE_ROUND))
+        monkeypatch.setattr(wallet, "_forget", lambda: 1 / 0)
+        for _ in range(2):
+            with pytest.raises(OverCap):
+                wallet.reserve("row", "credit", "one more", ONE_ROUND)
+
+
+@given(
+    doing=st.lists(st.sampled_from(["reserve", "settle", "adopt", "lower"]), min_size=1, max_size=12),
+    where=st.integers(0, 100),
+    how=st.sampled_from(["edit", "remove", "swap", "cut"]),
+)
+def test_totals_never_fall_and_no_row_can_be_changed(doing: list[str], where: int, how: str) -> None:
+    wallet = wallet_with_cap(epsilon_cap=100.0)
+    before = wallet.spent("row", "credit")
+    for number, do in enumerate(doing):
+        if do == "reserve":
+            wallet.reserve("row", "credit", f"round-{number}", ONE_ROUND)
+        elif do == "settle" and wallet.open_reservations():
+            wallet.settle(wallet.open_reservations()[0])
+        elif do == "adopt":
+            wallet.adopt([(Reservation(0, "row", "credit", f"found-{number}", Cost(ONE_ROUND)), "elsewhere")])
+        elif do == "lower":
+            wallet.set_cap("row", "credit", epsilon=99.0 - number, delta=DELTA)
+        after = wallet.spent("row", "credit")
+        assert all(map(int.__ge__, after, before))
+        before = after
+    rows = wallet.rows()
+    at = where % len(rows)
+    changed = list(rows)
+    if how == "edit":
+        changed[at] = rows[at]._replace(body=rows[at].body.replace(":", ": ", 1))
+    elif how == "swap" and at + 1 < len(rows):
+        changed[at], changed[at + 1] = rows[at + 1]._replace(seq=at + 1), rows[at]._replace(seq=at + 2)
+    elif how == "cut":
+        changed = changed[at + 1 :]
+    else:
+        del changed[at]
+    if changed == rows[: len(changed)]:  # the newest rows are gone: that shows beside the journal and the ledger
+        return
+    with pytest.raises(WalletDamaged):
+        Wallet(None).extend(changed)
+
+
+def test_a_wallet_of_before_opens_and_goes_on(tmp_path: Path) -> None:
+    """Its rows say nano-RDP alone, so that the whole account is added up as such."""
+    path = tmp_path / "wallet.sqlite"
+    shutil.copy(Path(__file__).parent / "wallets/before-mechanisms.sqlite", path)
+    old = gaussian_rdp(20.0, 1.0, 1)
+    with Wallet(path, journal=path.with_suffix(".rows")) as wallet:
+        (account,) = wallet.report()
+        assert (account.cap, account.open, account.settled, account.cancelled) == (Cap(3.0, DELTA), 1, 5, 1)
+        assert account.total.unnamed == 6
+        assert account.epsilon_spent == epsilon(add([old] * 6), DELTA)
+        paid = Cost.of(Mechanism(20_000_000))
+        wallet.settle(wallet.reserve(account.unit, account.dataset, "credit/new", paid))
+        assert wallet.account(account.unit, account.dataset).epsilon_spent == epsilon(add([old] * 7), DELTA)
+        wallet.settle(wallet.open_reservations()[0])
+        with pytest.raises(OverCap):
+            wallet.reserve(account.unit, account.dataset, "too much", Cost.of(Mechanism(300_000)))
+        before = wallet.head
+    with Wallet(path, journal=path.with_suffix(".rows")) as wallet:
+        assert wallet.head == before
+
+
+def test_where_all_is_known_the_tightest_sum_counts() -> None:
+    """A cap of 8 holds some more rounds than nano-RDP can show; at the last it refuses by the tightest sum."""
+    release = Mechanism(2_000_000)
+    most = next(rounds for rounds in range(1, 99) if tightest_epsilon([release.times(rounds + 1)], DELTA) > 8.0)
+    by_rdp = next(rounds for rounds in range(1, 99) if epsilon(release.times(rounds + 1).rdp(), DELTA) > 8.0)
+    assert most > by_rdp
+    wallet = wallet_with_cap(epsilon_cap=8.0)
+    for number in range(most):
+        wallet.settle(wallet.reserve("row", "credit", f"round-{number}", Cost.of(release)))
+    with pytest.raises(OverCap):
+        wallet.reserve("row", "credit", "one more", Cost.of(release))
+    (account,) = wallet.report()
+    assert account.epsilon_spent == tightest_epsilon([release] * most, DELTA) <= 8.0
 
 
 def test_two_processes_and_four_threads_never_pass_the_cap(tmp_path: Path) -> None:
