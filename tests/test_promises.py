@@ -180,7 +180,7 @@ class TestNobodyLearnsAboutOnePrivacyUnit:
             for firm in built.firms:
                 with Wallet(built.member(firm) / "wallet.sqlite") as wallet:
                     (account,) = wallet.report()
-                assert 4.0 * 0.9 <= (account.epsilon_spent or 0.0) <= 5.0
+                assert 4.0 * 0.99 <= (account.epsilon_spent or 0.0) <= 5.0
                 assert spent(built, firm) == coordinator.log.state.spent.get((firm, TASK))
 
 

@@ -113,17 +113,17 @@ def test_a_crash_on_the_way_leaves_the_spend_and_costs_no_second_time(
 
 
 def test_over_the_cap_nothing_is_opened(world: Disputed, firm: Firm) -> None:
-    """The rounds have spent epsilon 4, and opening one of them comes to more than 4.2."""
+    """The rounds have spent epsilon 4, and opening one of them comes to more than 5."""
     config, out = firm.home / "firm.toml", firm.home / "opening"
-    config.write_text(config.read_text().replace("epsilon = 20.0", "epsilon = 4.2"))
+    config.write_text(config.read_text().replace("epsilon = 20.0", "epsilon = 5.0"))
     spent = firm.wallet.spent(UNIT, DATA)
     with pytest.raises(OverCap):
         world.open(Firm(firm.home))
     for consent in ["--yes"], []:  # nothing is asked before the refusal
         done = run(firm.home, world.round.id.hex(), "--to", "bank-1", "-o", out, *consent)
         assert (done.exit_code, done.stdout) == (1, "")
-        assert "would bring epsilon from " in done.stderr
-        assert ", over the cap 4.2; nothing was spent" in done.stderr
+        assert "would bring epsilon from 4 to " in done.stderr
+        assert ", over the cap 5; nothing was spent" in done.stderr
     assert firm.wallet.spent(UNIT, DATA) == spent
     assert not out.exists()
 
