@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TAIL_STDS = 9.0  # noise further out has probability 2e-19 a coordinate; such an update is refused, never wrapped
+TAIL_STDS = 9.0  # of noise, less a quarter of a step; further out (3e-18 a coordinate) is refused, never wrapped
 GRID_STEPS = 8  # grid steps in one standard deviation of a firm's noise: then shares add up to a discrete Gaussian
+DISCRETE_STEPS = 2.0  # deviation of the noise that a firm adds above what is accounted, for it is discrete
 ROUNDING_STEPS = 1.5  # most that rounding to the grid adds to one coordinate of a difference of two sums, see `Grid`
 
 
@@ -23,6 +24,10 @@ class Grid:
     11 there): below 1e-260 for sigma >= `GRID_STEPS` and every dimension allowed, so that rounding an account up to
     whole nano-RDP covers it. A discrete Gaussian costs no more Rényi divergence than the continuous one at any integer
     shift (Canonne, Kamath, Steinke 2020, theorem 4), sampled or not, at the integer orders that accounts are kept at.
+
+    Its epsilon at a delta can be above that of the continuous one. But a discrete Gaussian of sigma^2 is a continuous
+    one of sigma^2 - `DISCRETE_STEPS`^2, rounded to integers at random, but for 2e-34 a coordinate (Peikert 2010,
+    theorem 3.1). Each firm adds that more, so accounts of continuous noise hold: docs/adr/0018-tight-accounting.md.
 
     Attributes:
         bound: largest magnitude of a firm's protected value, in the unit of the update.

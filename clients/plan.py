@@ -9,7 +9,7 @@ from typing import cast
 
 from clients.correlation import Correlation
 from clients.cost import Cost
-from clients.grid import GRID_STEPS, ROUNDING_STEPS, TAIL_STDS, Grid
+from clients.grid import DISCRETE_STEPS, GRID_STEPS, ROUNDING_STEPS, TAIL_STDS, Grid
 from clients.masking.quantiser import largest_of
 from clients.masking.session import Protection as Aggregation
 from clients.mechanism import Mechanism
@@ -128,7 +128,7 @@ class Plan(PlanRecord):
         if room <= 1:
             raise self._too_coarse(0)
         step = (reach + stds * share * self.unit_norm) / room
-        sigma = math.ceil(share * (self.unit_norm / step + rounding))
+        sigma = math.ceil(math.hypot(share * (self.unit_norm / step + rounding), DISCRETE_STEPS))
         if sigma < GRID_STEPS or self.unit_norm / step < rounding:  # or rounding would more than double the noise
             raise self._too_coarse(sigma)
         return Grid(step * largest, step, sigma)

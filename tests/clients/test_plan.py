@@ -15,7 +15,7 @@ from opacus.accountants import RDPAccountant
 
 from clients.calibration import noise_micro_for
 from clients.composition import tightest_epsilon
-from clients.grid import GRID_STEPS, TAIL_STDS, Grid
+from clients.grid import DISCRETE_STEPS, GRID_STEPS, TAIL_STDS, Grid
 from clients.masking.quantiser import Quantiser
 from clients.masking.threshold import threshold_for
 from clients.plan import MICRO, Plan, PlanInvalid
@@ -207,6 +207,7 @@ def test_noise_is_enough_whoever_drops_out_and_whoever_colludes(
     for contributions in range(threshold, n + 1):
         honest = contributions - colluders
         assert grid.sigma * math.sqrt(honest) >= promised
+        assert honest * (grid.sigma**2 - DISCRETE_STEPS**2) >= promised**2 * (1 - 1e-12)  # continuous noise in it
     # All without drop-outs and the colluders missing: what the plan must stand at the very least.
     assert grid.sigma * math.sqrt(n - colluders) >= promised
 
@@ -257,7 +258,7 @@ def test_a_grid_holds_the_box_and_the_noise_and_is_fine_enough(
     assert quantiser.step == pytest.approx(grid.step, rel=1e-12)
     assert grid.sigma >= GRID_STEPS
     boxed = int(np.abs(quantiser.quantise(np.array([plan.box, -plan.box]))).max())
-    assert boxed + TAIL_STDS * grid.sigma <= quantiser.largest
+    assert boxed + TAIL_STDS * (grid.sigma - 0.25) <= quantiser.largest  # the quarter: what being discrete adds
     assert n * quantiser.largest < 1 << (bits - 1)
 
 
