@@ -215,6 +215,16 @@ def _total(stored: StoredSum, recorded: RecordedRound, plan: Plan, store: Artifa
     )
 
 
+def opened_total(recorded: RecordedRound, plan: Plan, store: ArtifactStore) -> tuple[Integers, tuple[str, ...]]:
+    """int64[plan.values], the one sum of an aggregated round, computed again, and the firms in it.
+
+    Raises:
+        AuditMismatch, ArtifactMissing, ArtifactDamaged: it cannot be.
+    """
+    (one,) = stored_round(recorded, plan, store).sums
+    return _total(one, recorded, plan, store), tuple(one.commits)
+
+
 def _check_publication(recorded: RecordedRound, store: ArtifactStore) -> None:
     """A published model must be the aggregate, and its manifest must say so."""
     if recorded.publication is None or recorded.aggregate is None:

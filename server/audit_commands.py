@@ -8,6 +8,7 @@ import typer
 
 from server.audit_options import Artifacts, Home, Json, Ledger, Policy, copies
 from server.dispute_commands import dispute
+from server.measurement_audit import measurement
 from server.root_audit import root
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ def show_round(
 
 
 app.command("dispute", epilog="Example: artesian audit dispute opening --home bank-1 --artifacts copy")(dispute)
+app.command(
+    "measurement",
+    epilog="Example: artesian audit measurement figures.json --spec tasks/credit.toml --home coordinator",
+)(measurement)
 app.command("root", epilog="Example: artesian audit root root.csv --spec tasks/credit.toml --home coordinator")(root)
 
 

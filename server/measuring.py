@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,13 +22,13 @@ from clients.masking.ring import Integers
 from clients.measuring.statistic import Statistic, statistic_of
 from clients.plan import MICRO, Plan
 from clients.plan_record import MEASUREMENTS
-from clients.tasks.spec import load_spec
+from clients.tasks.spec import TaskSpec, load_spec
 from server.cohort import RunFailed
 from server.coordinator import Coordinator, CoordinatorConfig, Progress, write_json
 from server.descent import Descent
 from server.errors import ServerError
 from server.figures import Counts, figures
-from server.ledger_copy import LedgerCopy
+from server.ledger_copy import LedgerCopy, RecordedRound
 from server.releases import current_release
 from server.resumption import Standing
 from server.rounds import Run
@@ -124,8 +125,8 @@ class Measuring(Run):
             "round": round_id.hex(),
             "model": descent.digest.hex(),
             "firms": sorted(firms),
-            "of_units": self._whose(plan),
-            "privacy": self._cost(plan),
+            "of_units": whose_units(plan, self._trained()),
+            "privacy": cost_of(self._task.spec, plan),
             **said(self._statistic, self._task.spec.kind == "demand", plan, total, len(firms), grid),
         }
         write_json(measurement_file(self._home.home, self._name, round_id), document)
@@ -158,30 +159,48 @@ class Measuring(Run):
         }
         return config.plans(self._task, self.cohort.units, epoch, least=least, measures=measures)
 
-    def _whose(self, plan: Plan) -> str:
-        """Which units a figure is of: a model is only ever tested on those that no round has trained on."""
-        if self._order.what in ("units", "columns"):
-            return "all units"
-        if not plan.held_out_micro:
-            return "units that the model was trained on: no test"
-        if self._record is not None:
-            log = self._record.ledger
-            rounds = LedgerCopy.index(log.entries(0, log.size)).values()
-            trained = [one.plan for one in rounds if one.payload["task"] == self._name and one.aggregate is not None]
-            if any(one is None or (not one.measures and one.held_out_micro < plan.held_out_micro) for one in trained):
-                return "units some of which a round has trained on: no test"
-        votes = ", which voted on its steps" if self._settings.robust.held_out else ""
-        return f"units held out of training{votes}"
+    def _trained(self) -> list[Plan | None]:
+        """The plans of the rounds that the ledger has of the task; none without one."""
+        if self._record is None:
+            return []
+        log = self._record.ledger
+        return plans_before(LedgerCopy.index(log.entries(0, log.size)).values(), self._name)
 
-    def _cost(self, plan: Plan) -> dict[str, Any]:
-        mechanism = plan.round_mechanism()
-        return {
-            "mode": plan.privacy,
-            "unit": self._task.spec.privacy.words(self._task.spec.series),
-            "epsilon": None if mechanism is None else tightest_epsilon([mechanism], plan.delta),
-            "delta": plan.delta,
-            "noise_multiplier": plan.noise_multiplier,
-        }
+
+def plans_before(rounds: Iterable[RecordedRound], task_name: str, entry: int | None = None) -> list[Plan | None]:
+    """The plans of a task's rounds that made a model, up to an entry of the ledger; None where one cannot be read."""
+    made = (one for one in rounds if one.payload["task"] == task_name and one.aggregate is not None)
+    plans = [one.plan for one in made if entry is None or one.entry < entry]
+    return [plan for plan in plans if plan is None or not plan.measures]
+
+
+def whose_units(plan: Plan, trained: Sequence[Plan | None]) -> str:
+    """Which units a figure is of: a model is only ever tested on those that no round has trained on.
+
+    Args:
+        trained: the plans of all rounds of the task that trained; with another plan, or one that this version cannot
+            read, nobody knows whom it trained on.
+    """
+    if plan.measures in ("units", "columns"):
+        return "all units"
+    if not plan.held_out_micro:
+        return "units that the model was trained on: no test"
+    if any(one is None or one.held_out_micro < plan.held_out_micro for one in trained):
+        return "units some of which a round has trained on: no test"
+    votes = any(one is not None and one.votes for one in trained)
+    return f"units held out of training{', which voted on its steps' if votes else ''}"
+
+
+def cost_of(spec: TaskSpec, plan: Plan) -> dict[str, Any]:
+    """What a measurement has cost every unit of a firm, and what one is."""
+    mechanism = plan.round_mechanism()
+    return {
+        "mode": plan.privacy,
+        "unit": spec.privacy.words(spec.series),
+        "epsilon": None if mechanism is None else tightest_epsilon([mechanism], plan.delta),
+        "delta": plan.delta,
+        "noise_multiplier": plan.noise_multiplier,
+    }
 
 
 def said(statistic: Statistic, demand: bool, plan: Plan, total: Integers, firms: int, grid: Grid) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from federation_world import (
     train,
     training,
 )
+from typer.testing import CliRunner
 
 from clients.plan import Plan
 from clients.privacy import NOTHING
@@ -29,9 +30,12 @@ from clients.tasks.credit import CreditTask
 from experiments.federation import Federation
 from ledger.statement import decode_statement
 from server.audit import audit_all
+from server.audit_commands import app as audit_app
 from server.cohort import RunFailed
 from server.coordinator import Coordinator
-from server.measuring import Measuring, Order, OrderInvalid, measurement_file
+from server.coordinator_commands import app as coordinator_app
+from server.measurement_audit import MeasurementMismatch
+from server.measuring import Measuring, Order, OrderInvalid, measurement_file, read_measurements
 
 AGREED = {**LIMITS, "epsilon": 60.0, "measurements": ["units", "evaluation", "columns", "fairness"]}
 
@@ -66,9 +70,40 @@ def test_every_kind_is_paid_for_recorded_and_leaves_the_model_as_it_was(tmp_path
         assert {one.model for one in rounds(coordinator)} == {model}
         assert coordinator.log.final_size == coordinator.log.size
         assert train(built, coordinator).model != model  # a run after it goes on from the same model, as without it
+        latest = rounds(coordinator)[-2].id
     audit = audit_all(built.coordinator)
     assert audit.ok
     assert audit.recomputed == 6
+    assert [one.measures for one in audit.rounds] == ["", "units", "columns", "evaluation", "fairness", ""]
+    check_the_commands(built, measurement_file(built.coordinator, TASK, latest))
+
+
+def check_the_commands(built: Federation, file: Path) -> None:
+    """What the coordinator's operator and an auditor see of measurements that were made."""
+    home = ["--home", str(built.coordinator)]
+    spec = ["--spec", str(built.coordinator / "tasks" / "credit.toml")]
+    shown = CliRunner().invoke(coordinator_app, ["measured", TASK, *home]).stdout
+    assert "fairness of credit" in shown
+    assert "for one row" in shown
+    assert "sector building, auc: " in shown
+    audited = CliRunner().invoke(audit_app, ["measurement", str(file), *spec, *home])
+    assert (audited.exit_code, "computed again" in audited.stdout) == (0, True)
+    document = json.loads(file.read_text())
+    changes = [{"figures": {}}, {"counts": document["counts"][:-1]}, {"firms": []}, {"model": "00"}, {"round": "00"}]
+    for change in [*changes, {"of_units": "units held out of training"}, {"privacy": {}}, {"noise": 0.0}]:
+        forged = file.with_name("forged")
+        forged.write_text(json.dumps({**document, **change}))
+        told = CliRunner().invoke(audit_app, ["measurement", str(forged), *spec, *home])
+        assert isinstance(told.exception, MeasurementMismatch), change
+    columns = [one for one in read_measurements(built.coordinator, TASK) if one["what"] == "columns"]
+    against = ["--round", columns[0]["round"][:12], "--against", columns[0]["round"][:12]]
+    drifted = CliRunner().invoke(coordinator_app, ["measured", TASK, *home, *against]).stdout
+    assert "drift of sector: PSI 0.0000" in drifted
+    assert "no more than noise" in drifted
+    order = ["measure", TASK, "--what", "fairness", "--column", "sector", "--epsilon", "0.5", *home]
+    line = CliRunner().invoke(coordinator_app, order).stdout
+    assert line.startswith("flwr run ")
+    assert 'measure="what=fairness epsilon=0.5 bins=20 column=sector"' in line
 
 
 def test_a_measurement_in_the_middle_of_a_run_does_not_end_it(tmp_path: Path) -> None:

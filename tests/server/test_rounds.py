@@ -26,9 +26,10 @@ from federation_world import (
 from clients.composition import tightest_epsilon
 from clients.disclosure import pack_refusal
 from clients.firm import close_firms
+from clients.firm_config import Limits
 from clients.masking.contribution import protect
 from clients.mechanism import MICRO, Mechanism
-from clients.messages import HELLO, OPEN, PAIR, TRAIN, WITNESS, Refusal
+from clients.messages import HELLO, OPEN, PAIR, REPLIES, TRAIN, WITNESS, Refusal, unpack
 from clients.plan import Plan
 from clients.privacy import NOTHING, add
 from ledger.statement import decode_statement
@@ -238,6 +239,28 @@ def test_each_firms_limits_stand_whatever_the_plan(tmp_path: Path) -> None:
         train(built, coordinator, app=meddler)
     assert spent(built, "firm-1") == NOTHING
     assert (HELLO, "firm-1") in meddler.asked
+
+
+def test_without_noise_nothing_leaves_a_firm_whose_operator_has_not_allowed_it(tmp_path: Path) -> None:
+    """To train without privacy is for simulations, whose firms allow it; a `firm.toml` by default does not."""
+    built = federation(tmp_path / "f", 3, training(1, mode="none"), limits={"without_privacy": False})
+    sent = list[tuple[str, Any]]()
+
+    def listen(kind: str, member: str, message: Any, reply: Any) -> None:
+        sent.append((kind, reply.content))
+
+    meddler = Meddler(after=listen)
+    with opened(built) as coordinator:
+        with pytest.raises(RunFailed, match="firm-1: privacy: the plan adds no noise; this firm trains with"):
+            train(built, coordinator, app=meddler)
+        assert phases(coordinator) == ["aborted"] * 3
+        assert all(one.contributed == 0 for one in rounds(coordinator))
+    answers = [content for kind, content in sent if kind == TRAIN]
+    assert len(answers) == 9
+    for content in answers:
+        with pytest.raises(Refusal, match="adds no noise"):
+            unpack(content, REPLIES[TRAIN], TRAIN)
+    assert Limits().without_privacy is False
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
