@@ -17,7 +17,7 @@ CONFIG = CONFIGS / "privacy-audit.toml"
 EPSILON = 8.0  # where one missing share can be told with the canaries that there are
 
 
-def run(runs: int = 3, *, canaries: int | None = None) -> list[Figure]:
+def run(runs: int = 5, *, canaries: int | None = None) -> list[Figure]:
     """One figure for each task and kind of noise or algorithm: medians over seeds of division, coins and noise."""
     base = load_audit_config(CONFIG).model_dump() | {"membership": None}
     base["canaries"]["count"] = canaries or base["canaries"]["count"]

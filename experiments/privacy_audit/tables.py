@@ -43,7 +43,7 @@ def _runs(audited: Mapping[str, Any]) -> Table:
     table.add_column("above", no_wrap=True)
     for run in audited["runs"]:
         keys = ("claimed_epsilon", "epsilon", "epsilon_lower", "epsilon_steinke")
-        figures = [f"{run[key]:.2f}" for key in keys]
+        figures = [f"{run[key]:.2f}" if run[key] < 100 else f"{run[key]:,.0f}" for key in keys]
         right = run["above"] == (run["fault"] != "none")
         verdict = "yes" if run["above"] else "no"
         verdict = verdict if right else f"[bold red]{verdict}[/bold red]"
