@@ -13,6 +13,7 @@ from clients.dispute_commands import open_dispute
 from clients.key_commands import forget_epoch
 from clients.plan_commands import plan
 from clients.release_commands import take_release
+from clients.statement_commands import privacy_statement
 from clients.wallet_commands import adopt, backup, planned, restore
 from clients.wallet_commands import check as check_wallet
 
@@ -190,6 +191,9 @@ def status(home: Home, as_json: Json = False) -> None:
 
 
 app.command("plan", epilog="Example: artesian firm plan 4f2a --home firm-1")(plan)
+app.command("privacy-statement", epilog="Example: artesian firm privacy-statement credit --language zh --home firm-1")(
+    privacy_statement
+)
 app.command("open-dispute", epilog="Example: artesian firm open-dispute 4f2a --to bank-1 -o opening --home firm-1")(
     open_dispute
 )

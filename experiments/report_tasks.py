@@ -38,6 +38,7 @@ _MARKS: tuple[tuple[str, str, plots.Role], ...] = (
 )
 # Said elsewhere than in the table of figures.
 _STATEMENT = ("firms", "rounds", "held_out_records", "horizon_days", "epsilon", "delta", "unit", "mode", "colluders")
+_LANGUAGES = (("en", "English"), ("zh", "中文"))
 _QUANTILES = ((0.0, "lowest"), (0.25, "lower quarter"), (0.5, "median"), (0.75, "upper quarter"), (1.0, "highest"))
 
 Plot = tuple[Markup, str]
@@ -49,7 +50,8 @@ class TaskPart:
     """One task of a report.
 
     `rows` are (figure, value, note), `firms` (firm, records, alone, gain by taking part); `sampled` says that `firms`
-    holds quantiles. `epsilon` and `delta` are as they are told to people.
+    holds quantiles. `epsilon` and `delta` are as they are told to people, `statement` is what the release's manifest
+    says of privacy: (language's code, its name, paragraphs of heading and text).
     """
 
     measure: Measure
@@ -59,6 +61,7 @@ class TaskPart:
     rows: list[tuple[str, str, str]]
     plots: list[Plot]
     promise: list[str]
+    statement: list[tuple[str, str, list[tuple[str, str]]]]
     epsilon: str
     delta: str
     firms: list[tuple[str, str, str, str]]
@@ -83,12 +86,24 @@ def task_part(measure: Measure, part: Mapping[str, Any], firms: Sequence[tuple[s
         rows=_rows(measure, part),
         plots=_plots(measure, part, alone, [size for _, size in firms]),
         promise=promise(part),
+        statement=_statement(part.get("privacy_statement")),
         epsilon=ABSENT if epsilon is None else epsilon_words(epsilon),
         delta=ABSENT if delta is None or epsilon is None else delta_words(delta),
         firms=_firms(measure, part, firms, alone),
         sampled=max(len(firms), len(alone)) > MOST_FIRMS,
         records_plot=_records_plot(measure, firms),
     )
+
+
+def _statement(document: object) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    texts = document.get("text") if isinstance(document, Mapping) else None
+    if not isinstance(texts, Mapping):
+        return []
+    return [
+        (code, name, [(str(one["heading"]), str(one["text"])) for one in texts[code]])
+        for code, name in _LANGUAGES
+        if code in texts
+    ]
 
 
 def _rows(measure: Measure, part: Mapping[str, Any]) -> list[tuple[str, str, str]]:

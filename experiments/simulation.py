@@ -160,6 +160,7 @@ def compare(
         "unit": privacy["unit"],
         "mode": privacy["mode"],
         "colluders": privacy["colluders"],
+        "privacy_statement": privacy.get("statement"),
         "rounds": release.manifest["rounds"],
         "firms": len(prepared.parts),
         "held_out_records": prepared.held_out.rows,

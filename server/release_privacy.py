@@ -7,6 +7,8 @@ from typing import Any
 
 from clients.cost import Cost, Total
 from clients.plan import Plan, PlanInvalid
+from clients.privacy_facts import Facts, RunFacts, SpentFacts, UnitFacts
+from clients.privacy_words import statement
 from clients.tasks.spec import TaskSpec
 from ledger.log import Log
 from ledger.statement import decode_statement
@@ -15,20 +17,23 @@ from ledger.statement import decode_statement
 def release_privacy(
     plans: Sequence[Plan], task: str, spec: TaskSpec, cohort_size: int, ledger: Log | None
 ) -> dict[str, Any]:
-    """The manifest's facts about privacy, from the run's plans and, if there is one, the ledger."""
+    """What the manifest says of privacy, in numbers and in words: of the run, and of the ledger if there is one."""
     plan = plans[-1]
     run, private = Total.of(map(_cost, plans)), plan.privacy != "none"
+    spent = SpentFacts("ledger", _lifetime(run, task, plan.delta, ledger), plan.delta) if private else None
+    facts = Facts(task, UnitFacts.of(spec), RunFacts.of(plan, cohort_size, run.mechanisms), spent)
     return {
         "mode": plan.privacy,
         "unit": spec.privacy.words(spec.series),
         "epsilon": run.epsilon(plan.delta) if private else None,
-        "epsilon_lifetime": _lifetime(run, task, plan.delta, ledger) if private else None,
+        "epsilon_lifetime": None if spent is None else spent.epsilon,
         "delta": plan.delta,
         "noise_multiplier": plan.noise_multiplier,
         "sampling_rate": plan.sampling_rate,
         "colluders": plan.colluders,
         "groups": plan.groups,
         "noise_excess": round(plan.excess(cohort_size), 4),
+        "statement": statement(facts),
     }
 
 

@@ -91,6 +91,15 @@ def test_it_says_what_the_privacy_statement_promises_and_what_not(page: Page) ->
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_it_shows_the_statement_of_the_manifest_in_both_languages() -> None:
+    said = {"en": [{"heading": "How much", "text": "epsilon 3 < 4"}], "zh": [{"heading": "保护程度", "text": "ε 为 3"}]}
+    part = {**SUMMARY["credit"], "privacy_statement": {"version": 1, "facts": {}, "text": said}}
+    text = Page(render({**SUMMARY, "credit": part})).text
+    assert all(one in text for one in ("How much", "epsilon 3 < 4", "保护程度", "ε 为 3", "中文"))
+    assert "中文" not in Page(render(SUMMARY)).text
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_failed_check_is_not_told_as_passed() -> None:
     bad = copy.deepcopy(SUMMARY)
     bad["audit"]["recomputed"] = False

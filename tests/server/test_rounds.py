@@ -32,6 +32,7 @@ from clients.mechanism import MICRO, Mechanism
 from clients.messages import HELLO, OPEN, PAIR, REPLIES, TRAIN, WITNESS, Refusal, unpack
 from clients.plan import Plan
 from clients.privacy import NOTHING, add
+from clients.privacy_words import up
 from ledger.statement import decode_statement
 from server.audit import audit_all
 from server.cohort import RunFailed
@@ -188,6 +189,10 @@ def test_a_release_tells_what_failed_rounds_cost_too(tmp_path: Path) -> None:
         three = [Mechanism(round(privacy["noise_multiplier"] * MICRO))] * 3
         assert add(one.rdp() for one in three) == cost(3, coordinator)
         assert privacy["epsilon_lifetime"] == tightest_epsilon(three, 1e-5) > privacy["epsilon"]
+        said = privacy["statement"]
+        assert said["facts"]["spent"]["epsilon"] == privacy["epsilon_lifetime"]
+        assert said["facts"]["run"]["epsilon"] == privacy["epsilon"]
+        assert all(up(privacy["epsilon"]) in json.dumps(said["text"][one]) for one in ("en", "zh"))
 
 
 def test_firms_that_do_not_have_the_task_still_witness_it(tmp_path: Path) -> None:

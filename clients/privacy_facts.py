@@ -1,0 +1,136 @@
+"""What a privacy statement states, in numbers and names and no language: for a firm's own tasks and for releases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from clients.composition import tightest_epsilon
+from clients.mechanism import MICRO, Mechanism
+from clients.plan import Plan
+from clients.tasks.spec import TaskSpec
+
+
+@dataclass(frozen=True)
+class UnitFacts:
+    """The privacy unit: its kind, the column that names it (empty for a row), and its size where it has one."""
+
+    kind: str
+    column: str = ""
+    most_rows: int = 1
+    days: int = 0
+
+    @classmethod
+    def of(cls, spec: TaskSpec) -> Self:
+        """The unit of a task."""
+        unit = spec.privacy
+        column = unit.entity or ("" if spec.series is None else spec.series.id)
+        return cls(unit.unit, "" if unit.unit == "row" else column, unit.max_rows, unit.block_days or 0)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What one run of a task promises one unit, and who has to be honest for that.
+
+    Attributes:
+        mode: `none`, `local` or `distributed` noise.
+        firms: in the cohort; `threshold`: fewest whose sum is opened; `colluders`: how many may pool what they know.
+        key_holder: who opens an encrypted sum; else empty.
+        steps: noisy sums that a unit may be in, of `rounds` rounds.
+        epsilon: of the whole run at `delta`; 0 without privacy, where nothing is promised.
+        epsilon_of_two: the same for two units together, or one put in another's place; None where it is not known to
+            be less than twice as much at a larger delta.
+        guess: most that somebody who knows everything else is right in telling whether a unit was there, if a coin is
+            right in half of the cases; 1 without privacy.
+    """
+
+    mode: str
+    aggregation: str
+    firms: int
+    threshold: int
+    groups: int
+    colluders: int
+    key_holder: str
+    rounds: int
+    steps: int
+    noise_multiplier: float
+    sampling_rate: float
+    epsilon: float
+    delta: float
+    epsilon_of_two: float | None
+    guess: float
+
+    @classmethod
+    def of(cls, plan: Plan, firms: int, mechanisms: Sequence[Mechanism]) -> Self:
+        """The run of a plan that releases `mechanisms` in all its rounds."""
+        epsilon = tightest_epsilon(mechanisms, plan.delta)
+        return cls(
+            mode=plan.privacy,
+            aggregation=plan.aggregation,
+            firms=firms,
+            threshold=1 if plan.aggregation == "plain" else plan.threshold,
+            groups=plan.groups,
+            colluders=plan.colluders,
+            key_holder=plan.key_holder,
+            rounds=plan.rounds,
+            steps=sum(one.steps for one in mechanisms),
+            noise_multiplier=plan.noise_multiplier,
+            sampling_rate=plan.sampling_rate,
+            epsilon=epsilon,
+            delta=plan.delta,
+            epsilon_of_two=_of_two(mechanisms, plan.delta),
+            guess=1.0 if plan.privacy == "none" else most_right(epsilon, plan.delta),
+        )
+
+
+@dataclass(frozen=True)
+class SpentFacts:
+    """What a data set has paid and may pay over its lifetime, at `delta`.
+
+    Attributes:
+        by: `wallet` for a firm's own account; `ledger` for what all rounds of a task on the ledger come to.
+        cap: most that it may ever pay; None where only firms know, each its own.
+        year: most in 365 days; None for no such limit.
+    """
+
+    by: str
+    epsilon: float
+    delta: float
+    cap: float | None = None
+    year: float | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a statement says.
+
+    Attributes:
+        run: None before a firm has seen a round of the task.
+    """
+
+    task: str
+    unit: UnitFacts
+    run: RunFacts | None
+    spent: SpentFacts | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON can hold it."""
+        return asdict(self)
+
+
+def most_right(epsilon: float, delta: float) -> float:
+    """How often a bet on whether one unit was there is right at most, if a coin would be right in half of the cases.
+
+    Source: Kairouz, Oh, Viswanath 2015 (arXiv 1311.0776), theorem 2.1.
+    """
+    odds = math.exp(-min(epsilon, 700.0))
+    return min(1.0, (1.0 + delta * odds) / (1.0 + odds))
+
+
+def _of_two(mechanisms: Sequence[Mechanism], delta: float) -> float | None:
+    """Two units move a sum twice as far; where units are sampled no such simple bound is known."""
+    if not mechanisms or any(one.sampling_micro != MICRO for one in mechanisms):
+        return None
+    return tightest_epsilon([Mechanism(max(1, one.noise_micro // 2), MICRO, one.steps) for one in mechanisms], delta)

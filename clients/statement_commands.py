@@ -1,0 +1,89 @@
+"""`artesian firm privacy-statement`: what is promised to whom about this firm's data, from its own files alone."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from clients.firm import Firm
+    from clients.privacy_facts import Facts, RunFacts, SpentFacts
+
+
+class Tongue(StrEnum):
+    """The languages that statements are written in."""
+
+    EN = "en"
+    ZH = "zh"
+
+
+def privacy_statement(
+    home: Annotated[Path, typer.Option(envvar="ARTESIAN_HOME", help="The firm's home directory.")],
+    task: Annotated[str, typer.Argument(help="A task of this firm's; without it, every one.")] = "",
+    language: Annotated[Tongue, typer.Option(help="English or Chinese.")] = Tongue.EN,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document, with both languages.")] = False,
+) -> None:
+    """Say what is protected, for whom and against whom, by how much, what was spent, and what is not covered.
+
+    Reads `firm.toml`, the wallet and the firm's mirror of the ledger: its latest training round of each task. Changes
+    nothing, and works beside a running client.
+    """
+    from clients.firm import Firm
+    from clients.privacy_words import paragraphs, statement
+
+    firm = Firm(home)
+    found = facts_of(firm, [firm.declared(task).name] if task else [one.name for one in firm.config.task])
+    if as_json:
+        typer.echo(json.dumps({"ok": True, "statements": [statement(one) for one in found]}, ensure_ascii=False))
+        return
+    for number, one in enumerate(found):
+        typer.echo(("\n" if number else "") + one.task)
+        for heading, text in paragraphs(one, language.value):
+            typer.echo(f"  {heading}{'：' if language is Tongue.ZH else ': '}{text}")
+
+
+def facts_of(firm: Firm, tasks: list[str]) -> list[Facts]:
+    """What the firm's own files say of its tasks.
+
+    Raises:
+        NotTakingPart: one is not in `firm.toml`.
+        WitnessRefusal: the mirror is another's.
+    """
+    from clients.privacy_facts import Facts, UnitFacts
+
+    runs = _runs(firm)
+    return [Facts(name, UnitFacts.of(firm.declared(name).spec), runs.get(name), _spent(firm, name)) for name in tasks]
+
+
+def _spent(firm: Firm, name: str) -> SpentFacts:
+    from clients.privacy_facts import SpentFacts
+
+    limits, payer = firm.config.limits, firm.declared(name)
+    with firm.wallet_as_it_is() as wallet:
+        account = wallet.account(payer.unit, payer.dataset)
+    cap = limits.epsilon if account.cap is None else min(account.cap.epsilon, limits.epsilon)
+    return SpentFacts("wallet", account.total.epsilon(limits.delta), limits.delta, cap, limits.epsilon_year)
+
+
+def _runs(firm: Firm) -> dict[str, RunFacts]:
+    """The run of each task's latest training round in the firm's mirror."""
+    from clients.own_mirror import MIRROR, reading_mirror
+    from clients.plan import Plan
+    from clients.privacy_facts import RunFacts
+    from ledger.statement import decode_statement
+
+    if not (firm.home / MIRROR).exists():
+        return {}
+    with reading_mirror(firm) as store:
+        payloads = [decode_statement(raw).payload for raw in store.entries(0, store.size())]
+    latest = {
+        one["task"]: one
+        for one in payloads
+        if one["t"] == "round" and isinstance(one["plan"], dict) and not one["plan"].get("measures")
+    }
+    plans = {task: (Plan.from_map(one["plan"]), len(one["cohort"])) for task, one in latest.items()}
+    return {task: RunFacts.of(plan, firms, plan.run_mechanisms()) for task, (plan, firms) in plans.items()}

@@ -1,0 +1,158 @@
+"""Privacy statements: both languages say every fact, for all modes, units and ways of adding up."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from itertools import product
+
+import pytest
+from consortium_world import a_plan
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clients.composition import tightest_epsilon
+from clients.mechanism import MICRO, Mechanism
+from clients.privacy_facts import Facts, RunFacts, SpentFacts, UnitFacts, most_right
+from clients.privacy_words import LANGUAGES, Language, paragraphs, percent, statement, up
+
+UNITS = {
+    "row": UnitFacts("row"),
+    "entity": UnitFacts("entity", "buyer_id", 7),
+    "block": UnitFacts("block", "store_no", 1, 56),
+    "series": UnitFacts("series", "store_no"),
+}
+WALLET = SpentFacts("wallet", 2.4141, 1e-5, 8.25, 3.5)
+LEDGER = SpentFacts("ledger", 4.1414, 1e-5)
+
+
+def a_run(mode: str, aggregation: str = "masked", **changes: object) -> RunFacts:
+    run = RunFacts(
+        mode=mode,
+        aggregation=aggregation,
+        firms=23,
+        threshold=17,
+        groups=1,
+        colluders=5,
+        key_holder="firm-29" if aggregation == "encrypted" else "",
+        rounds=41,
+        steps=43,
+        noise_multiplier=23.59,
+        sampling_rate=1.0,
+        epsilon=1.2345 if mode != "none" else 0.0,
+        delta=1e-5,
+        epsilon_of_two=2.7182 if mode != "none" else None,
+        guess=0.7747,
+    )
+    return replace(run, **changes)  # type: ignore[arg-type]
+
+
+def text(facts: Facts, language: Language) -> str:
+    return " ".join(word for paragraph in paragraphs(facts, language) for word in paragraph)
+
+
+CASES = list(product(UNITS, ["none", "local", "distributed"], ["masked", "encrypted", "plain"], [WALLET, LEDGER]))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(("unit", "mode", "aggregation", "spent"), CASES)
+def test_every_fact_is_said(unit: str, mode: str, aggregation: str, spent: SpentFacts, language: Language) -> None:
+    run = a_run(mode, aggregation)
+    said = text(Facts("credit-risk", UNITS[unit], run, spent), language)
+    facts = ["credit-risk", "23", "41", f"{mode}", up(spent.epsilon), "1e-05", *_of_unit(UNITS[unit])]
+    if mode != "none":
+        facts += ["1.24", "43", "23.59", "77.5 %", "50 %", "2.72"]
+    if mode == "distributed":
+        facts += ["17", " 5 ", aggregation]
+        facts += ["firm-29"] if aggregation == "encrypted" else []
+    if spent.by == "wallet":
+        facts += ["8.25", "3.5", "365"]
+    assert [one for one in facts if one not in said] == []
+
+
+def _of_unit(unit: UnitFacts) -> list[str]:
+    return [one for one in (unit.column, *(str(n) for n in (unit.most_rows, unit.days) if n > 1)) if one]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_does_not_hold_is_not_said(language: Language) -> None:
+    nothing = text(Facts("t", UNITS["row"], a_run("none"), None), language)
+    assert "%" not in nothing
+    assert "1.24" not in nothing
+    local = text(Facts("t", UNITS["row"], a_run("local"), WALLET), language)
+    assert "17" not in local  # no threshold protects anybody: each firm's noise does
+    assert " 5 " not in local
+    sampled = a_run("local", sampling_rate=0.043, epsilon_of_two=None)
+    said = text(Facts("t", UNITS["row"], sampled, WALLET), language)
+    assert "4.3 %" in said
+    assert "2.72" not in said
+    grouped = text(Facts("t", UNITS["row"], a_run("distributed", groups=9), WALLET), language)
+    assert " 9 " in grouped
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_before_the_first_round_it_says_that_nothing_is_known(language: Language) -> None:
+    said = text(Facts("t", UNITS["block"], None, WALLET), language)
+    assert "56" in said
+    assert "8.25" in said
+    assert "1e-05" in said
+    assert {"en": "has seen no round", "zh": "尚未见到"}[language] in said
+
+
+def test_chinese_uses_the_fields_words() -> None:
+    said = text(Facts("t", UNITS["row"], a_run("distributed"), WALLET), "zh")
+    assert [word for word in ("差分隐私", "隐私预算", "隐私单元", "安全聚合") if word not in said] == []
+
+
+@pytest.mark.parametrize(("unit", "mode"), product(UNITS, ["none", "local", "distributed"]))
+def test_both_languages_have_the_same_paragraphs_and_the_same_numbers(unit: str, mode: str) -> None:
+    facts = Facts("credit", UNITS[unit], a_run(mode), WALLET)
+    english, chinese = (paragraphs(facts, one) for one in LANGUAGES)
+    assert len(english) == len(chinese)
+    for (_, one), (_, other) in zip(english, chinese, strict=True):
+        assert _numbers(one) == _numbers(other)
+
+
+def _numbers(said: str) -> list[str]:
+    return sorted(re.findall(r"[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?", said))
+
+
+def test_json_holds_the_facts_and_both_texts() -> None:
+    facts = Facts("credit", UNITS["row"], a_run("distributed"), WALLET)
+    document = json.loads(json.dumps(statement(facts)))
+    assert document["version"] == 1
+    assert document["facts"] == facts.to_json()
+    assert set(document["text"]) == {"en", "zh"}
+    assert document["text"]["en"][0] == {"heading": "What is protected", "text": paragraphs(facts, "en")[0][1]}
+
+
+@given(st.floats(1e-6, 1e4))
+def test_a_bound_is_never_told_smaller_than_it_is(value: float) -> None:
+    assert value * (1 - 2e-5) <= float(up(value)) <= value * 1.0101
+    assert float(percent(min(1.0, value))) >= min(1.0, value) * 100 - 1e-6
+
+
+def test_bounds_as_they_are_told() -> None:
+    assert [up(one) for one in (0.0, 0.99999996, 1.2345, 12.01, 0.00123456)] == ["0", "1", "1.24", "12.1", "0.00124"]
+    assert percent(0.77471) == "77.5"
+    assert percent(1.0) == "100.0"
+
+
+def test_a_runs_facts_follow_from_its_plan() -> None:
+    plan = a_plan(rounds=40, noise_micro=23_600_000, threshold=5, colluders=1)
+    run = RunFacts.of(plan, 6, plan.run_mechanisms())
+    assert (run.mode, run.firms, run.threshold, run.colluders, run.rounds, run.steps) == (
+        "distributed",
+        6,
+        5,
+        1,
+        40,
+        40,
+    )
+    assert run.epsilon == tightest_epsilon([Mechanism(23_600_000, MICRO, 40)], plan.delta)
+    assert run.epsilon_of_two == tightest_epsilon([Mechanism(11_800_000, MICRO, 40)], plan.delta)
+    assert 2.1 < (run.epsilon_of_two or 0) < 2.2
+    assert run.guess == most_right(run.epsilon, plan.delta) == pytest.approx(0.731, abs=1e-3)
+    none = a_plan(privacy="none", noise_micro=0)
+    assert (RunFacts.of(none, 6, ()).epsilon, RunFacts.of(none, 6, ()).guess) == (0.0, 1.0)
