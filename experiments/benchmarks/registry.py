@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, str] = {
     "wallet": "paying from a privacy wallet with fsync, refusing, opening a long one, beside a bare commit",
     "credit": "AUC with and without privacy, beside central LightGBM and local-only training (half an hour)",
     "poisoning": "AUC under poisoning for every defence, with and without noise (half an hour)",
+    "measurement": "how far a measured AUC or WAPE is off, by what it may cost, beside the error that it states",
     "privacy_audit": "epsilon that canaries show beside what is claimed, as the code is and with faults",
     "demand": "WAPE with and without privacy, beside local-only and central models",
 }
