@@ -131,8 +131,9 @@ def charge(firm: Firm, private: PrivateTask, offer: Offer) -> Charge:
     """
     purpose, mechanism = purpose_of(offer.payload["task"], offer.round_id), offer.plan.round_mechanism()
     if mechanism is not None:
-        number, rounds = offer.plan.number, offer.plan.rounds
-        return Charge(firm, purpose, firm.charge(private, purpose, mechanism, number=number, rounds=rounds))
+        number, rounds, measures = offer.plan.number, offer.plan.rounds, offer.plan.measures
+        reserved = firm.charge(private, purpose, mechanism, number=number, rounds=rounds, measures=measures)
+        return Charge(firm, purpose, reserved)
     if not firm.config.limits.without_privacy:
         raise NotShown(f"{purpose}: it adds no noise, so nothing could pay for it; this firm trains with privacy only")
     return Charge(firm, purpose, None)

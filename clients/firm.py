@@ -233,13 +233,20 @@ class Firm:
         return DeclaredTask(settings, load_spec(self.home / settings.spec))
 
     def charge(
-        self, private: PrivateTask, purpose: str, *mechanisms: Mechanism, number: int = 0, rounds: int = 0
+        self,
+        private: PrivateTask,
+        purpose: str,
+        *mechanisms: Mechanism,
+        number: int = 0,
+        rounds: int = 0,
+        measures: str = "",
     ) -> Reservation:
         """Reserve what releasing `mechanisms` costs every unit of the task's data set.
 
         Args:
             purpose: what the wallet's row says it is for: `TASK/ROUND` for a round.
             number: the round's number in its run of `rounds`; 0 for what is no round.
+            measures: what the round measures; empty for one that trains.
 
         Raises:
             OverCap, OverAllowance: the cap or a limit would be passed.
@@ -253,7 +260,7 @@ class Firm:
             final = require_booked(self.wallet, view, self.config)
         payer, cost = private.declared, Cost.of(*mechanisms)
         require_one_account(self.wallet, self.home, payer)
-        occasion = Occasion(self.config.cid, final, number, rounds, table_of(self.home, payer))
+        occasion = Occasion(self.config.cid, final, number, rounds, table_of(self.home, payer), measures)
         return self.wallet.reserve(payer.unit, payer.dataset, purpose, cost, occasion)
 
     def charge_once(self, payer: DeclaredTask, purpose: str, cost: Cost) -> Reservation | None:

@@ -112,7 +112,7 @@ def _spend(one: Logged, view: LedgerView, cid: str, payer: Account) -> Reservati
     cost, occasion = Cost(one.nano_rdp), Occasion(cid)
     with suppress(ClientError):  # a plan that this release cannot read: its nano-RDP stands
         plan = Plan.from_map(payload["plan"])
-        occasion = Occasion(cid, number=plan.number, rounds=plan.rounds)
+        occasion = Occasion(cid, number=plan.number, rounds=plan.rounds, measures=plan.measures)
         mechanism = plan.round_mechanism()
         if mechanism is not None and mechanism.rdp() == one.nano_rdp:
             cost = Cost(one.nano_rdp, (mechanism,))

@@ -29,7 +29,7 @@ class Run:
     """What was spent one after the other on one run of a task, or on openings of one task.
 
     Attributes:
-        what: `rounds`, or `openings`, or what else the rows say.
+        what: `rounds`, or `measurements of` something, or `openings`, or what else the rows say.
     """
 
     what: str
@@ -38,12 +38,8 @@ class Run:
     spent: list[Reservation] = field(default_factory=list)
 
     def goes_on_with(self, one: Reservation) -> bool:
-        """Whether a spend is the next one of this run: the same run's length, and a number that does not fall."""
-        what, task = _what(one)
-        if (what, one.occasion.consortium, task) != (self.what, self.consortium, self.task):
-            return False
-        last = self.spent[-1].occasion
-        return (last.rounds, True) == (one.occasion.rounds, one.occasion.number >= last.number)
+        """Whether a spend is the next one of this run: its number does not fall; a round may be tried again."""
+        return one.occasion.number >= self.spent[-1].occasion.number
 
     def to_json(self, delta: float) -> dict[str, Any]:
         """What it cost, at `delta`."""
@@ -66,10 +62,10 @@ class Run:
 def runs_of(spent: Iterable[Reservation]) -> list[Run]:
     """All that was spent, by run, in the order of their first rows."""
     runs: list[Run] = []
-    open_runs: dict[tuple[str, str, str], Run] = {}
+    open_runs: dict[tuple[str, str, str, int], Run] = {}
     for one in spent:
         what, task = _what(one)
-        key = what, one.occasion.consortium, task
+        key = what, one.occasion.consortium, task, one.occasion.rounds
         run = open_runs.get(key)
         if run is None or not run.goes_on_with(one):
             run = open_runs[key] = Run(what, one.occasion.consortium, task)
@@ -183,6 +179,8 @@ def _at(now_ms: int, account: Account) -> Reservation:
 def _what(one: Reservation) -> tuple[str, str]:
     """What a spend was for, and on which task, by its purpose: `TASK/ROUND`, `opening/TASK/ROUND`, or another."""
     head, _, _ = one.purpose.rpartition("/")
+    if one.occasion.measures:
+        return f"measurements of {one.occasion.measures}", head
     kind, slash, task = head.partition("/")
     if slash:
         return ("openings" if kind == _OPENING else kind), task

@@ -39,6 +39,7 @@ class Occasion:
         number: the round's number in its run, from 1; 0 if it was no round.
         rounds: how many rounds the run was to have.
         table: the file that the records were read from.
+        measures: what the round measured; empty for one that trained.
     """
 
     consortium: str = ""
@@ -46,6 +47,7 @@ class Occasion:
     number: int = 0
     rounds: int = 0
     table: str = ""
+    measures: str = ""
 
     @classmethod
     def from_row(cls, row: Row) -> Self:

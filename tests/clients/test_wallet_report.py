@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from consortium_world import a_plan
@@ -30,12 +31,13 @@ class History:
         self.wallet = Wallet(None, clock=lambda: self.now_ms / 1000)
         self.wallet.set_cap(UNIT, DATA, epsilon=CAP.epsilon, delta=CAP.delta)
 
-    def pay(self, purpose: str, cost: Cost = ONE, number: int = 0, rounds: int = 0, cid: str = "bread") -> None:
+    def pay(self, purpose: str, cost: Cost = ONE, cid: str = "bread", **occasion: Any) -> None:
         self.now_ms += DAY_MS
-        occasion = Occasion(cid, number=number, rounds=rounds)
-        self.wallet.settle(self.wallet.reserve(UNIT, DATA, purpose, cost, occasion))
+        self.wallet.settle(self.wallet.reserve(UNIT, DATA, purpose, cost, Occasion(cid, **occasion)))
 
-    def report(self, plan_of: Callable[[str], Plan | None] = lambda _: None, year: float | None = None) -> dict:  # type: ignore[type-arg]
+    def report(
+        self, plan_of: Callable[[str], Plan | None] = lambda _: None, year: float | None = None
+    ) -> dict[str, Any]:
         account = self.wallet.account(UNIT, DATA)
         return account_report(account, self.wallet.purchases(), CAP, self.now_ms, plan_of, year)
 
@@ -70,6 +72,14 @@ def test_what_was_spent_is_told_by_run(history: History) -> None:
     assert (first["from"], first["to"]) == ("2023-11-15", "2023-11-17")
     assert facts["accounting"] == "exact"
     assert facts["spent_epsilon"] == tightest_epsilon([RELEASE.times(8), Mechanism(10 * MICRO)], DELTA)
+
+
+def test_a_measurement_in_between_is_told_apart_and_ends_no_run(history: History) -> None:
+    history.pay("credit/m1", number=1, rounds=1, measures="evaluation")
+    history.pay("credit/b4", number=4, rounds=5)
+    runs = [(run.what, len(run.spent)) for run in runs_of(history.wallet.purchases())]
+    assert runs == [("rounds", 3), ("rounds", 5), ("openings", 1), ("rounds", 1), ("measurements of evaluation", 1)]
+    assert history.report()["next"]["rest_of_run"]["rounds"] == 1
 
 
 def test_one_more_round_and_the_rest_of_the_run(history: History) -> None:
