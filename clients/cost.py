@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Self
 
 from clients.composition import tightest_epsilon
@@ -30,7 +31,7 @@ class Cost:
     @classmethod
     def of(cls, *mechanisms: Mechanism) -> Self:
         """The cost of releasing all of `mechanisms`."""
-        return cls(add(one.rdp() for one in mechanisms), mechanisms)
+        return cls(_rdp_of(mechanisms), mechanisms)
 
     @property
     def named(self) -> bool:
@@ -44,19 +45,23 @@ class Cost:
             PrivacyError: it is not.
         """
         check_nano_rdp(self.nano_rdp)
-        covered = add(one.rdp() for one in self.mechanisms)
-        if self.mechanisms and any(map(int.__gt__, self.nano_rdp, covered)):
+        if self.mechanisms and any(map(int.__gt__, self.nano_rdp, _rdp_of(self.mechanisms))):
             raise PrivacyError("the mechanisms cost less than the nano-RDP that is said to be their cost")
         return self
 
 
 def as_cost(cost: Cost | Sequence[int]) -> Cost:
-    """A cost that holds together; a bare account of nano-RDP is one of which nobody says what was released.
+    """A bare account of nano-RDP is a cost of which nobody says what was released.
 
     Raises:
-        PrivacyError: as `Cost.require_sound`.
+        PrivacyError: it is no account on the grid.
     """
-    return (cost if isinstance(cost, Cost) else Cost(check_nano_rdp(cost))).require_sound()
+    return cost if isinstance(cost, Cost) else Cost(check_nano_rdp(cost))
+
+
+@lru_cache(maxsize=1024)
+def _rdp_of(mechanisms: tuple[Mechanism, ...]) -> NanoRdp:
+    return add(one.rdp() for one in mechanisms)
 
 
 @dataclass

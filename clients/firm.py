@@ -260,7 +260,7 @@ class Firm:
             final = require_booked(self.wallet, view, self.config)
         payer, cost = private.declared, Cost.of(*mechanisms)
         require_one_account(self.wallet, self.home, payer)
-        occasion = Occasion(self.config.cid, final, number, rounds, table_of(self.home, payer), measures)
+        occasion = Occasion(self.config.cid, final, number, rounds, table_of(self.home, payer.data), measures)
         return self.wallet.reserve(payer.unit, payer.dataset, purpose, cost, occasion)
 
     def charge_once(self, payer: DeclaredTask, purpose: str, cost: Cost) -> Reservation | None:
@@ -269,7 +269,7 @@ class Firm:
         It is not held against the ledger, which the caller has read.
         """
         require_one_account(self.wallet, self.home, payer)
-        occasion = Occasion(self.config.cid, table=table_of(self.home, payer))
+        occasion = Occasion(self.config.cid, table=table_of(self.home, payer.data))
         return self.wallet.reserve_once(payer.unit, payer.dataset, purpose, cost, occasion)
 
     def rehearse_charge_once(self, payer: DeclaredTask, purpose: str, cost: Cost) -> bool:

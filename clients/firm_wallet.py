@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
 from typing import Protocol
@@ -55,9 +56,10 @@ def journal_path(wallet: Path) -> Path:
     return wallet.with_suffix(".rows")
 
 
-def table_of(home: Path, payer: Payer) -> str:
+@lru_cache(maxsize=256)
+def table_of(home: Path, data: str) -> str:
     """The file that a task's records are in, by the one path that leads nowhere else."""
-    return str((home / payer.data).resolve())
+    return str((home / data).resolve())
 
 
 def open_wallet(home: Path, config: FirmConfig, payers: Iterable[Payer], clock: Callable[[], float]) -> Wallet:
@@ -121,15 +123,17 @@ def require_one_account(wallet: Wallet, home: Path, payer: Payer) -> None:
         TwoNames: the records have paid under another name: the task has another `dataset` now, or another task or
             another consortium's home reads the same file.
     """
-    names, unknown = wallet.datasets_of(table_of(home, payer)), wallet.datasets_of("")
-    for account in wallet.report():
-        if account.dataset == payer.dataset and account.unit != payer.unit and any(account.nano_rdp):
+    with wallet.reading() as rows:
+        names, unknown = rows.datasets_of(table_of(home, payer.data)), rows.datasets_of("")
+        paid = [(account.unit, account.dataset) for account in rows.accounts.values() if any(account.nano_rdp)]
+    for unit, dataset in paid:
+        if dataset == payer.dataset and unit != payer.unit:
             raise CountedOtherwise(
-                f"wallet: the data set of the task {payer.name!r} has paid per {account.unit}, and "
-                f"cannot pay per {payer.unit} as well; only other records may have another 'dataset' name"
+                f"wallet: the data set of the task {payer.name!r} has paid per {unit}, and cannot pay per {payer.unit} "
+                "as well; only other records may have another 'dataset' name"
             )
-        if account.dataset == payer.data and account.dataset in unknown:
-            names.add(account.dataset)  # rows of before do not name the file; their data set is named after it
+        if dataset == payer.data and dataset in unknown:
+            names.add(dataset)  # rows of before do not name the file; their data set is named after it
     for name in sorted(names - {payer.dataset}):
         raise TwoNames(
             f"wallet: {payer.data} has paid as the data set {name!r}, and cannot pay as {payer.dataset!r} as well: put "

@@ -12,11 +12,12 @@ journal beside it (`clients.wallet_journal`), and the ledger (`clients.wallet_le
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from clients.accounts import Account, WalletRefused
+from clients.accounts import Account, Accounts, WalletRefused
 from clients.allowance import NO_LIMITS, Allowance
 from clients.cost import Cost, as_cost
 from clients.privacy import NanoRdp, add
@@ -209,10 +210,11 @@ class Wallet(WalletBook):
         with self._transaction():
             return self._accounts.account(unit, dataset).copy()
 
-    def datasets_of(self, table: str) -> set[str]:
-        """Under which names the records of a file have paid."""
+    @contextmanager
+    def reading(self) -> Iterator[Accounts]:
+        """All that the rows add up to, at one moment: to look at, not to keep or change."""
         with self._transaction():
-            return self._accounts.datasets_of(table)
+            yield self._accounts
 
     def compared(self, consortium: str) -> int:
         """How many final entries of the consortium's ledger this wallet has been compared with."""

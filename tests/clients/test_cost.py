@@ -8,6 +8,7 @@ import pytest
 from consortium_world import a_plan
 from hypothesis import given
 from hypothesis import strategies as st
+from wallet_world import a_wallet
 
 from clients.composition import MU_SQUARED_BITS, mu_squared
 from clients.cost import Cost, Total, as_cost
@@ -46,8 +47,10 @@ def test_a_cost_of_nothing_says_what_was_released() -> None:
 def test_mechanisms_that_cost_less_than_is_said_are_refused() -> None:
     more = gaussian_rdp(2.0, 1.0, 3)
     with pytest.raises(PrivacyError, match="cost less"):
-        as_cost(Cost(more, (Mechanism(2 * MICRO, steps=2),)))
-    assert as_cost(Cost(more, (Mechanism(2 * MICRO, steps=3),))).nano_rdp == more
+        Cost(more, (Mechanism(2 * MICRO, steps=2),)).require_sound()
+    assert Cost(more, (Mechanism(2 * MICRO, steps=3),)).require_sound().nano_rdp == more
+    with a_wallet() as wallet, pytest.raises(PrivacyError, match="cost less"):
+        wallet.reserve("row", "credit", "round", Cost(more, (Mechanism(2 * MICRO, steps=2),)))
     assert as_cost(more) == Cost(more)
 
 
