@@ -100,7 +100,7 @@ def check_nano_rdp(nano_rdp: Sequence[int]) -> NanoRdp:
     """
     if len(nano_rdp) != len(ORDERS):
         raise PrivacyError(f"a privacy account has {len(ORDERS)} orders, not {len(nano_rdp)}")
-    if any(type(value) is not int or value < 0 for value in nano_rdp):
+    if set(map(type, nano_rdp)) != {int} or min(nano_rdp) < 0:
         raise PrivacyError("a privacy account holds whole numbers of nano-RDP that are not negative")
     return tuple(nano_rdp)
 

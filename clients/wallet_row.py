@@ -129,4 +129,7 @@ def cost_of(row: Row) -> Cost:
     Raises:
         KeyError, TypeError, ValueError, PrivacyError: it spends nothing.
     """
-    return Cost(check_nano_rdp(row["rdp"]), tuple(Mechanism(*numbers) for numbers in row.get("mechanisms", ())))
+    return Cost(check_nano_rdp(row["rdp"]), tuple(_mechanism(*numbers) for numbers in row.get("mechanisms", ())))
+
+
+_mechanism = lru_cache(maxsize=1024)(Mechanism)  # most rows name the same
