@@ -76,7 +76,8 @@ PLACES: Mapping[str, Place] = {
     "firm": Place("clients.firm_commands", "Check a table, see what privacy is spent, see where the firm stands."),
     "bank": Place("clients.bank_commands", "Ask for credit scores, and check the answers offline."),
     "coordinator": Place(
-        "server.coordinator_commands", "Answer banks' score questions, and delete what need not be kept."
+        "server.coordinator_commands",
+        "Propose how to train, answer banks' questions, and delete what need not be kept.",
     ),
     "ledger": Place(
         "ledger.commands", "Found, run, witness, read and check a consortium's ledger.", more=_audit_rounds_too

@@ -109,6 +109,13 @@ class Plan(PlanRecord):
         """Rate of the steps that a firm takes by itself."""
         return self.local_rate_micro / MICRO
 
+    def noise_in_mean(self, cohort_size: int) -> float:
+        """Standard deviation of the noise in a value of the mean gradient when nobody drops out; as one sum."""
+        if self.privacy == "none":
+            return 0.0
+        noise = self.noise_std(cohort_size // self.groups) * math.sqrt(cohort_size)
+        return noise / (self.units * self.trained_share * self.participation)
+
     @lru_cache(maxsize=8)  # noqa: B019  # plans are small, and few are in use at a time
     def grid(self, cohort_size: int) -> Grid:
         """The grid of a sum over `cohort_size` firms: as fine as the ring allows without a sum that could wrap.

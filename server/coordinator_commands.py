@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from server.measure_commands import measure, measured
+from server.planner_commands import propose
 
 if TYPE_CHECKING:
     from server.ledger_copy import RecordedRound
@@ -26,7 +27,7 @@ SIGNING_KEY = "signing.pem"
 
 @app.callback()
 def main() -> None:
-    """Answer banks' score questions, and delete what need not be kept."""
+    """Propose how to train, answer banks' questions, and delete what need not be kept."""
 
 
 @app.command(epilog="Example: artesian coordinator scores --home coordinator --host 0.0.0.0 --port 8443")
@@ -88,6 +89,11 @@ def prune(
             )
         if done.unread:
             typer.echo(f"{_rounds(done.unread)} left alone: this version cannot read their plans.")
+
+
+app.command(epilog="Example: artesian coordinator propose tasks/credit.toml --firms 8 --units 3000 --epsilon 1")(
+    propose
+)
 
 
 def _did(done: "Pruned") -> str:

@@ -33,10 +33,14 @@ class Steps(BaseModel):
     which each round takes one; see `clients.correlation`.
 
     `held_out` is the share of each firm's units that it never trains on, so that the model can be measured on them.
+
+    With `plan = "auto"` the planner puts its own rounds (at most those given), rate, momentum and clip in place of
+    what is written here, from public figures alone; see `server.planner`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    plan: Literal["given", "auto"] = "given"
     rounds: int = Field(default=40, ge=1, le=100_000)
     rate: float = Field(default=8.0, gt=0)
     momentum: float = Field(default=0.8, ge=0, lt=1)
@@ -47,7 +51,7 @@ class Steps(BaseModel):
     weighting: Literal["declared", "summed"] = "declared"
     optimiser: Literal["momentum", "adam"] = "momentum"
     second_momentum: float = Field(default=0.95, gt=0, lt=1)
-    floor: float = Field(default=1e-3, ge=1e-9, le=1e6)
+    floor: float = Field(default=3e-3, ge=1e-9, le=1e6)
     correct_moments: bool = True
     local_steps: int = Field(default=1, ge=1, le=1000)
     local_rate: float | None = Field(default=None, gt=0)
@@ -60,6 +64,8 @@ class Steps(BaseModel):
             raise ValueError("local_rate is the rate of local_steps, of which there is one: leave it out")
         if self.local_steps > 1 and self.weighting == "summed":
             raise ValueError("local_steps divide by the units that a firm declares: use weighting declared")
+        if self.plan == "auto" and (self.optimiser, self.local_steps, self.bands) != ("momentum", 1, 1):
+            raise ValueError("plan: 'auto' proposes full-batch descent with momentum; leave other algorithms out")
         return self
 
     @cached_property

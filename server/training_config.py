@@ -16,6 +16,7 @@ from clients.tasks.spec import Slug
 from clients.tasks.task import Task
 from ledger.rules import COORDINATOR
 from server.errors import ServerError
+from server.planner import planned_steps, rule_for
 from server.steps import Steps
 
 MOST_ROUNDING = 0.02
@@ -167,6 +168,8 @@ class TrainingConfig(_Part):
             PlanRefused: an encrypted sum would not round to the exact one.
             GroupsImpossible: too few firms for so many groups.
         """
+        if self.training.plan == "auto":
+            return self.settled(task, units, epoch, least).plans(task, units, epoch, least, root)
         steps, privacy = self.training, self.privacy
         n, most = group_sizes(len(units), self.robust.groups)
         if privacy.mode != "none" and privacy.epsilon is None:
@@ -211,13 +214,29 @@ class TrainingConfig(_Part):
             common["ring_bits"] = 32
         common |= _least_weight(Plan(number=1, **common), len(units), (n, most))
         if steps.optimiser == "adam" and steps.correct_moments:
-            common |= _correction(Plan(number=1, **common), n, self.robust.groups)
+            noise = Plan(number=1, **common).noise_in_mean(len(units))
+            common["correction_nano"] = math.floor(noise * NANO)
         plans = [Plan(number=number, **common) for number in range(1, steps.rounds + 1)]
         for size in (n, most):
             plans[0].grid(size)
         if plans[0].aggregation == "encrypted":
             require_room(n, plans[0].ring_bits, plans[0].values)
         return plans
+
+    def settled(self, task: Task, units: Mapping[str, int], epoch: int, least: int = 1) -> Self:
+        """The same with the planner's steps, in at most the rounds given, in place of `plan = "auto"`; else itself.
+
+        Raises:
+            NoRule: nothing was measured for such models.
+            TrainingConfigInvalid, PrivacyError: as for `plans`.
+        """
+        given, kind = self.training, task.spec.model.kind
+        if given.plan == "given":
+            return self
+        once = given.model_copy(update={"plan": "given", "rounds": 1, "clip": rule_for(kind).clip})
+        first = self.model_copy(update={"training": once}).plans(task, units, epoch, least)[0]
+        steps = planned_steps(kind, first, len(units), given.rounds, given)
+        return self.model_copy(update={"training": steps})
 
     def _threshold(self, n: int, most: int, colluders: int) -> int:
         """The threshold of groups of `n` to `most` firms."""
@@ -236,12 +255,6 @@ class TrainingConfig(_Part):
                 f"aggregation.drop_outs: {drop_outs} of {n} firms; at most {n - least} may be missing"
             )
         return max(least, n - (max(1, n // 8) if drop_outs is None else drop_outs))
-
-
-def _correction(plan: Plan, group: int, groups: int) -> dict[str, int]:
-    """The deviation of the noise in the mean gradient, when nobody drops out; `group` firms in each of `groups`."""
-    noise = 0.0 if plan.privacy == "none" else plan.noise_std(group) * math.sqrt(group * groups)
-    return {"correction_nano": math.floor(noise / (plan.units * plan.trained_share * plan.sampling_rate) * NANO)}
 
 
 def _least_weight(plan: Plan, firms: int, sizes: tuple[int, int]) -> dict[str, int]:

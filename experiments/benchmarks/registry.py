@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, str] = {
     "poisoning": "AUC under poisoning for every defence, with and without noise (half an hour)",
     "measurement": "how far a measured AUC or WAPE is off, by what it may cost, beside the error that it states",
     "privacy_audit": "epsilon that canaries show beside what is claimed, as the code is and with faults",
+    "algorithms": "what the planner rests on: algorithms and lengths of runs on validation parts (half an hour)",
     "demand": "WAPE with and without privacy, beside local-only and central models",
 }
 
