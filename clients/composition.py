@@ -63,25 +63,27 @@ def _mu_squared_of_one(noise_micro: int) -> int:
     return -(-((MICRO * MICRO) << MU_SQUARED_BITS) // (noise_micro * noise_micro))
 
 
-def _mu(squared: int) -> float:
-    """The root of `mu_squared`, rounded up."""
-    return math.sqrt(squared / (1 << MU_SQUARED_BITS)) * (1 + 4e-16)
+def gaussian_mu(mechanisms: Iterable[Mechanism]) -> float:
+    """How many deviations of one Gaussian's noise one unit moves it by, if all units were in every step; rounded up.
+
+    That Gaussian tells no less than `mechanisms` together: sampling never costs more than none.
+    """
+    return math.sqrt(mu_squared(mechanisms) / (1 << MU_SQUARED_BITS)) * (1 + 4e-16)
 
 
 @lru_cache(maxsize=4096)
 def _tightest(mechanisms: tuple[Mechanism, ...], delta: float) -> float:
     full = [one for one in mechanisms if one.sampling_micro == MICRO]
     sampled = tuple(one for one in mechanisms if one.sampling_micro != MICRO)
-    mu = mu_squared(full)
     if not sampled:
-        return gaussian_epsilon(_mu(mu), delta)
+        return gaussian_epsilon(gaussian_mu(full), delta)
     account = add(one.rdp() for one in mechanisms)
     # Sampling never costs more than none: a mixture of one unit in and out is no further from out than in is.
-    known = min(epsilon(account, delta), gaussian_epsilon(_mu(mu_squared(mechanisms)), delta))
+    known = min(epsilon(account, delta), gaussian_epsilon(gaussian_mu(mechanisms), delta))
     steps = sum(one.steps for one in sampled) + len(full)
     if not 0 < known <= _MOST_LOSS or steps > _MOST_SAMPLED_STEPS:
         return known
-    return min(known, _by_loss_distribution(sampled, _mu(mu), _interval(account, steps, known), delta))
+    return min(known, _by_loss_distribution(sampled, gaussian_mu(full), _interval(account, steps, known), delta))
 
 
 def _by_loss_distribution(sampled: Sequence[Mechanism], mu: float, interval: float, delta: float) -> float:

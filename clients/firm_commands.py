@@ -16,6 +16,7 @@ from clients.release_commands import take_release
 from clients.statement_commands import privacy_statement
 from clients.wallet_commands import adopt, backup, planned, restore
 from clients.wallet_commands import check as check_wallet
+from clients.what_if_commands import what_if
 
 if TYPE_CHECKING:
     from clients.data import Table, TableInvalid
@@ -194,6 +195,7 @@ app.command("plan", epilog="Example: artesian firm plan 4f2a --home firm-1")(pla
 app.command("privacy-statement", epilog="Example: artesian firm privacy-statement credit --language zh --home firm-1")(
     privacy_statement
 )
+app.command("what-if", epilog="Example: artesian firm what-if 1 1 --cap 8")(what_if)
 app.command("open-dispute", epilog="Example: artesian firm open-dispute 4f2a --to bank-1 -o opening --home firm-1")(
     open_dispute
 )

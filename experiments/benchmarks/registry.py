@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, str] = {
     "ledger_proofs": "proofs and receipts at a million entries, and checking a receipt offline",
     "ledger_start": "starting a ledger of a million entries after a crash",
     "ledger_quorum": "from submitting a statement to its finality by ten witness processes",
+    "accounting": "epsilon as it is told beside the tightest known accountants, and how long it takes",
     "wallet": "paying from a privacy wallet with fsync, refusing, opening a long one, beside a bare commit",
     "credit": "AUC with and without privacy, beside central LightGBM and local-only training (half an hour)",
     "poisoning": "AUC under poisoning for every defence, with and without noise (half an hour)",
