@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -16,8 +15,8 @@ from clients.data import read_table
 from clients.encryption.held_keys import HeldKeys
 from clients.encryption.kept_contexts import KeptContexts
 from clients.encryption.kept_vector import KeptVector
-from clients.errors import ClientError
-from clients.firm_config import FirmConfig, TaskAtFirm, load_firm_config
+from clients.firm_config import FirmConfig, load_firm_config
+from clients.firm_tasks import DeclaredTask, NotTakingPart, PrivateTask
 from clients.firm_wallet import allowance, apply_policy, open_wallet, require_one_account, table_of, wallet_path
 from clients.kept_sums import KeptSums
 from clients.masking.answer_book import AnswerBook
@@ -26,8 +25,8 @@ from clients.mechanism import Mechanism
 from clients.noise import RandomStream
 from clients.round_secrets import RoundSecrets
 from clients.tasks.examples import Divided, Examples
-from clients.tasks.spec import TaskSpec, load_spec
-from clients.tasks.task import Task, task_for
+from clients.tasks.spec import load_spec
+from clients.tasks.task import task_for
 from clients.wallet import Wallet
 from clients.wallet_ledger import LedgerView, require_booked
 from clients.wallet_row import Occasion, Reservation
@@ -36,57 +35,7 @@ from ledger.policy import Policy
 from ledger.rules import State
 from ledger.witness import Witness
 
-
-class NotTakingPart(ClientError):
-    """The firm has no such task."""
-
-    exit_code = 1
-
-
-@dataclass(frozen=True)
-class DeclaredTask:
-    """A task as the firm's `firm.toml` names it: which account of the wallet pays for it."""
-
-    settings: TaskAtFirm
-    spec: TaskSpec
-
-    @property
-    def name(self) -> str:
-        return self.settings.name
-
-    @property
-    def data(self) -> str:
-        return self.settings.data
-
-    @property
-    def dataset(self) -> str:
-        return self.settings.dataset or self.settings.data
-
-    @property
-    def unit(self) -> str:
-        return self.spec.privacy.words(self.spec.series)
-
-
-@dataclass(frozen=True)
-class PrivateTask:
-    """A task with the firm's own examples."""
-
-    settings: TaskAtFirm
-    task: Task
-    examples: Examples
-
-    @property
-    def declared(self) -> DeclaredTask:
-        """The same without the examples."""
-        return DeclaredTask(self.settings, self.task.spec)
-
-    @property
-    def dataset(self) -> str:
-        return self.declared.dataset
-
-    @property
-    def unit(self) -> str:
-        return self.declared.unit
+__all__ = ["DeclaredTask", "Firm", "NotTakingPart", "PrivateTask", "close_firms", "open_firm"]
 
 
 class Firm:

@@ -14,7 +14,7 @@ from clients.key_commands import forget_epoch
 from clients.plan_commands import plan
 from clients.release_commands import take_release
 from clients.statement_commands import privacy_statement
-from clients.wallet_commands import adopt, backup, planned, restore
+from clients.wallet_commands import adopt, backup, forgotten, planned, restore
 from clients.wallet_commands import check as check_wallet
 from clients.what_if_commands import what_if
 
@@ -115,11 +115,14 @@ def wallet(home: Home, as_json: Json = False) -> None:
 
     firm = Firm(home)
     facts: dict[str, Any] = {"ok": True, "member": firm.member, "accounts": wallet_accounts(firm)}
+    facts["problem"] = forgotten(firm)
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False))
         return
     for one in facts["accounts"]:
         _print_account(one)
+    if facts["problem"] is not None:
+        typer.echo(f"More was spent than this. {facts['problem']}")
 
 
 def wallet_accounts(firm: Firm) -> list[dict[str, Any]]:

@@ -126,6 +126,27 @@ def _compared(entries: int | None) -> str:
     return f"All contributions among the {entries} final entries of the ledger are paid for in it."
 
 
+def forgotten(firm: Firm) -> str | None:
+    """What is wrong with a wallet that can be read, in one line: it lacks what its journal or the ledger shows."""
+    from clients.firm_wallet import journal_path, wallet_path
+    from clients.wallet import WalletBehind, WalletDamaged
+    from clients.wallet_copies import require_same
+    from clients.wallet_ledger import require_booked
+    from ledger.errors import LedgerError
+
+    journal = journal_path(wallet_path(firm.home, firm.config))
+    try:
+        with firm.wallet_as_it_is() as wallet:
+            if journal.exists():
+                require_same(wallet, journal)
+            with suppress(LedgerError), ledger_view(firm) as view:
+                if view is not None:
+                    require_booked(wallet, view, firm.config)
+    except (WalletBehind, WalletDamaged) as error:
+        return str(error)
+    return None
+
+
 @contextmanager
 def ledger_view(firm: Firm) -> Iterator[LedgerView | None]:
     """The firm's own mirror of the ledger, read beside a running client; None before there is one, or without a ledger.

@@ -115,6 +115,8 @@ def test_an_older_copy_is_refused_before_training_and_mended(home: Path, journal
     assert "artesian firm wallet-adopt books" in str(caught.value)
     told = run("check", home)
     assert (told.exit_code, told.stdout, told.stderr.count("\n")) == (1, "", 1)
+    shown = CliRunner().invoke(app, ["firm", "wallet", "--home", str(home)])
+    assert (shown.exit_code, "More was spent than this. " in shown.stdout) == (0, True)
     said = facts(run("adopt", home, "--json"))
     assert (said["rows_taken"], said["booked_from_ledger"]) == ((4, 0) if journal else (0, 2))
     assert purposes(home) == paid
@@ -122,7 +124,8 @@ def test_an_older_copy_is_refused_before_training_and_mended(home: Path, journal
         (account,) = wallet.report()
         assert account.total.steps == {(20_000_000, 1_000_000): 3}  # the ledger says what was released, too
         assert [one.occasion.number for one in wallet.purchases()] == [1, 2, 3]
-    run("check", home)
+    shown = CliRunner().invoke(app, ["firm", "wallet", "--home", str(home), "--json"])
+    assert json.loads(shown.stdout)["problem"] is None
     charge(home)
 
 

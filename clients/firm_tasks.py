@@ -1,0 +1,63 @@
+"""A task as one firm takes part in it: by its `firm.toml`, and with its own examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clients.errors import ClientError
+from clients.firm_config import TaskAtFirm
+from clients.tasks.examples import Examples
+from clients.tasks.spec import TaskSpec
+from clients.tasks.task import Task
+
+
+class NotTakingPart(ClientError):
+    """The firm has no such task."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class DeclaredTask:
+    """A task as the firm's `firm.toml` names it: which account of the wallet pays for it."""
+
+    settings: TaskAtFirm
+    spec: TaskSpec
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def data(self) -> str:
+        return self.settings.data
+
+    @property
+    def dataset(self) -> str:
+        return self.settings.dataset or self.settings.data
+
+    @property
+    def unit(self) -> str:
+        return self.spec.privacy.words(self.spec.series)
+
+
+@dataclass(frozen=True)
+class PrivateTask:
+    """A task with the firm's own examples."""
+
+    settings: TaskAtFirm
+    task: Task
+    examples: Examples
+
+    @property
+    def declared(self) -> DeclaredTask:
+        """The same without the examples."""
+        return DeclaredTask(self.settings, self.task.spec)
+
+    @property
+    def dataset(self) -> str:
+        return self.declared.dataset
+
+    @property
+    def unit(self) -> str:
+        return self.declared.unit
