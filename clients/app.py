@@ -31,6 +31,7 @@ from clients.messages import (
     unpack,
 )
 from clients.node import node_settings
+from clients.pacing import paced
 from ledger.errors import LedgerError
 
 log = logging.getLogger("artesian.firm")
@@ -45,12 +46,13 @@ def _respond(message: Message, context: Context, kind: str, handler: Handler) ->
         if not isinstance(home, str):
             raise ClientError("this node has no firm: start its SuperNode with --node-config \"home='/path'\"")
         firm = open_firm(home)
-        try:
-            end_stale_epoch(firm)
-            encrypted_sums.end_stale_key(firm)
-            return reply(message, handler(firm, request))
-        finally:
-            firm.rest()
+        with paced(firm):
+            try:
+                end_stale_epoch(firm)
+                encrypted_sums.end_stale_key(firm)
+                return reply(message, handler(firm, request))
+            finally:
+                firm.rest()
     except (ClientError, LedgerError) as error:
         log.warning("%s refused: %s", kind, error)
         return refuse(message, error)

@@ -73,6 +73,7 @@ class Limits(_Part):
     epoch_days: int = Field(default=30, ge=1, le=3650)  # masking secrets that are older are destroyed
     without_privacy: bool = False
     without_ledger: bool = False
+    answer_step_s: int = Field(default=0, ge=0, le=3600)  # answers leave after whole steps; 0 at once
     measurements: tuple[Literal["units", "evaluation", "columns", "fairness"], ...] = ()  # what may be measured
     epsilon: float = Field(default=8.0, gt=0)  # the cap over the lifetime of a data set
     delta: float = Field(default=1e-5, gt=0, lt=1)

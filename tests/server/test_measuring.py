@@ -24,16 +24,17 @@ from federation_world import (
 )
 from typer.testing import CliRunner
 
-from clients.plan import Plan
+from clients.plan import Plan, PlanInvalid
 from clients.privacy import NOTHING
 from clients.tasks.credit import CreditTask
-from experiments.federation import Federation
+from experiments.federation import Federation, run
 from ledger.statement import decode_statement
 from server.audit import audit_all
 from server.audit_commands import app as audit_app
 from server.cohort import RunFailed
 from server.coordinator import Coordinator
 from server.coordinator_commands import app as coordinator_app
+from server.measure_commands import NotMeasured
 from server.measurement_audit import MeasurementMismatch
 from server.measuring import Measuring, Order, OrderInvalid, measurement_file, read_measurements
 
@@ -220,6 +221,37 @@ def test_a_share_that_some_round_has_trained_on_is_no_test(tmp_path: Path) -> No
     with opened(built) as coordinator:
         said = measure(built, coordinator, what="evaluation", epsilon=5.0)
     assert said["of_units"] == "units some of which a round has trained on: no test"
+
+
+def test_a_run_config_orders_measurements(tmp_path: Path) -> None:
+    """What Flower is given in a deployment, and what a simulation's `[[measure]]` becomes."""
+    config = training(1, mode="none", kind="plain")
+    built = federation(tmp_path / "f", 3, config, limits=AGREED, ledger=False)
+    run(built, TASK, "in-process", lambda _: None)
+    run(built, TASK, "in-process", lambda _: None, measure=(Order(what="units"), Order(what="evaluation", bins=4)))
+    told = read_measurements(built.coordinator, TASK)
+    assert [one["what"] for one in told] == ["units", "evaluation"]
+    assert [one["bins"] for one in told] == [0, 4]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--what", "fairness"], "names a column"),
+        (["--what", "rows"], "'rows' is none of"),
+        (["--what", "fairness", "--column", "income"], "no category or flag"),
+    ],
+)
+def test_the_command_refuses_an_order_before_there_is_a_run(tmp_path: Path, options: list[str], says: str) -> None:
+    built = federation(tmp_path / "f", 3, training(1), ledger=False)
+    home = ["--home", str(built.coordinator)]
+    done = CliRunner().invoke(coordinator_app, ["measure", TASK, *home, *options])
+    assert isinstance(done.exception, PlanInvalid)
+    assert says in str(done.exception)
+    missing = CliRunner().invoke(coordinator_app, ["measured", TASK, *home])
+    assert isinstance(missing.exception, NotMeasured)
+    other = CliRunner().invoke(coordinator_app, ["measure", "other", *home, "--what", "units"])
+    assert isinstance(other.exception, OrderInvalid)
 
 
 @pytest.mark.parametrize(
