@@ -14,10 +14,10 @@ from experiments.errors import ExperimentError
 from experiments.privacy_audit.audited_run import audited_run
 from experiments.privacy_audit.canaries import CanaryTask
 from experiments.privacy_audit.config import AuditConfigInvalid, PrivacyAuditConfig, Subject
-from experiments.privacy_audit.customers import group
 from experiments.privacy_audit.faults import FAULTS, FaultName, Mode
 from experiments.privacy_audit.membership import attack_memberships
 from experiments.privacy_audit.scores import claimed_mu, measured
+from experiments.privacy_audit.variants import group, with_model
 from experiments.simulation import Prepared, prepare
 from experiments.simulation_config import SimulationConfig, load_simulation_config
 from server.training_config import TrainingConfig
@@ -122,6 +122,8 @@ def prepare_subject(config: PrivacyAuditConfig, subject: Subject, folder: Path) 
     prepared = prepare(simulation, path.parent / data.spec, path.parent / data.path)
     if subject.applications > 1:
         prepared = group(prepared, subject.applications, config.seed)
+    if subject.model:
+        prepared = with_model(prepared, subject.model)
     rows = max(int(np.bincount(prepared.task.examples(part).unit).max()) for part in prepared.parts)
     return Prey(simulation, prepared, rows)
 

@@ -35,7 +35,7 @@ class Subject(_Part):
 
     Runs as the code is are made at each of `epsilons`, runs with a fault at each of `fault_epsilons`. Above 1,
     `applications` rows each of a credit table become one customer's, the privacy unit. `sampling_rate`, `local_steps`
-    and `bands` (of correlated noise) are those of the training.
+    and `bands` (of correlated noise) are those of the training; `model` changes keys of the task spec's `[model]`.
     """
 
     simulation: str
@@ -48,11 +48,13 @@ class Subject(_Part):
     sampling_rate: float = Field(default=1.0, gt=0, le=1)
     local_steps: int = Field(default=1, ge=1)
     bands: int = Field(default=1, ge=1)
+    model: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def algorithm(self) -> str:
         """What is unusual about the training, in words."""
         told = [
+            str(self.model.get("kind", "")),
             f"sampled {self.sampling_rate:g}" if self.sampling_rate < 1 else "",
             f"{self.local_steps} local steps" if self.local_steps > 1 else "",
             f"{self.bands} bands" if self.bands > 1 else "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import federation_world
@@ -14,10 +15,11 @@ from clients import participation
 from clients.tasks.task import task_for
 from clients.training import clipped_gradient_sum
 from experiments.privacy_audit.audit import Case, ClaimBroken, Prey, audit_case, cases, require_claims
-from experiments.privacy_audit.canaries import CanaryTask, NotAuditable
+from experiments.privacy_audit.canaries import CanaryTask
+from experiments.privacy_audit.canary_models import NotAuditable, make_room
 from experiments.privacy_audit.config import PrivacyAuditConfig, Subject
-from experiments.privacy_audit.customers import NoCustomers, group
 from experiments.privacy_audit.faults import FAULTS, FaultName, Mode
+from experiments.privacy_audit.variants import NoCustomers, group, with_model
 from experiments.simulation import Prepared
 from experiments.simulation_config import SimulationConfig
 
@@ -146,17 +148,51 @@ def test_a_canary_has_its_own_coordinate_and_moves_nothing_else(
 
 def test_what_a_canary_cannot_be_put_into_is_refused(preys: dict[str, Prey]) -> None:
     task = preys["credit"].prepared.task
-    bent = task_world.credit_spec(model={"kind": "mlp", "hidden": [4]})
-    with pytest.raises(NotAuditable, match="linear model"):
-        CanaryTask(task_for(bent), 10, 1, 1.0)
+    with pytest.raises(NotAuditable, match="not a NoneType"):
+        make_room(None, 10)  # type: ignore[arg-type]
+    with pytest.raises(NotAuditable, match="closed form"):
+        make_room(with_model(preys["credit"].prepared, MODELS["credit"]).task.architecture, 10).architecture.module()
     with pytest.raises(NoCustomers, match="privacy unit is a row"):
         group(preys["credit"].prepared, 3, 1)
     assert task.spec.privacy.words(None) == "one customer (at most 3 rows)"
 
 
+MODELS: dict[str, dict[str, Any]] = {
+    "credit": {"kind": "mlp", "hidden": [6]},
+    "demand": {"kind": "gru-quantile", "hidden": [4]},
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_other_models_have_canaries_beside_their_layers(preys: dict[str, Prey], kind: str) -> None:
+    whole, clip = with_model(preys[kind].prepared, MODELS[kind]), 0.5
+    bare, task = whole.task.architecture, CanaryTask(whole.task, 50, ROWS, 4 * clip)
+    own, chosen = whole.task.examples(whole.parts[0]), np.array([0, 7, 8, 49])
+    parameters = np.random.default_rng(3).normal(size=task.architecture.size)
+    with_them = task.among(own, chosen)
+    np.testing.assert_array_equal(task.found_in(with_them), chosen)
+    total = clipped_gradient_sum(task.architecture, parameters, with_them, clip)
+    expected = np.zeros(50)
+    expected[chosen] = clip
+    np.testing.assert_allclose(total[task.coordinates], expected, rtol=1e-8)
+    said = clipped_gradient_sum(bare, parameters[: bare.size], own, clip)
+    np.testing.assert_allclose(total[: bare.size], said, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_other_models_give_away_what_they_claim_and_show_their_faults(preys: dict[str, Prey], kind: str) -> None:
+    prey = replace(preys[kind], prepared=with_model(preys[kind].prepared, MODELS[kind]))
+    bare = audited(prey, "distributed", claims=2, canaries=1000)
+    assert not bare["above"]
+    assert abs(bare["mu"] - bare["claimed_mu"]) < STDS * error_of(bare["claimed_mu"], 1000)
+    wrong = audited(prey, "distributed", "wrong-unit", confidence=0.999, canaries=1000)
+    assert wrong["above"]
+    assert abs(wrong["mu"] - ROWS * wrong["claimed_mu"]) < STDS * error_of(ROWS * wrong["claimed_mu"], 1000)
+
+
 ALGORITHMS: dict[str, tuple[Mode, dict[str, int]]] = {
     "local steps": ("local", {"rounds": 2, "local_steps": 3}),
-    "correlated noise": ("distributed", {"rounds": 6, "bands": 2}),
+    "correlated noise": ("distributed", {"rounds": 4, "bands": 2}),
 }
 
 
@@ -173,7 +209,7 @@ def test_other_algorithms_give_away_what_they_claim_and_show_their_faults(preys:
 
 
 def test_sampled_rounds_give_away_what_they_claim_and_show_their_faults(preys: dict[str, Prey]) -> None:
-    options = {"rounds": 12, "sampling_rate": 0.25}
+    options = {"rounds": 8, "sampling_rate": 0.25}
     bare = audited(preys["credit"], "distributed", **options)
     assert not bare["above"]
     assert bare["mu"] == pytest.approx(bare["claimed_mu"], rel=0.15)

@@ -1,8 +1,10 @@
-"""Customers made up for a table that has none: so that a credit task's privacy unit has several rows to audit."""
+"""What an audit changes about a task: customers made up, so that a unit has several rows, or another model."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,3 +43,15 @@ def group(prepared: Prepared, applications: int, seed: int) -> Prepared:
 
     parts = tuple(map(dealt, prepared.parts))
     return Prepared(task, tomli_w.dumps(document), dealt(prepared.training), dealt(prepared.held_out), parts)
+
+
+def with_model(prepared: Prepared, model: Mapping[str, Any]) -> Prepared:
+    """The same task with other keys in its spec's `[model]`.
+
+    Raises:
+        TaskSpecInvalid: the spec allows no such model.
+    """
+    document: dict[str, Any] = tomllib.loads(prepared.spec_text)
+    document["model"].update(model)
+    task = task_for(parse_spec(document, "task spec with another model"))
+    return replace(prepared, task=task, spec_text=tomli_w.dumps(document))
