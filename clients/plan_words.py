@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from clients.composition import tightest_epsilon
 from clients.plan import Plan
+from clients.privacy_words import up
 
 
 def trust_statement(plan: Plan, cohort: Sequence[str]) -> str:
@@ -60,6 +61,5 @@ def privacy_statement(plan: Plan) -> str:
     mechanism = plan.round_mechanism()
     once = tightest_epsilon([] if mechanism is None else [mechanism], plan.delta)
     whole = tightest_epsilon(plan.run_mechanisms(), plan.delta)
-    return (
-        f"A round costs epsilon {once:.3g} and all {plan.rounds} rounds {whole:.3g}, at delta {plan.delta:g}; {whose}."
-    )
+    costs = f"A round costs epsilon {up(once)} and all {plan.rounds} rounds {up(whole)}"
+    return f"{costs}, at delta {plan.delta:g}; {whose}."
