@@ -11,16 +11,19 @@ from clients.privacy_facts import Facts, RunFacts, SpentFacts, UnitFacts
 from clients.privacy_words import statement
 from clients.tasks.spec import TaskSpec
 from ledger.log import Log
+from ledger.rules import Phase
 from ledger.statement import decode_statement
+
+_MADE = (Phase.AGGREGATED, Phase.PUBLISHED)
 
 
 def release_privacy(
     plans: Sequence[Plan], task: str, spec: TaskSpec, cohort_size: int, ledger: Log | None
 ) -> dict[str, Any]:
     """What the manifest says of privacy, in numbers and in words: of the run, and of the ledger if there is one."""
-    plan = plans[-1]
-    run, private = Total.of(map(_cost, plans)), plan.privacy != "none"
-    spent = SpentFacts("ledger", _lifetime(run, task, plan.delta, ledger), plan.delta) if private else None
+    plan, recorded = plans[-1], _recorded(task, ledger)
+    run, private = Total.of(map(_cost, _run(plans, recorded))), plan.privacy != "none"
+    spent = SpentFacts("ledger", _lifetime(run, recorded, task, plan.delta, ledger), plan.delta) if private else None
     facts = Facts(task, UnitFacts.of(spec), RunFacts.of(plan, cohort_size, run.mechanisms), spent)
     return {
         "mode": plan.privacy,
@@ -37,22 +40,36 @@ def release_privacy(
     }
 
 
-def _lifetime(run: Total, task: str, delta: float, ledger: Log | None) -> float:
+def _recorded(task: str, ledger: Log | None) -> list[tuple[Phase, Plan]] | None:
+    """Every round of the task on the ledger, oldest first; None where one cannot be read by this version."""
+    if ledger is None:
+        return []
+    rounds = sorted((one.index, one.phase) for one in ledger.state.rounds.values() if one.task == task)
+    payloads = [decode_statement(ledger.entries(index, index + 1)[0]).payload for index, _ in rounds]
+    try:
+        return [(phase, Plan.from_map(one["plan"])) for (_, phase), one in zip(rounds, payloads, strict=True)]
+    except PlanInvalid:
+        return None
+
+
+def _run(plans: Sequence[Plan], recorded: Sequence[tuple[Phase, Plan]] | None) -> Sequence[Plan]:
+    """The rounds that made the model, as they ran: a stream of correlated noise may have begun anew in between."""
+    made = [plan for phase, plan in recorded or () if phase in _MADE and not plan.measures]
+    return made[-len(plans) :] if len(made) >= len(plans) else plans
+
+
+def _lifetime(
+    run: Total, recorded: Sequence[tuple[Phase, Plan]] | None, task: str, delta: float, ledger: Log | None
+) -> float:
     """Epsilon of one unit whose firm was in every round of the task that the ledger has, those that failed included.
 
-    Where a firm has declared more than that, or a plan is of another version, it is that of what firms declared.
+    Where a firm has declared more than that, or a plan cannot be read, it is that of what firms declared.
     """
     if ledger is None:
         return run.epsilon(delta)
-    state = ledger.state
-    found = (state.spent.get((member.member, task)) for member in state.active("firm"))
+    found = (ledger.state.spent.get((member.member, task)) for member in ledger.state.active("firm"))
+    rounds = Total.of(_cost(plan) for _, plan in recorded or ())
     declared = [Total.of([Cost(spent)]) for spent in found if spent]
-    entries = [one.index for one in state.rounds.values() if one.task == task]
-    payloads = (decode_statement(ledger.entries(index, index + 1)[0]).payload for index in entries)
-    try:
-        rounds = Total.of(_cost(Plan.from_map(one["plan"])) for one in payloads if isinstance(one["plan"], dict))
-    except PlanInvalid:
-        rounds = run
     beyond = [one for one in declared if any(map(int.__gt__, one.nano_rdp, rounds.nano_rdp))]
     return max(one.epsilon(delta) for one in (run, rounds, *beyond))
 

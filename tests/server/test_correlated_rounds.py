@@ -79,9 +79,12 @@ def test_a_void_round_begins_a_new_stream_and_is_paid_for_again(tmp_path: Path) 
     app = Meddler(after=after)
     built = federation(tmp_path / "f", 3, training(3, bands=2))
     with opened(built) as coordinator:
-        train(built, coordinator, app=app)
+        privacy = train(built, coordinator, app=app).manifest["privacy"]
         made, over = plans(coordinator), phases(coordinator)
     assert lost == ["firm-2"]
+    rows = [mechanism for plan in made if (mechanism := plan.round_mechanism()) is not None]
+    assert privacy["epsilon"] == tightest_epsilon([rows[0], rows[1], rows[3]], 1e-5)  # the rows that made the model
+    assert privacy["epsilon_lifetime"] == tightest_epsilon(rows, 1e-5) > privacy["epsilon"]
     assert [plan.number for plan in made] == [1, 2, 3, 3]
     assert [plan.stream_from for plan in made] == [1, 1, 1, 3]
     assert over.count("aborted") == 1
