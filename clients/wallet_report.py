@@ -125,7 +125,8 @@ def further_rounds(total: Total, cost: Cost, cap: Cap) -> int | None:
     def fits(rounds: int) -> bool:
         more = Cost(tuple(rounds * nano for nano in cost.nano_rdp), tuple(one.times(rounds) for one in cost.mechanisms))
         after = total.with_(more)
-        return after.within(cap.epsilon, cap.delta) if after.full_batch else _by_rdp(after, cap)
+        by_rdp = rounds > 1 and not after.full_batch
+        return _by_rdp(after, cap) if by_rdp else after.within(cap.epsilon, cap.delta)
 
     if not fits(1):
         return 0

@@ -339,6 +339,20 @@ def test_on_a_full_disk_nothing_is_spent_or_broken(tmp_path: Path) -> None:
         assert len(wallet.purchases()) == 2 + paid
 
 
+def test_what_is_rolled_back_is_forgotten() -> None:
+    """Two things are booked in one transaction, and the second does not hold together: neither is booked."""
+    with wallet_with_cap() as wallet:
+        found = [
+            (Reservation(0, "row", "credit", "one", Cost(ONE_ROUND)), "elsewhere"),
+            (Reservation(0, "row", "credit", "other", Cost(ONE_ROUND, (Mechanism(10**9),))), "elsewhere"),
+        ]
+        before = wallet.head
+        with pytest.raises(PrivacyError, match="cost less"):
+            wallet.adopt(found)
+        assert (wallet.head, wallet.spent("row", "credit"), wallet.purchases()) == (before, NOTHING, ())
+        wallet.settle(wallet.reserve("row", "credit", "after", ONE_ROUND))
+
+
 def test_a_refusal_reads_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long the history: what the wallet knows is what is on the disk, since nothing was written."""
     with wallet_with_cap(tmp_path / "wallet.sqlite") as wallet:

@@ -159,6 +159,16 @@ def test_an_account_that_has_paid_nothing_has_no_next_round() -> None:
     assert len(list(lines_of(facts))) == 1
 
 
+def test_one_more_round_is_told_apart_from_none_where_only_loss_distributions_show_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cost = Cost(Mechanism(3 * MICRO).rdp(), (Mechanism(3 * MICRO, 10_000),))
+    alone = epsilon(cost.nano_rdp, DELTA)
+    monkeypatch.setattr("clients.cost.tightest_epsilon", lambda *_: alone * 0.9)
+    assert further_rounds(Total(), cost, Cap(alone * 0.95, DELTA)) == 1
+    assert further_rounds(Total(), cost, Cap(alone * 0.85, DELTA)) == 0
+
+
 @pytest.mark.parametrize("release", [Mechanism(3 * MICRO), Mechanism(3 * MICRO, 10_000)])
 def test_further_rounds_are_as_many_as_can_be_shown(release: Mechanism) -> None:
     total, cost = Total(), Cost(Mechanism(3 * MICRO).rdp(), (release,))  # what it costs is not what is tested
