@@ -79,6 +79,19 @@ def test_a_cap_may_only_fall() -> None:
         wallet.reserve("row", "credit", "r", NOTHING)  # already past the new cap: even nothing is too much
 
 
+def test_a_raise_names_the_cap_that_holds() -> None:
+    with wallet_with_cap() as wallet:
+        for before, higher in ((0.9, 2.0), (1.0, 0.5)):
+            with pytest.raises(WalletRefused, match="it cannot be raised"):
+                wallet.raise_cap("row", "credit", before=before, epsilon=higher, delta=DELTA, reason="a board")
+        with pytest.raises(WalletRefused, match="reason"):
+            wallet.raise_cap("row", "credit", before=1.0, epsilon=2.0, delta=DELTA, reason="two\nlines")
+        with pytest.raises(WalletRefused, match="it cannot be raised"):
+            wallet.raise_cap("row", "other", before=1.0, epsilon=2.0, delta=DELTA, reason="no cap holds")
+        wallet.raise_cap("row", "credit", before=1.0, epsilon=2.0, delta=DELTA, reason="a board")
+        assert wallet.account("row", "credit").cap == Cap(2.0, DELTA)
+
+
 @pytest.mark.parametrize(
     "cap",
     [
