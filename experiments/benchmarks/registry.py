@@ -24,7 +24,7 @@ BENCHMARKS: dict[str, str] = {
     "ledger_quorum": "from submitting a statement to its finality by ten witness processes",
     "accounting": "epsilon as it is told beside the tightest known accountants, and how long it takes",
     "wallet": "paying from a privacy wallet with fsync, refusing, opening a long one, beside a bare commit",
-    "credit": "AUC with and without privacy, beside central LightGBM and local-only training (half an hour)",
+    "credit": "AUC with and without privacy, beside central LightGBM and local-only training (a quarter of an hour)",
     "poisoning": "AUC under poisoning for every defence, with and without noise (half an hour)",
     "measurement": "how far a measured AUC or WAPE is off, by what it may cost, beside the error that it states",
     "privacy_audit": "epsilon that canaries show beside what is claimed, as the code is and with faults",
