@@ -7,7 +7,7 @@ import warnings
 
 import mpmath
 import pytest
-from dp_accounting import GaussianDpEvent
+from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
 from dp_accounting.rdp import RdpAccountant
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -121,3 +121,12 @@ def test_bad_parameters_are_refused_in_one_line(sigma: float, rate: float, steps
 def test_what_is_no_account_is_refused(bad: tuple[int, ...]) -> None:
     with pytest.raises(PrivacyError):
         check_nano_rdp(bad)
+
+
+@pytest.mark.parametrize(("sigma", "rate", "steps"), [(1.5, 0.043, 400), (0.8, 0.0053, 5625), (4.0, 0.2, 50)])
+def test_sampled_accounts_are_those_of_the_second_opinion(sigma: float, rate: float, steps: int) -> None:
+    """At the same orders dp-accounting finds the same; it takes the better of several conversions."""
+    ours = epsilon(gaussian_rdp(sigma, rate, steps), 1e-5)
+    event = PoissonSampledDpEvent(rate, GaussianDpEvent(sigma))
+    second = RdpAccountant(list(ORDERS)).compose(event, steps).get_epsilon(1e-5)
+    assert second <= ours <= second * 1.01
