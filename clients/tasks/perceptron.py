@@ -75,7 +75,8 @@ class Perceptron(LayeredArchitecture):
         slopes = self.loss.slope(outputs + offset, targets)
         passes = [LayerPass(seen[-1], slopes)]
         for k in range(len(self.hidden), 0, -1):
-            slopes = slopes @ tensors[f"layer{k}.weight"]
+            weight = tensors[f"layer{k}.weight"]
+            slopes = slopes * weight if len(weight) == 1 else slopes @ weight
             slopes *= seen[k] > 0.0
             passes.append(LayerPass(seen[k - 1], slopes))
         return tuple(reversed(passes))

@@ -31,37 +31,50 @@ def layered_gradient_sum(
         inputs = examples.inputs if rows.stop - rows.start == len(examples.unit) else examples.inputs[rows]
         with np.errstate(over="ignore", invalid="ignore"):
             passes = architecture.layer_passes(parameters, inputs, examples.offset[rows], examples.targets[rows])
-            total += _chunk_sum(passes, np.bincount(examples.unit[rows] - units.start), clip)
+            _add_chunk(total, passes, np.bincount(examples.unit[rows] - units.start), clip)
     return total
 
 
-def _chunk_sum(passes: tuple[LayerPass, ...], counts: NDArray[np.int64], clip: float) -> NDArray[np.float64]:
-    """The clipped sum of whole units of `counts` examples each, int64[units], in the order of the rows."""
+def _add_chunk(
+    total: NDArray[np.float64], passes: tuple[LayerPass, ...], counts: NDArray[np.int64], clip: float
+) -> None:
+    """Add the clipped sum of whole units of `counts` examples each, in the order of the rows; spends the passes."""
     if counts.max() > 1:
         shares = np.repeat(1.0 / counts, counts)
-        passes = tuple(LayerPass(p.inputs, p.slopes * np.repeat(shares, p.steps)[:, None], p.steps) for p in passes)
+        for one in passes:
+            np.multiply(one.slopes, np.repeat(shares, one.steps)[:, None], out=one.slopes)
     paired = worth_pairing(passes, counts)
     if not paired.any():
-        return written_down_sum(passes, counts, ~paired, clip)
+        total += written_down_sum(passes, counts, ~paired, clip)
+        return
     squares, exact = squares_by_pairs(passes, counts, paired)
     written = ~(paired & exact)
+    if written.any():
+        total += written_down_sum(passes, counts, written, clip)
     finite = np.isfinite(squares)
     factors = np.repeat(np.where(finite & ~written, clip_factors(np.sqrt(squares), clip), 0.0), counts)
-    left_in = None if finite.all() else np.repeat(finite, counts)
-    total = np.concatenate([part for one in passes for part in _products(one, factors, left_in)])
-    return total + written_down_sum(passes, counts, written, clip) if written.any() else total
+    _add_products(total, passes, factors, None if finite.all() else np.repeat(finite, counts))
 
 
-def _products(
-    one: LayerPass, factors: NDArray[np.float64], left_in: NDArray[np.bool_] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The layer's part of the sum of its rows' gradients times `factors`, float64[rows]: weight, flat, and bias.
+def _add_products(
+    total: NDArray[np.float64],
+    passes: tuple[LayerPass, ...],
+    factors: NDArray[np.float64],
+    left_in: NDArray[np.bool_] | None,
+) -> None:
+    """Add the rows' gradients times `factors`, float64[rows], layer by layer: weight, then bias.
 
     Rows that are not `left_in` may hold infinities, and zero times those is not zero.
     """
-    slopes, inputs = one.slopes * factors[:, None], one.inputs
-    if left_in is not None:
-        slopes = np.where(left_in[:, None], slopes, 0.0)
-        inputs = inputs if sparse.issparse(inputs) else np.where(left_in[:, None], inputs, 0.0)
-    weight = (inputs.T @ slopes).T if sparse.issparse(inputs) else slopes.T @ inputs
-    return np.asarray(weight).ravel(), slopes.sum(axis=0)
+    start = 0
+    for one in passes:
+        slopes, inputs = np.multiply(one.slopes, factors[:, None], out=one.slopes), one.inputs
+        if left_in is not None:
+            slopes = np.where(left_in[:, None], slopes, 0.0)
+            inputs = inputs if sparse.issparse(inputs) else np.where(left_in[:, None], inputs, 0.0)
+        shape = slopes.shape[1], inputs.shape[1]
+        bias = start + shape[0] * shape[1]
+        weight = total[start:bias].reshape(shape)
+        weight += (inputs.T @ slopes).T if sparse.issparse(inputs) else slopes.T @ inputs
+        total[bias : bias + shape[0]] += slopes.sum(axis=0)
+        start = bias + shape[0]
