@@ -13,11 +13,13 @@ from clients.tasks.examples import row_squares
 
 Floats = NDArray[np.float64]
 
-_PAIR_VALUE = 8.0
+_PAIR_VALUE = 48.0
 """What one value of a pair costs, in multiplications of a matrix product: it is gathered, not streamed. Measured."""
 
-_WRITTEN_VALUE = 30.0
+_WRITTEN_VALUE = 42.0
 """What one value of a gradient that is written down costs beside the products, in the same measure."""
+
+_WRITTEN_SPARSE = 2.0  # how much more where the layer's inputs are sparse and its gradient is not
 
 _BLOCK_VALUES = 1 << 20  # gathered at once
 
@@ -40,7 +42,10 @@ def worth_pairing(passes: tuple[LayerPass, ...], counts: NDArray[np.int64]) -> N
     rows = len(passes[0].slopes)
     read = sum((_values(one.inputs) / rows + one.slopes.shape[1]) for one in passes)
     products = sum(_values(one.inputs) / rows * one.slopes.shape[1] for one in passes)
-    written = sum(one.inputs.shape[1] * one.slopes.shape[1] for one in passes)
+    written = sum(
+        one.inputs.shape[1] * one.slopes.shape[1] * (_WRITTEN_SPARSE if sparse.issparse(one.inputs) else 1.0)
+        for one in passes
+    )
     by_pairs = counts * (counts - 1) / 2 * read * _PAIR_VALUE
     return np.asarray(by_pairs <= counts * products + written * _WRITTEN_VALUE)
 
