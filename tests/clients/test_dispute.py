@@ -128,6 +128,16 @@ def test_over_the_cap_nothing_is_opened(world: Disputed, firm: Firm) -> None:
     assert not out.exists()
 
 
+def test_a_wallet_that_has_forgotten_its_rounds_opens_nothing(world: Disputed, firm: Firm) -> None:
+    firm.close()
+    for name in ("wallet.sqlite", "wallet.rows"):
+        (firm.home / name).unlink()
+    out = firm.home / "opening"
+    done = run(firm.home, world.round.id.hex(), "--to", "bank-1", "-o", out, "--yes")
+    assert (done.exit_code, done.stdout, done.stderr.count("\n"), out.exists()) == (1, "", 1, False)
+    assert "the ledger shows" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("auditor", "why", "exit_code"),
     [

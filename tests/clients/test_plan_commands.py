@@ -12,6 +12,8 @@ from consortium_world import CID, Consortium, a_plan
 
 from artesian import app
 from clients import encrypted_sums
+from clients.composition import tightest_epsilon
+from clients.mechanism import MICRO, Mechanism
 
 HOLDER = "firm-6"
 LIMITS = {"aggregation": ["masked", "encrypted"], "key_holders": [HOLDER], "min_cohort": 3}
@@ -45,6 +47,21 @@ def test_a_masked_plan_says_that_nobody_holds_a_key(world: Consortium) -> None:
     assert "nobody reads a single update, as long as no more than 1 firm sides with the coordinator" in said
     assert "A round costs epsilon" in said
     assert "This firm takes part." in said
+    world.abort(statement)
+
+
+def test_what_the_wallet_says_to_a_round_is_said_before_it(world: Consortium) -> None:
+    statement = world.open_round(a_plan(number=2, rounds=5))
+    one = latest(world)["wallet"]
+    assert (one["paid"], one["epsilon_now"], one["rounds_after"], one["refusal"]) == (False, 0.0, 3, None)
+    assert one["epsilon_after_round"] == tightest_epsilon([Mechanism(8 * MICRO)], 1e-5)
+    assert one["epsilon_after_run"] == tightest_epsilon([Mechanism(8 * MICRO, steps=4)], 1e-5)
+    assert "Its wallet has paid epsilon 0 of 8; this round brings it to 0.4" in run(world).stdout
+    world.abort(statement)
+    statement = world.open_round(a_plan(noise_micro=300_000))
+    assert "over the cap 8; nothing was spent" in latest(world)["wallet"]["refusal"]
+    assert "It will not pay: wallet: one row/data/credit.csv" in run(world).stdout
+    assert not (world.built.member("firm-1") / "wallet.sqlite").exists()
     world.abort(statement)
 
 
