@@ -208,12 +208,13 @@ class Plan(PlanRecord):
         The update of `local` noise has paid for itself. One of `distributed` noise carries this firm's share alone, and
         with it the sum says nothing more: together they cost what the share's multiplier says, and the round has paid
         a part. Where units are sampled nothing is taken off, and nothing is counted on the sampling: the sum that led
-        to the dispute can tell that a unit was sampled (docs/adr/0014-opening-in-a-dispute.md).
+        to the dispute can tell that a unit was sampled (docs/adr/0014-opening-in-a-dispute.md). Nor is it where noise
+        is correlated: the round has paid what the first units owed, and others may have moved its row by more.
         """
         if self.privacy != "distributed":
             return NOTHING
         shown = gaussian_rdp(self._share(cohort_size), 1.0, 1)
-        if self.sampling_micro < MICRO:
+        if self.sampling_micro < MICRO or self.correlation:
             return shown
         paid = gaussian_rdp(self.noise_multiplier, 1.0, 1)
         return tuple(one - part for one, part in zip(shown, paid, strict=True))
@@ -228,6 +229,6 @@ class Plan(PlanRecord):
         if not any(nano_rdp):
             return Cost(nano_rdp)
         left = self._share(cohort_size) ** -2
-        if self.sampling_micro == MICRO:
+        if self.sampling_micro == MICRO and not self.correlation:
             left -= self.noise_multiplier**-2
         return Cost(nano_rdp, (Mechanism(math.floor(MICRO / math.sqrt(left) * (1 - _FLOAT_ERROR))),))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clients.composition import tightest_epsilon
-from clients.plan import Plan
+from clients.plan import MICRO, Plan
 from clients.privacy_words import up
 
 
@@ -62,4 +62,19 @@ def privacy_statement(plan: Plan) -> str:
     once = tightest_epsilon([] if mechanism is None else [mechanism], plan.delta)
     whole = tightest_epsilon(plan.run_mechanisms(), plan.delta)
     costs = f"A round costs epsilon {up(once)} and all {plan.rounds} rounds {up(whole)}"
-    return f"{costs}, at delta {plan.delta:g}; {whose}."
+    return f"{costs}, at delta {plan.delta:g}; {whose}.{_in_a_round(plan)}"
+
+
+def _in_a_round(plan: Plan) -> str:
+    """What is special about a round of this plan; starts with a space where there is something to say."""
+    if plan.local_steps > 1:
+        return f" A round is {plan.local_steps} steps of each firm by itself, each with all of its noise and paid for."
+    if plan.correlated is not None:
+        bands = plan.correlated.bands
+        return (
+            f" Noise is correlated over {bands} rounds: each trains on one of {bands} parts of the units, and this "
+            f"firm keeps its bare sums of up to {bands - 1} rounds, readable by its owner alone, until the run is over."
+        )
+    if plan.sampling_micro < MICRO:
+        return f" A round trains on {plan.sampling_rate:.3g} of the units, which this firm draws and nobody else knows."
+    return ""

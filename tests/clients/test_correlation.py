@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from clients.composition import tightest_epsilon
 from clients.correlation import MICRO, MOST_BANDS, Correlation
 from clients.kept_sums import KeptSums, StreamBroken
+from clients.mechanism import Mechanism
 from clients.plan import Plan, PlanInvalid
+from clients.plan_words import privacy_statement
 from server.bands import correlation_for, noise_in_parameters
 from server.steps import Steps
 
@@ -126,6 +128,28 @@ def test_the_matrix_that_is_chosen_disturbs_the_model_no_more_than_its_neighbour
     independent = Correlation((MICRO, 1, 1, 1))
     assert best < 0.8 * noise_in_parameters(independent, 40, 0.8)
     assert noise_in_parameters(None, 40, 0.8) < best  # all units in every round, of one cost, is better still
+
+
+def test_an_opened_row_costs_what_the_firms_share_says_and_nothing_is_taken_off() -> None:
+    """A unit of another part than the first may have moved the row by all of its clip, whatever the round has paid."""
+    for number in (1, 2, 3):
+        plan = a_plan(correlation=C, stream_from=1, number=number)
+        share = Mechanism(round(plan.noise_micro / 2))  # of four honest firms in a sum
+        assert plan.opening_rdp(6) == share.rdp()
+        assert plan.opening_cost(6).mechanisms[0].noise_micro == pytest.approx(share.noise_micro, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"correlation": C, "stream_from": 1}, "keeps its bare sums of up to 2 rounds"),
+        ({"privacy": "local", "local_steps": 3, "local_rate_micro": 1}, "3 steps of each firm by itself"),
+        ({"sampling_micro": 100_000}, "0.1 of the units, which this firm draws and nobody else knows"),
+        ({}, "pool theirs."),
+    ],
+)
+def test_an_operator_reads_what_is_special_about_a_round(changes: dict[str, Any], says: str) -> None:
+    assert says in privacy_statement(a_plan(**changes))
 
 
 def test_kept_sums_go_on_without_a_gap_and_are_destroyed(tmp_path: Any) -> None:
