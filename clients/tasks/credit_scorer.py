@@ -100,7 +100,9 @@ class CreditScorer:
         for position, group in enumerate(groups):
             variants[row : row + group.width, position] = np.arange(group.start, group.start + group.width)
             row += group.width
-        best = np.minimum.reduceat(self._log_odds(variants), np.cumsum([0, *widths[:-1]]))
+        possible = np.concatenate([group.possible for group in groups])
+        outcomes = np.where(possible, self._log_odds(variants), np.inf)
+        best = np.minimum.reduceat(outcomes, np.cumsum([0, *widths[:-1]]))
         return self._factor * (log_odds - best)
 
     def _reasons(self, codes: NDArray[np.int32], points: NDArray[np.float64]) -> tuple[Reason, ...]:

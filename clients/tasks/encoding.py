@@ -11,17 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.data import Table
+from clients.tasks.questions import can_be_missing
 from clients.tasks.spec import Column, Derived, Feature, TaskSpec
 from clients.tasks.trees import PublicTrees
 
 
 @dataclass(frozen=True)
 class Group:
-    """The bins of one feature: `labels[k]` says in words what bin k holds; columns `start` to `start + width`."""
+    """The bins of one feature: columns `start` to `start + width`.
+
+    Attributes:
+        labels: what each bin holds, in words.
+        possible: whether a record can be in each bin: not where it is of values that must not be missing.
+    """
 
     code: str
     text: str
     labels: tuple[str, ...]
+    possible: tuple[bool, ...]
     start: int
 
     @property
@@ -46,9 +53,16 @@ class Encoder:
         groups: list[Group] = []
         start = 0
         labels: dict[str, tuple[str, ...]] = {}
+        possible: dict[str, tuple[bool, ...]] = {}
+        missing = can_be_missing(spec)
         for feature in spec.feature:
             labels[feature.code] = self._labels(feature, labels)
-            groups.append(Group(feature.code, feature.text, labels[feature.code], start))
+            if feature.source is not None:
+                possible[feature.code] = (*(True for _ in labels[feature.code][1:]), missing[feature.source])
+            else:
+                parts = [possible[part] for part in feature.cross]
+                possible[feature.code] = tuple(all(bins) for bins in itertools.product(*parts))
+            groups.append(Group(feature.code, feature.text, labels[feature.code], possible[feature.code], start))
             start += len(labels[feature.code])
         self.groups = tuple(groups)
         self.trees = None if spec.trees is None else PublicTrees(spec, start)

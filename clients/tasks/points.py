@@ -1,11 +1,12 @@
 """What each feature of a scorecard costs an applicant: its own bin, and a share of the trees that ask about it.
 
-Costs are against one reference profile, the same for every applicant: for a plain feature the bin whose log-odds are
-least, its own and, of each tree that asks about it, the mean over all answers to the tree's other questions; for a
-cross its best bin. What an applicant's leaf costs against the profile's is divided among the tree's features by the
-Shapley value (Shapley 1953; Lundberg and Lee 2017): turn the answers into the profile's one after the other, and take
-the mean over all orders of what each turn gains. Three things follow. All costs add up to what lies between applicant
-and profile. A feature in the profile's bin costs nothing. A tree counts for no feature that it does not ask about.
+Costs are against one reference profile of bins that a record can be in, the same for every applicant: for a plain
+feature the bin whose log-odds are least, its own and, of each tree that asks about it, the mean over all answers to
+the tree's other questions; for a cross its best bin. What an applicant's leaf costs against the profile's is divided
+among the tree's features by the Shapley value (Shapley 1953; Lundberg and Lee 2017): turn the answers into the
+profile's one after the other, and take the mean over all orders of what each turn gains. Three things follow. All
+costs add up to what lies between applicant and profile. A feature in the profile's bin costs nothing. A tree counts
+for no feature that it does not ask about.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class ScorecardPoints:
             leaves = weights[self._trees.start :].reshape(-1, self._trees.leaves)
             _add_main_effects(costs, self._trees, leaves)
             self._leaves, self._division = leaves, _shapley(self._trees.depth)
-        self.profile = np.array([int(np.argmin(one)) for one in costs])
+        # Nobody is told to have lost points against a bin that nobody can be in; its weight is noise.
+        held = [np.where(group.possible, one, np.inf) for group, one in zip(encoder.groups, costs, strict=True)]
+        self.profile = np.array([int(np.argmin(one)) for one in held])
 
     def costs(self, codes: NDArray[np.int32]) -> NDArray[np.float64]:
         """float64[groups]: what each feature adds to an applicant's log-odds, against the profile.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clients.tasks.spec import Derived, Feature, TaskSpec
+    from clients.tasks.spec import Feature, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,15 @@ class Question:
     yes: tuple[bool, ...]
 
 
+def can_be_missing(spec: TaskSpec) -> dict[str, bool]:
+    """Whether a record can be without a value of each column and each derived number, by name."""
+    missing = {column.name: column.missing == "allowed" for column in spec.column}
+    for derived in spec.derived:
+        # A ratio has no value where its denominator is not positive.
+        missing[derived.name] = derived.op == "ratio" or any(missing[name] for name in derived.of)
+    return missing
+
+
 def questions_of(spec: TaskSpec) -> dict[str, tuple[Question, ...]]:
     """The questions about each feature that trees may ask about, in the order of the spec.
 
@@ -26,10 +35,7 @@ def questions_of(spec: TaskSpec) -> dict[str, tuple[Question, ...]]:
     whether it is in each of its bins; of two bins the first is enough. Where a value can be missing, that is a question
     too. Crosses are not asked about, nor features of a single bin: every answer would be the same.
     """
-    missing = {column.name: column.missing == "allowed" for column in spec.column}
-    for derived in spec.derived:
-        # A ratio has no value where its denominator is not positive.
-        missing[derived.name] = derived.op == "ratio" or _any_missing(derived, missing)
+    missing = can_be_missing(spec)
     flags = {column.name for column in spec.column if column.kind == "flag"}
     values = {column.name: column.values for column in spec.column if column.kind == "category"}
     computed = {derived.name for derived in spec.derived}
@@ -48,10 +54,6 @@ def questions_of(spec: TaskSpec) -> dict[str, tuple[Question, ...]]:
         if questions:
             out[feature.code] = questions
     return out
-
-
-def _any_missing(derived: Derived, missing: dict[str, bool]) -> bool:
-    return any(missing[name] for name in derived.of)
 
 
 def _of_number(feature: Feature, can_be_missing: bool, absent: str) -> tuple[Question, ...]:

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from task_world import credit_spec, credit_table
+from task_world import CREDIT, credit_spec, credit_table, document, with_column
 
+from clients.tasks.credit import CreditTask
 from clients.tasks.credit_scorer import CreditScorer
 from clients.tasks.encoding import Encoder
 from clients.tasks.points import ScorecardPoints
+from clients.tasks.spec import parse_spec
 
 TREES = {"count": 12, "depth": 4, "seed": "points"}
 SPEC = credit_spec(trees=TREES)
@@ -76,7 +78,7 @@ def test_the_profile_is_of_the_bins_that_are_best_on_average() -> None:
                 if question.code == group.code:
                     for place, yes in enumerate(question.yes):
                         means[place] += np.mean([leaves[leaf] for leaf in range(16) if leaf >> (3 - level) & 1 == yes])
-        assert points.profile[position] == np.argmin(means)
+        assert points.profile[position] == np.argmin(np.where(group.possible, means, np.inf))
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -102,7 +104,31 @@ def test_without_trees_a_group_is_held_against_its_best_bin() -> None:
     costs = ScorecardPoints(PLAIN, values).costs(CODES[0, :GROUPS])
     for position, group in enumerate(PLAIN.groups):
         own = values[group.start : group.start + group.width]
-        assert costs[position] == pytest.approx(values[CODES[0, position]] - own.min())
+        assert costs[position] == pytest.approx(values[CODES[0, position]] - own[np.array(group.possible)].min())
+
+
+@pytest.mark.parametrize("model", [{"kind": "scorecard"}, {"kind": "mlp", "hidden": [3]}])
+def test_nobody_loses_points_against_a_bin_that_nobody_can_be_in(model: dict[str, object]) -> None:
+    spec = credit_spec(model=model)
+    task = CreditTask(spec)
+    groups = {group.code: group for group in task.encoder.groups}
+    assert groups["spare"].possible == (True, True, True)  # an income may be missing, and with it what is left of it
+    parsed = with_column(document(CREDIT, model=model), "income", missing="refused")
+    task = CreditTask(parse_spec(parsed, "x"))
+    groups = {group.code: group for group in task.encoder.groups}
+    assert groups["spare"].possible == (True, True, False)
+    assert groups["burden"].possible == (True, True, True, True)  # an income of 0 has no ratio
+    assert groups["income-owner"].possible == (True,) * 12 + (False,) * 3
+    parameters = np.zeros(task.architecture.size)
+    first = parameters[: 3 * task.encoder.width].reshape(3, -1) if model["kind"] == "mlp" else parameters[None, :]
+    first[:] = 1.0
+    first[:, groups["spare"].start + 2] = -9.0  # the bin of a missing amount: nobody's
+    if model["kind"] == "mlp":
+        parameters[-4:-1] = 1.0
+    score = CreditScorer(task.spec, parameters).score(
+        {"income": 150.0, "debt": 100, "sector": "farm", "owner": "true", "since": "2020-01-01"}
+    )
+    assert score.reasons == ()
 
 
 def test_reasons_are_of_features_and_their_codes_do_not_change_with_trees() -> None:
