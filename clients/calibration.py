@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from clients.composition import tightest_epsilon
@@ -19,6 +20,7 @@ _DIGITS = 50
 _GRID_BITS = 12  # sampled noise is found to this many bits
 
 
+@lru_cache(maxsize=256)  # sampled noise takes seconds to find, and runs ask for the same again
 def noise_micro_for(epsilon: float, delta: float, sampling_micro: int, steps: int) -> int:
     """Least noise multiplier, in 1e-6, such that a whole plan costs at most `epsilon` by `tightest_epsilon`.
 

@@ -39,7 +39,7 @@ def test_full_batch_noise_is_as_published_and_the_same_everywhere() -> None:
     assert noise_micro_for(8.0, 1e-6, MICRO, 1000) == 20_647_630
 
 
-@pytest.mark.parametrize(("target", "sampling_micro", "steps"), [(2.82, 43_000, 400), (1.0, 10_000, 200)])
+@pytest.mark.parametrize(("target", "sampling_micro", "steps"), [(2.82, 43_000, 400)])
 def test_sampled_noise_is_enough_and_what_another_accountant_finds(
     target: float, sampling_micro: int, steps: int
 ) -> None:
