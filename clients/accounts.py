@@ -71,7 +71,7 @@ class Accounts:
         kept: all that is spent: reservations that were not cancelled, by their row.
         settled: what was settled last, by unit, dataset and purpose.
         adopted: the rows of what was found to be spent elsewhere.
-        compared: how many final entries of each consortium's ledger the wallet has been compared with.
+        compared: with how many final entries of a consortium's ledger, by its id and the firm's name there.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Accounts:
         self.kept: dict[int, Reservation] = {}
         self.settled: dict[tuple[str, str, str], NanoRdp] = {}
         self.adopted: set[int] = set()
-        self.compared: defaultdict[str, int] = defaultdict(int)
+        self.compared: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._purposes: defaultdict[str, set[int]] = defaultdict(set)
         self._tables: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
@@ -156,7 +156,8 @@ class Accounts:
         self._purposes[spent.purpose].add(seq)
         occasion = spent.occasion
         self._tables[occasion.table][spent.dataset] += 1
-        self.compared[occasion.consortium] = max(self.compared[occasion.consortium], occasion.final)
+        who = occasion.consortium, occasion.member
+        self.compared[who] = max(self.compared[who], occasion.final)
         return account
 
     def _close(self, row: Row) -> Account:

@@ -209,7 +209,8 @@ class Firm:
             final = require_booked(self.wallet, view, self.config)
         payer, cost = private.declared, Cost.of(*mechanisms)
         require_one_account(self.wallet, self.home, payer)
-        occasion = Occasion(self.config.cid, final, number, rounds, table_of(self.home, payer.data), measures)
+        table = table_of(self.home, payer.data)
+        occasion = Occasion(self.config.cid, final, number, rounds, table, measures, self.member)
         return self.wallet.reserve(payer.unit, payer.dataset, purpose, cost, occasion)
 
     def charge_once(self, payer: DeclaredTask, purpose: str, cost: Cost) -> Reservation | None:
@@ -218,7 +219,7 @@ class Firm:
         It is not held against the ledger, which the caller has read.
         """
         require_one_account(self.wallet, self.home, payer)
-        occasion = Occasion(self.config.cid, table=table_of(self.home, payer.data))
+        occasion = Occasion(self.config.cid, table=table_of(self.home, payer.data), member=self.member)
         return self.wallet.reserve_once(payer.unit, payer.dataset, purpose, cost, occasion)
 
     def rehearse_charge_once(self, payer: DeclaredTask, purpose: str, cost: Cost) -> bool:

@@ -216,10 +216,10 @@ class Wallet(WalletBook):
         with self._transaction():
             yield self._accounts
 
-    def compared(self, consortium: str) -> int:
-        """How many final entries of the consortium's ledger this wallet has been compared with."""
+    def compared(self, consortium: str, member: str) -> int:
+        """With how many final entries of the consortium's ledger this wallet was compared, for a firm's name there."""
         with self._transaction():
-            return self._accounts.compared.get(consortium, 0)
+            return self._accounts.compared.get((consortium, member), 0)
 
     @property
     def adopted(self) -> frozenset[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from clients.cost import Cost
@@ -70,7 +71,8 @@ def require_booked(wallet: Wallet, view: LedgerView, config: FirmConfig, start: 
     Raises:
         WalletBehind: it has not.
     """
-    missing = unbooked(wallet, view, config.member, wallet.compared(config.cid) if start is None else start)
+    begin = wallet.compared(config.cid, config.member) if start is None else start
+    missing = unbooked(wallet, view, config.member, begin)
     if missing:
         first, many = missing[0], len(missing)
         raise WalletBehind(
@@ -102,17 +104,17 @@ def adopt_unbooked(
     missing = unbooked(wallet, view, config.member)
     for one in missing:
         payer(one.task)  # before anything is booked
-    return wallet.adopt((_spend(one, view, config.cid, payer), f"ledger entry {one.entry}") for one in missing)
+    return wallet.adopt((_spend(one, view, config, payer), f"ledger entry {one.entry}") for one in missing)
 
 
-def _spend(one: Logged, view: LedgerView, cid: str, payer: Account) -> Reservation:
+def _spend(one: Logged, view: LedgerView, config: FirmConfig, payer: Account) -> Reservation:
     known = view.state.rounds.get(one.round_id)
     assert known is not None, "the rules admit no contribution to a round that is not there"
     payload = decode_statement(view.entries(known.index, known.index + 1)[0]).payload
-    cost, occasion = Cost(one.nano_rdp), Occasion(cid)
+    cost, occasion = Cost(one.nano_rdp), Occasion(config.cid, member=config.member)
     with suppress(ClientError):  # a plan that this release cannot read: its nano-RDP stands
         plan = Plan.from_map(payload["plan"])
-        occasion = Occasion(cid, number=plan.number, rounds=plan.rounds, measures=plan.measures)
+        occasion = replace(occasion, number=plan.number, rounds=plan.rounds, measures=plan.measures)
         mechanism = plan.round_mechanism()
         if mechanism is not None and mechanism.rdp() == one.nano_rdp:
             cost = Cost(one.nano_rdp, (mechanism,))

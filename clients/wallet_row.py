@@ -40,6 +40,7 @@ class Occasion:
         rounds: how many rounds the run was to have.
         table: the file that the records were read from.
         measures: what the round measured; empty for one that trained.
+        member: under which name the firm took part: several of one owner may share a wallet.
     """
 
     consortium: str = ""
@@ -48,6 +49,7 @@ class Occasion:
     rounds: int = 0
     table: str = ""
     measures: str = ""
+    member: str = ""
 
     @classmethod
     def from_row(cls, row: Row) -> Self:

@@ -20,7 +20,7 @@ from clients.accounts import OverCap
 from clients.firm import Firm
 from clients.mechanism import Mechanism
 from clients.wallet import Wallet, WalletBehind, WalletDamaged
-from clients.wallet_ledger import LedgerView, unbooked
+from clients.wallet_ledger import LedgerView, require_booked, unbooked
 
 NAME = "firm-2"
 ACCOUNT = "one row", "data/credit.csv"
@@ -262,6 +262,25 @@ def test_a_copy_that_is_none_is_refused(home: Path, tmp_path: Path) -> None:
     assert "no whole wallet: after 0 good rows" in told.stderr
     assert run("restore", home, tmp_path / "missing").exit_code == 2
     assert (home / "wallet.sqlite").read_bytes() == before
+
+
+def test_what_was_compared_is_not_read_again_but_for_each_name_by_itself(home: Path) -> None:
+    charge(home)
+    with Wallet(home / "wallet.sqlite") as wallet:
+        assert wallet.compared("test", NAME) > 0
+        assert wallet.compared("test", "firm-1") == wallet.compared("other", NAME) == 0
+        done = wallet.compared("test", NAME)
+
+    def entries(start: int, end: int) -> list[bytes]:
+        raise AssertionError(f"entries {start} to {end} were read again")
+
+    firm = Firm(home)
+    try:
+        state = firm.witness.state
+        with Wallet(home / "wallet.sqlite") as wallet:
+            assert require_booked(wallet, LedgerView(state, done, entries), firm.config) == done
+    finally:
+        firm.close()
 
 
 def test_only_final_contributions_of_this_firm_are_compared(world: Consortium) -> None:
