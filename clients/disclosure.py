@@ -8,6 +8,7 @@ reservation, or opens a channel.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,9 @@ _WALLET_SAYS: Mapping[type[WalletRefused], str] = {
     CountedOtherwise: "the firm's data has paid in another privacy unit, and cannot pay in this one as well",
 }
 """What is told of a wallet's refusal. How much the firm has spent, here and elsewhere, and its cap are its own."""
+
+_PATH = re.compile(r"(?<![\w/])/[^\s:;,()'\"]+")
+"""A file's place on the firm's machine, wherever it stands in a line."""
 
 _SEAL = object()
 
@@ -223,5 +227,5 @@ def _said(error: Exception) -> tuple[str, str]:
     if isinstance(error, PairSecretRefused):
         return ACCUSES + error.sender, str(error)
     if isinstance(error, _TOLD) and not isinstance(error, _OWN):
-        return kind, str(error)
+        return kind, _PATH.sub("a file of this firm", str(error))
     return UNREADY, "the firm's client cannot go on; its operator finds the cause in its log"

@@ -27,12 +27,13 @@ from clients.disclosure import (
 from clients.errors import ClientError
 from clients.firm import Firm
 from clients.grounds import GROUNDS, OPENING, REFUSAL, Why, markdown, needs_payment
-from clients.masking.errors import SessionMismatch
+from clients.masking.errors import KeySetupRefused, SessionMismatch
 from clients.messages import HELLO, KEY, REPLIES, TRAIN, VALIDATE, Refusal, unpack
 from clients.offer import Offer
 from clients.plan import Plan
 from clients.tasks.task import task_for
 from ledger.errors import StoreError
+from ledger.source import WitnessRefusal
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -162,6 +163,15 @@ def test_a_refusal_about_the_firms_own_things_shows_not_even_its_kind(error: Exc
         "Unready",
         "the firm's client cannot go on; its operator finds the cause in its log",
     )
+
+
+@pytest.mark.parametrize("error", [WitnessRefusal, KeySetupRefused])
+def test_a_refusal_about_the_protocol_names_no_path(error: type[Exception]) -> None:
+    said = refused(error("/srv/firms/acme/mirror.db: this mirror's member is 'a', not 'b'; see (/srv/x) and 1/2"))
+    assert said.code == error.__name__
+    assert "/srv" not in said.detail
+    assert said.detail.startswith("a file of this firm")
+    assert said.detail.endswith("this mirror's member is 'a', not 'b'; see (a file of this firm) and 1/2")
 
 
 def test_one_record_more_or_less_does_not_make_a_firm_refuse(world: Consortium) -> None:
