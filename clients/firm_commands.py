@@ -11,6 +11,7 @@ import typer
 
 from clients.dispute_commands import open_dispute
 from clients.key_commands import forget_epoch
+from clients.personal.commands import forecast, personalise, score
 from clients.plan_commands import plan
 from clients.release_commands import take_release
 from clients.statement_commands import privacy_statement
@@ -207,6 +208,9 @@ app.command("wallet-check", epilog="Example: artesian firm wallet-check --home f
 app.command("wallet-backup", epilog="Example: artesian firm wallet-backup /mnt/safe/wallet-1 --home firm-1")(backup)
 app.command("wallet-restore", epilog="Example: artesian firm wallet-restore /mnt/safe/wallet-1 --home firm-1")(restore)
 app.command("wallet-adopt", epilog="Example: artesian firm wallet-adopt --home firm-1")(adopt)
+app.command(epilog="Example: artesian firm personalise demand --home firm-1")(personalise)
+app.command(epilog="Example: artesian firm forecast demand --home firm-1 --out forecast.csv")(forecast)
+app.command(epilog="Example: artesian firm score credit --data new.csv --home firm-1")(score)
 app.command("forget-epoch", epilog="Example: artesian firm forget-epoch --home firm-1")(forget_epoch)
 
 

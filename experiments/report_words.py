@@ -67,6 +67,10 @@ DEMAND = Measure(
         ("wape_local_mean", "WAPE, a firm alone, mean", "each firm trains on its own series only"),
         ("wape_seasonal_naive", "WAPE, seasonal naive", "repeats the same weekday of the week before"),
         ("coverage_80", "Coverage of the 80 % range", "share of days inside it; 0.80 is right, more is too cautious"),
+        ("wape_own_local", "WAPE, own ensemble without the federation", "of each firm, on its own series"),
+        ("wape_own_ensemble", "WAPE, own ensemble on the federated model", "kept at the firm, costs no privacy"),
+        ("wape_own_personal", "WAPE, what each firm chose", "by validation on its own earlier days"),
+        ("coverage_own_80", "Coverage of the firms' own 80 % range", "0.80 is right"),
     ),
 )
 MEASURES = (CREDIT, DEMAND)

@@ -21,6 +21,7 @@ from clients.tasks.task import Task, task_for
 from experiments import baselines
 from experiments.federation import FederatedTask, Federation, Terms, build, firm_names, round_figure, run
 from experiments.partition import divide
+from experiments.personal import Divided, compare_credit, compare_demand, demand_parts, own_test
 from experiments.simulation_config import SimulationConfig, SimulationConfigInvalid
 from ledger.keys import SigningKey
 from ledger.log import Log
@@ -33,13 +34,17 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A table with its test records set aside and the rest divided among firms."""
+    """A table with its test records set aside and the rest divided among firms.
+
+    `own` says what each firm's own models are fitted to and judged on; empty where there are none.
+    """
 
     task: Task
     spec_text: str
     training: Table
     held_out: Table
     parts: tuple[Table, ...]
+    own: tuple[Divided, ...] = ()
 
 
 def prepare(config: SimulationConfig, spec_path: Path, table_path: Path) -> Prepared:
@@ -54,10 +59,21 @@ def prepare(config: SimulationConfig, spec_path: Path, table_path: Path) -> Prep
     training, held_out = task.set_aside(table, config.data.test_share, config.seed)
     if config.data.evaluate == "validation":
         training, held_out = task.set_aside(training, config.data.test_share, config.seed + 1)
+    if config.data.history_days is not None and spec.series is not None:
+        date = training.columns[spec.series.date]
+        training = training.take(date > date.max() - np.timedelta64(config.data.history_days, "D"))
     p = config.partition
     index = divide(training, spec, p.firms, p.kind, alpha=p.alpha, column=p.column, seed=config.seed)
-    parts = tuple(training.take(rows) for rows in index)
-    return Prepared(task, spec_path.read_text(encoding="utf-8"), training, held_out, parts)
+    text = spec_path.read_text(encoding="utf-8")
+    parts = [training.take(rows) for rows in index]
+    if config.personal is None:
+        return Prepared(task, text, training, held_out, tuple(parts))
+    if isinstance(task, DemandTask):
+        return Prepared(task, text, training, held_out, tuple(parts), tuple(demand_parts(task, parts, held_out)))
+    aside = [own_test(task, part, k, config.personal.own_test_share, config.seed) for k, part in enumerate(parts)]
+    own = tuple(Divided(part.take(~out), part.take(out)) for part, out in zip(parts, aside, strict=True))
+    left = np.concatenate([rows[~out] for rows, out in zip(index, aside, strict=True)])
+    return Prepared(task, text, training.take(np.sort(left)), held_out, tuple(one.training for one in own), own)
 
 
 def simulate(
@@ -102,6 +118,7 @@ def simulate(
         assert release is not None
         began = time.monotonic()
         figures = compare(federated, prepared, release, config.seed, with_baselines=config.baselines)
+        figures |= _personal(prepared, release, config.seed)
         seconds["evaluate"] = time.monotonic() - began
         measurements = read_measurements(federation.coordinator, name)
         ledger = describe_ledger(federation) if config.ledger else None
@@ -181,6 +198,17 @@ def compare(
         figures["wape_local"] = alone
         figures["wape_central"] = baselines.demand_alone(task, prepared.training, prepared.held_out)
     return {**figures, **common}
+
+
+def _personal(prepared: Prepared, release: Release, seed: int) -> dict[str, Any]:
+    """What the firms' own models reach on top of the federated one; nothing where there are none."""
+    task, federated = prepared.task, release.descent.average
+    if not prepared.own:
+        return {}
+    if isinstance(task, CreditTask):
+        return compare_credit(task, federated, prepared.own, seed)
+    assert isinstance(task, DemandTask)
+    return compare_demand(task, federated, prepared.own, seed)
 
 
 def _credit_baselines(task: CreditTask, prepared: Prepared, seed: int) -> dict[str, Any]:

@@ -27,13 +27,15 @@ class Data(_Part):
 
     `test_share` of the records (for demand: the spec's `test_days`) are set aside before anything else. With
     `evaluate = "validation"` the test part is not even evaluated: the training part is split again the same way, which
-    is what hyper-parameters may be chosen on.
+    is what hyper-parameters may be chosen on. `history_days` leaves out what series say before the last so many days
+    that are trained on.
     """
 
     spec: str
     path: str | None = None
     test_share: float = Field(default=0.3, gt=0, lt=1)
     evaluate: Literal["test", "validation"] = "test"
+    history_days: int | None = Field(default=None, ge=1)
 
 
 class Partition(_Part):
@@ -43,6 +45,16 @@ class Partition(_Part):
     firms: int = Field(default=8, ge=1, le=10_000)
     alpha: float = Field(default=0.5, gt=0)
     column: str | None = None
+
+
+class Personal(_Part):
+    """Each firm's own models on top of the federated one.
+
+    `own_test_share` of a firm's records are set aside for judging them, before anything is trained (for demand: the
+    last days of its own series, which are set aside anyway).
+    """
+
+    own_test_share: float = Field(default=0.3, gt=0, lt=1)
 
 
 class SimulationConfig(TrainingConfig):
@@ -56,6 +68,7 @@ class SimulationConfig(TrainingConfig):
     baselines: bool = True
     data: Data
     partition: Partition = Partition()
+    personal: Personal | None = None
     measure: tuple[Order, ...] = ()  # rounds that measure the released model, each paid for
 
     def training_only(self) -> TrainingConfig:

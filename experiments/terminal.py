@@ -60,6 +60,8 @@ def show_summary(summary: Mapping[str, Any], written: Sequence[str] = ()) -> Non
         if kind in summary:
             console.print(_comparison(kind, measure, rows, summary[kind]))
             console.print(_terms(summary[kind]), soft_wrap=True)
+            for line in _own_models(summary[kind]):
+                console.print(line, soft_wrap=True)
     for one in summary.get("measurements", ()):
         for line in figure_lines(one):
             console.print(escape(line), soft_wrap=True)
@@ -112,6 +114,28 @@ def _terms(figures: Mapping[str, Any]) -> str:
         f"Privacy: epsilon {figures['epsilon']:.3g} at delta {figures['delta']:g} for {escape(figures['unit'])}, "
         f"{figures['mode']}; {size}."
     )
+
+
+_OWN = (
+    ("brier", "Brier", ("federated", "calibrated", "local", "personal")),
+    ("auc", "AUC", ("federated", "calibrated", "local", "personal")),
+    ("wape", "WAPE", ("federated", "local", "ensemble", "personal")),
+)
+_OWN_WORDS = {
+    "federated": "federated",
+    "calibrated": "calibrated",
+    "local": "without the federation",
+    "ensemble": "on top of the federated model",
+    "personal": "what each firm chose",
+}
+
+
+def _own_models(figures: Mapping[str, Any]) -> Iterator[str]:
+    """What firms' own models reach on their own tests, where a simulation has them."""
+    for key, measure, names in _OWN:
+        if f"{key}_own_federated" in figures:
+            told = ", ".join(f"{_OWN_WORDS[name]} {figures[f'{key}_own_{name}']:.4f}" for name in names)
+            yield f"Firms' own models on their own tests, {measure}: {told}."
 
 
 def _score_line(score: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Dependencies point one way, and Flower stays behind its engine: read from the source, not from a run."""
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -126,11 +126,79 @@ def around_the_door(file: str, source: str) -> list[str]:
     return found
 
 
+PERSONAL = "clients.personal"
+"""A firm's own models: nothing that answers a message, or runs anywhere but at the firm, may have hold of them."""
+MAY_PERSONALISE = ("clients/personal/", "clients/firm_commands.py", "experiments/")
+
+
+def reached(start: str, sources: Mapping[str, str]) -> set[str]:
+    """The files of ours that `start` imports, directly or through others.
+
+    Args:
+        sources: text by file.
+    """
+    found, open_ = {start}, [start]
+    while open_:
+        file = open_.pop()
+        for _, name in _with_members(file, sources[file]):
+            path = name.replace(".", "/")
+            near = {f"{path}.py", f"{path}/__init__.py"}
+            open_ += [one for one in near & sources.keys() if one not in found]
+            found |= near & sources.keys()
+    return found
+
+
+def personal_out_of_place(file: str, source: str) -> list[str]:
+    """Imports of a firm's own models that `file` may not make."""
+    if file.startswith(MAY_PERSONALISE) or PERSONAL.split(".")[1] not in source:
+        return []
+    return [
+        f"{file}:{line} imports {name}; a firm's own models stay at the firm"
+        for line, name in _with_members(file, source)
+        if f"{name}.".startswith(f"{PERSONAL}.")
+    ]
+
+
+def _with_members(file: str, source: str) -> Iterator[tuple[int, str]]:
+    """As `imports`, and of `from a import b` also `a.b`: `from clients import personal` must be seen."""
+    yield from imports(file, source)
+    for node in ast.walk(ast.parse(source, file)):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def test_nothing_that_answers_a_message_can_reach_a_firms_own_models() -> None:
+    sources = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in SOURCES}
+    answering = reached("clients/app.py", sources)
+    assert {"clients/disclosure.py", "clients/taking.py", "clients/training/gradient_sum.py"} <= answering
+    faults = [one for file in answering for one in _with_members(file, sources[file]) if PERSONAL in one[1]]
+    assert not faults, "\n".join(map(str, faults))
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "faults"),
+    [
+        ("clients/participation.py", "from clients.personal.demand import choose", 1),
+        ("clients/app.py", "def late():\n    from clients import personal", 1),
+        ("server/releases.py", "import clients.personal.kept", 1),
+        ("clients/firm_commands.py", "from clients.personal.commands import forecast", 0),
+        ("experiments/personal.py", "from clients.personal import credit", 0),
+        ("clients/releases.py", "from clients.personality import x", 0),
+    ],
+)
+def test_an_import_of_a_firms_own_models_is_named(file: str, source: str, faults: int) -> None:
+    assert bool(personal_out_of_place(file, source)) == bool(faults)
+
+
 def test_every_package_is_read() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in SOURCES} == set(MAY_IMPORT)
 
 
-@pytest.mark.parametrize("rule", [wrong_way, flower_out_of_place, around_the_door], ids=lambda rule: str(rule.__name__))
+@pytest.mark.parametrize(
+    "rule",
+    [wrong_way, flower_out_of_place, around_the_door, personal_out_of_place],
+    ids=lambda rule: str(rule.__name__),
+)
 def test_every_file_keeps_to(rule: Callable[[str, str], list[str]]) -> None:
     faults = [fault for path in SOURCES for fault in rule(path.relative_to(ROOT).as_posix(), path.read_text("utf-8"))]
     assert not faults, "\n".join(faults)

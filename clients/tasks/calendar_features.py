@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEATURES = 55
+MONTHS = 12
 _MONTH_EDGES = np.array([4, 7, 11, 15, 19, 24, 29])  # days of the month where spending changes: pay days
 _LEVEL_SCALE = 5.0  # ratios to the past spread about a fifth as wide as flags
 _NORM_SCALE = 1.0 / np.sqrt(8.0)  # about eight flags are active on a day: keeps input norms near 1
@@ -76,12 +77,15 @@ def _mean(values: Floats, mask: NDArray[np.bool_], otherwise: Floats) -> Floats:
     return np.asarray(np.where(count > 0, (values * mask).sum(axis=-1) / np.maximum(count, 1), otherwise))
 
 
-def features(windows: Windows) -> tuple[Floats, Floats]:
+def features(windows: Windows, *, months: bool = False) -> tuple[Floats, Floats]:
     """Inputs and offsets of every future day.
 
+    Args:
+        months: say the month, too. Under a year of history that would only say when a window was.
+
     Returns:
-        inputs float64[w, h, FEATURES] and base float64[w, h], the ratio that the past alone suggests: the mean of
-        past days of the same weekday and promotion, where there are any.
+        inputs float64[w, h, FEATURES], or with the months FEATURES + MONTHS, and base float64[w, h], the ratio that the
+        past alone suggests: the mean of past days of the same weekday and promotion, where there are any.
     """
     past = _Past(windows)
     day = windows.day[:, windows.lookback :]
@@ -99,8 +103,9 @@ def features(windows: Windows) -> tuple[Floats, Floats]:
         past.uplift(promotion) * _LEVEL_SCALE,
         np.ones((*day.shape, 1)),
     ]
+    parts += [_indicator(day.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12, MONTHS)] * months
     inputs = np.concatenate(parts, axis=2) * _NORM_SCALE
-    assert inputs.shape[2] == FEATURES
+    assert inputs.shape[2] == FEATURES + MONTHS * months
     return inputs, base
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
@@ -73,10 +75,13 @@ class CreditTask:
         held_out = (rng.permutation(int(key.max()) + 1) < share * (int(key.max()) + 1))[key]
         return table.take(~held_out), table.take(held_out)
 
+    def inputs(self, table: Table) -> Any:
+        """float64 CSR [rows, width]: the model's inputs, in the order of the table."""
+        return one_hot(self.encoder.encode(table), self.encoder.width)
+
     def log_odds(self, parameters: NDArray[np.float64], table: Table) -> NDArray[np.float64]:
         """float64[rows]: log-odds of default."""
-        inputs = one_hot(self.encoder.encode(table), self.encoder.width)
-        return self.architecture.forward(parameters, inputs)[:, 0] + self.offset
+        return self.architecture.forward(parameters, self.inputs(table))[:, 0] + self.offset
 
     def evaluate(self, parameters: NDArray[np.float64], held_out: Table) -> dict[str, float]:
         """auc, brier, ece (10 groups) and log_loss."""

@@ -20,7 +20,7 @@ from scipy.special import ndtri
 from clients.data import Table
 from clients.tasks import metrics
 from clients.tasks.architecture import Architecture
-from clients.tasks.calendar_features import FEATURES, Windows, features
+from clients.tasks.calendar_features import FEATURES, MONTHS, Windows, features
 from clients.tasks.examples import Examples
 from clients.tasks.linear_model import LinearModel
 from clients.tasks.losses import SmoothPinball
@@ -57,7 +57,7 @@ class DemandTask:
         self.series: Series = spec.series
         quantiles = spec.model.quantiles
         loss = SmoothPinball(quantiles, spec.model.smoothing)
-        self.width = FEATURES
+        self.width = FEATURES + MONTHS * spec.series.months
         self.architecture: Architecture = LinearModel(self.width, len(quantiles), loss)
         self._median = quantiles.index(0.5)
         self.spread = _SPREAD * ndtri(np.asarray(quantiles))
@@ -97,7 +97,7 @@ class DemandTask:
 
     def features(self, windows: Windows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Inputs float64[w, h, width] and base float64[w, h] of every future day, see `calendar_features`."""
-        return features(windows)
+        return features(windows, months=self.series.months)
 
     def _none(self) -> Examples:
         empty = np.zeros(0)
@@ -150,6 +150,16 @@ class DemandTask:
         x, base = self.features(windows)
         flat = self.architecture.forward(parameters, x.reshape(-1, x.shape[2]))
         return np.asarray(np.maximum(flat.reshape(*base.shape, -1) + base[:, :, None] + self.spread, 0.0))
+
+    def windows(self, series: DailySeries, origins: NDArray[np.int64]) -> Windows:
+        """The usable windows of a series whose first future days are among `origins`, days since 1970-01-01."""
+        windows = self._windows(series, origins)
+        return windows.take(self._usable(windows))
+
+    @property
+    def median(self) -> int:
+        """Which of the quantiles is the forecast itself."""
+        return self._median
 
     def evaluation_rows(self, held_out: Table) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """The held-out examples themselves, for other models: inputs with the offset as a last column, ratio, scale."""

@@ -130,6 +130,7 @@ class Series(_Part):
     lookback_days: int = Field(default=28, ge=14, le=120)
     window_step_days: int = Field(default=7, ge=1)  # between the starts of windows inside one block
     test_days: int = Field(default=84, ge=1)  # set aside at the end of every series, for evaluation
+    months: bool = False  # a feature for each month; only where series are longer than a year
 
 
 class Unit(_Part):
@@ -220,6 +221,8 @@ class TaskSpec(_Part):
         document = self.model_dump(mode="json", by_alias=True)
         if self.trees is None:  # a key that came later: specs without it keep the hash that stands on ledgers
             del document["trees"]
+        if self.series is not None and not self.series.months:
+            del document["series"]["months"]
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).digest()
 

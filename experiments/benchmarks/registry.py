@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, str] = {
     "privacy_audit": "epsilon that canaries show beside what is claimed, as the code is and with faults",
     "algorithms": "what the planner rests on: algorithms and lengths of runs on validation parts (half an hour)",
     "demand": "WAPE with and without privacy, beside local-only and central models",
+    "demand_personal": "WAPE of firms' own models on top of the federated one, beside the same alone (an hour)",
 }
 
 

@@ -6,12 +6,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from task_world import demand_spec, demand_table
+from task_world import DEMAND, demand_spec, demand_table, document
 
 from clients.data import Table
 from clients.tasks import metrics
-from clients.tasks.calendar_features import FEATURES, Windows, features
+from clients.tasks.calendar_features import FEATURES, MONTHS, Windows, features
 from clients.tasks.demand import DemandTask
+from clients.tasks.spec import parse_spec
 
 TASK = DemandTask(demand_spec())
 
@@ -79,3 +80,19 @@ def test_examples_do_not_hang_on_the_order_of_records() -> None:
     np.testing.assert_array_equal(one.inputs, other.inputs)
     np.testing.assert_array_equal(one.unit, other.unit)
     assert isinstance(shuffled, Table)
+
+
+def test_months_are_columns_of_their_own_and_specs_without_them_keep_their_hash() -> None:
+    plain = demand_spec()
+    parsed = document(DEMAND)
+    parsed["series"] = {**parsed["series"], "months": True}
+    monthly = parse_spec(parsed, "demand.toml")
+    assert monthly.hash != plain.hash
+    assert plain.hash.hex() == "54c5acda35f853a9202a14399b80ff3cdb71aa1600cab20db7f6bde5dbf007a1"
+    task, one = DemandTask(monthly), windows()
+    inputs, base = task.features(one)
+    assert inputs.shape == (6, 7, FEATURES + MONTHS) == (6, 7, task.width)
+    month = one.day[:, one.lookback :].astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12
+    np.testing.assert_array_equal(inputs[:, :, FEATURES:].argmax(axis=2), month)
+    for ours, theirs in zip((inputs[:, :, :FEATURES], base), features(one), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
