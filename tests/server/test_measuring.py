@@ -24,6 +24,7 @@ from federation_world import (
 )
 from typer.testing import CliRunner
 
+from clients.firm_config import Limits
 from clients.plan import Plan, PlanInvalid
 from clients.privacy import NOTHING
 from clients.tasks.credit import CreditTask
@@ -144,9 +145,9 @@ def test_before_there_is_a_model_columns_can_be_measured(tmp_path: Path) -> None
     assert abs(units["value"] - 180) < 3 * units["plus_minus"]
 
 
-@pytest.mark.parametrize("agreed", [[], ["units", "columns"]])
-def test_a_firm_is_measured_only_as_its_operator_has_agreed(tmp_path: Path, agreed: list[str]) -> None:
-    built = federation(tmp_path / "f", 3, training(1), limits={**LIMITS, "measurements": agreed})
+def test_a_firm_is_measured_only_as_its_operator_has_agreed(tmp_path: Path) -> None:
+    assert Limits().measurements == ()
+    built = federation(tmp_path / "f", 3, training(1), limits={**LIMITS, "measurements": ["units", "columns"]})
     with opened(built) as coordinator:
         train(built, coordinator)
         before = spent(built, "firm-1")
