@@ -56,7 +56,7 @@ def test_a_record_that_overflows_adds_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("architecture", "rows", "each", "suits"),
-    [(WIDE, 10, 1, True), (WIDE, 10, 2, False), (LINEAR, 10, 1, False), (RECURRENT, 500, 1, False)],
+    [(WIDE, 20, 1, True), (WIDE, 20, 2, False), (LINEAR, 10, 1, False), (RECURRENT, 500, 1, False)],
     ids=["fully connected", "units of two rows", "hardly anything to write down", "sequences"],
 )
 def test_ghost_clipping_is_for_fully_connected_layers_and_units_of_one_example(
