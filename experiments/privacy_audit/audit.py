@@ -71,10 +71,12 @@ def audit(config: PrivacyAuditConfig, folder: Path, progress: Progress) -> dict[
         started = time.monotonic()
         prey = prepare_subject(config, subject, folder)
         todo = list(cases(subject, prey.rows))
+        what = ", ".join(filter(None, (prey.prepared.task.spec.name, subject.algorithm)))
         for number, case in enumerate(todo, 1):
             runs.append(audit_case(config, subject, prey, case, config.seed + _SEEDS_APART * len(runs), claims))
-            progress(f"{prey.prepared.task.spec.name}: round {number} of {len(todo)}")
-        seconds[prey.prepared.task.spec.name] = time.monotonic() - started
+            progress(f"{what}: round {number} of {len(todo)}")
+        name = prey.prepared.task.spec.name
+        seconds[name] = seconds.get(name, 0.0) + time.monotonic() - started
     attacks: list[dict[str, Any]] = []
     if config.membership is not None:
         started = time.monotonic()
