@@ -67,9 +67,9 @@ def audit(config: PrivacyAuditConfig, folder: Path, progress: Progress) -> dict[
     began, seconds = time.monotonic(), dict[str, float]()
     claims = sum(len(subject.epsilons) * len(subject.modes) for subject in config.subject)
     runs: list[dict[str, Any]] = []
-    for subject in config.subject:
+    preys = [prepare_subject(config, subject, folder) for subject in config.subject]  # what is wrong, before any run
+    for subject, prey in zip(config.subject, preys, strict=True):
         started = time.monotonic()
-        prey = prepare_subject(config, subject, folder)
         todo = list(cases(subject, prey.rows))
         what = ", ".join(filter(None, (prey.prepared.task.spec.name, subject.algorithm)))
         for number, case in enumerate(todo, 1):

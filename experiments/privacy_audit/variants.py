@@ -46,12 +46,14 @@ def group(prepared: Prepared, applications: int, seed: int) -> Prepared:
 
 
 def with_model(prepared: Prepared, model: Mapping[str, Any]) -> Prepared:
-    """The same task with other keys in its spec's `[model]`.
+    """The same task with other keys in its spec's `[model]`; without `[trees]`, which widen scorecards alone.
 
     Raises:
         TaskSpecInvalid: the spec allows no such model.
     """
     document: dict[str, Any] = tomllib.loads(prepared.spec_text)
     document["model"].update(model)
+    if document["model"]["kind"] != "scorecard":
+        document.pop("trees", None)
     task = task_for(parse_spec(document, "task spec with another model"))
     return replace(prepared, task=task, spec_text=tomli_w.dumps(document))

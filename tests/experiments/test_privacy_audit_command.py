@@ -12,7 +12,9 @@ from click.testing import CliRunner, Result
 
 from artesian import app
 from experiments.benchmarks import privacy_audit
+from experiments.privacy_audit.audit import prepare_subject
 from experiments.privacy_audit.config import PrivacyAuditConfig, load_audit_config
+from experiments.privacy_audit.faults import FAULTS
 
 CONFIGS = Path(__file__).resolve().parents[2] / "experiments/configs"
 SUBJECT: dict[str, Any] = {
@@ -97,3 +99,7 @@ def test_the_audit_that_ships_can_be_read() -> None:
     config = load_audit_config(CONFIGS / "privacy-audit.toml")
     assert {subject.simulation for subject in config.subject} == {"loans.toml", "stores.toml"}
     assert config.canaries.count == 10_000
+    assert all(set(subject.faults) <= set(FAULTS) and "none" not in subject.faults for subject in config.subject)
+    others = [subject for subject in config.subject if subject.model]
+    made = [prepare_subject(config, subject, CONFIGS).prepared.task.spec.model.kind for subject in others]
+    assert made == ["mlp", "gru-quantile"]
