@@ -209,8 +209,8 @@ class Accounts:
         if not together.within(cap.epsilon, cap.delta):
             raise OverCap(
                 f"wallet: {unit}/{dataset} at delta {cap.delta:g}: this would bring epsilon from "
-                f"{account.total.epsilon(cap.delta):.4g} to {together.epsilon(cap.delta):.4g}, over the cap "
-                f"{cap.epsilon:g}; nothing was spent"
+                f"{account.total.capped_epsilon(cap.delta):.4g} to {together.capped_epsilon(cap.delta):.4g}, "
+                f"over the cap {cap.epsilon:g}; nothing was spent"
             )
 
 

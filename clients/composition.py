@@ -31,7 +31,8 @@ def tightest_epsilon(mechanisms: Sequence[Mechanism], delta: float) -> float:
     """Least epsilon that is known to hold for all of `mechanisms` together, on the same units, in any order.
 
     Args:
-        mechanisms: what was released; each may have been chosen after the ones before were seen.
+        mechanisms: what was released, each on whatever the results of those before led to. Their noise and rates are
+            fixed beforehand where units are sampled; see `clients.cost.Total.capped_epsilon` for where they are not.
         delta: probability of failure, 0 < delta < 1.
 
     Returns:

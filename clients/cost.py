@@ -131,6 +131,17 @@ class Total:
         known = epsilon(self.nano_rdp, delta)
         return known if self.unnamed else min(known, tightest_epsilon(self.mechanisms, delta))
 
+    def capped_epsilon(self, delta: float) -> float:
+        """The epsilon at `delta` that a cap is held against: sound even where what was released came to be chosen after
+        earlier results were seen.
+
+        Rényi accounts hold then (Feldman and Zrnic 2021), and so does the exact sum of full-batch releases (Smith and
+        Thakurta 2022). Loss distributions hold for releases that are fixed beforehand, so they count where all are of
+        one kind; of several kinds with sampling among them, nano-RDP decides.
+        """
+        one_kind = len(self.steps) == 1 and not self.unnamed
+        return self.epsilon(delta) if one_kind or self.full_batch else epsilon(self.nano_rdp, delta)
+
     def within(self, most: float, delta: float) -> bool:
-        """Whether all of it is (`most`, `delta`)-DP: at once where nano-RDP says so, else by `epsilon`."""
-        return epsilon(self.nano_rdp, delta) <= most or self.epsilon(delta) <= most
+        """Whether all of it may stand under the cap (`most`, `delta`): at once where nano-RDP says so."""
+        return epsilon(self.nano_rdp, delta) <= most or self.capped_epsilon(delta) <= most

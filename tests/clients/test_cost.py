@@ -13,7 +13,7 @@ from wallet_world import a_wallet
 from clients.composition import MU_SQUARED_BITS, mu_squared
 from clients.cost import Cost, Total, as_cost
 from clients.mechanism import MICRO, Mechanism
-from clients.privacy import NOTHING, PrivacyError, add, gaussian_rdp
+from clients.privacy import NOTHING, PrivacyError, add, epsilon, gaussian_rdp
 
 full_batch = st.builds(Mechanism, st.integers(100_000, 50 * MICRO), st.just(MICRO), st.integers(1, 100))
 costs = st.one_of(full_batch.map(Cost.of), full_batch.map(lambda one: Cost(one.rdp())))
@@ -37,6 +37,19 @@ def test_totals_add_up_exactly_in_any_order_and_give_back(parts: list[Cost], ran
 def test_full_batch_is_what_samples_nothing() -> None:
     assert Total.of([Cost.of(Mechanism(MICRO), Mechanism(2 * MICRO))]).full_batch
     assert not Total().with_(Cost.of(Mechanism(MICRO)), Cost(NOTHING, (Mechanism(MICRO, 10_000),))).full_batch
+
+
+def test_a_cap_holds_where_later_releases_are_chosen_by_earlier_results() -> None:
+    """Loss distributions of several kinds compose only where all were fixed beforehand; nano-RDP always does."""
+    sampled, other = Cost.of(Mechanism(1_500_000, 43_000, 400)), Cost.of(Mechanism(30 * MICRO))
+    alone, mixed = Total.of([sampled]), Total.of([sampled, other])
+    assert alone.capped_epsilon(1e-5) == alone.epsilon(1e-5) < epsilon(alone.nano_rdp, 1e-5)
+    assert mixed.capped_epsilon(1e-5) == epsilon(mixed.nano_rdp, 1e-5) > mixed.epsilon(1e-5)
+    between = (mixed.epsilon(1e-5) + mixed.capped_epsilon(1e-5)) / 2
+    assert not mixed.within(between, 1e-5)
+    assert mixed.within(mixed.capped_epsilon(1e-5), 1e-5)
+    together = Total.of([other, Cost.of(Mechanism(20 * MICRO))])
+    assert together.capped_epsilon(1e-5) == together.epsilon(1e-5) < epsilon(together.nano_rdp, 1e-5)
 
 
 def test_a_cost_of_nothing_says_what_was_released() -> None:
