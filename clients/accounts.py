@@ -207,10 +207,10 @@ class Accounts:
             raise NoCap(f"wallet: no cap is set for {unit}/{dataset}, so nothing may be spent: set one first")
         together = account.total.with_(asked)
         if not together.within(cap.epsilon, cap.delta):
+            before, after = (one.capped_epsilon(cap.epsilon, cap.delta) for one in (account.total, together))
             raise OverCap(
-                f"wallet: {unit}/{dataset} at delta {cap.delta:g}: this would bring epsilon from "
-                f"{account.total.capped_epsilon(cap.delta):.4g} to {together.capped_epsilon(cap.delta):.4g}, "
-                f"over the cap {cap.epsilon:g}; nothing was spent"
+                f"wallet: {unit}/{dataset} at delta {cap.delta:g}: this would bring epsilon from {before:.4g} to "
+                f"{after:.4g}, over the cap {cap.epsilon:g}; nothing was spent"
             )
 
 

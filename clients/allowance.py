@@ -45,17 +45,18 @@ class Allowance:
         alone = Total.of([wanted.cost])
         if self.epsilon_round is not None and wanted.occasion.number and not alone.within(self.epsilon_round, delta):
             raise OverAllowance(
-                f"{where}: the round costs epsilon {alone.capped_epsilon(delta):.4g}, over the "
+                f"{where}: the round costs epsilon {alone.capped_epsilon(self.epsilon_round, delta):.4g}, over the "
                 f"{self.epsilon_round:g} that epsilon_round allows; nothing was spent"
             )
         if self.epsilon_year is None:
             return
         paid = Total.of(one.cost for one in within_a_year(wanted, spent))
-        if not paid.with_(wanted.cost).within(self.epsilon_year, delta):
+        together = paid.with_(wanted.cost)
+        if not together.within(self.epsilon_year, delta):
+            before, after = (one.capped_epsilon(self.epsilon_year, delta) for one in (paid, together))
             raise OverAllowance(
-                f"{where}: this would bring epsilon of the last 365 days from {paid.capped_epsilon(delta):.4g} to "
-                f"{paid.with_(wanted.cost).capped_epsilon(delta):.4g}, over the {self.epsilon_year:g} that "
-                "epsilon_year allows; nothing was spent"
+                f"{where}: this would bring epsilon of the last 365 days from {before:.4g} to {after:.4g}, over the "
+                f"{self.epsilon_year:g} that epsilon_year allows; nothing was spent"
             )
 
 

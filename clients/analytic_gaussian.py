@@ -5,7 +5,8 @@ A sum that one unit moves by at most mu standard deviations of its noise is (eps
     delta >= Phi(mu / 2 - epsilon / mu) - e^epsilon Phi(-mu / 2 - epsilon / mu)
 
 (Balle and Wang 2018, arXiv 1805.06530, theorem 8). Several of them, each chosen after the ones before, are together one
-with mu^2 = the sum of theirs (Dong, Roth and Su 2019, arXiv 1905.02383, corollary 3.3). Needs the `math` module alone.
+with mu^2 = the sum of theirs (Dong, Roth and Su 2019, arXiv 1905.02383, corollary 3.3; Smith and Thakurta 2022, arXiv
+2210.17520, where each mu is chosen by earlier results). Needs the `math` module alone.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Self
 
 from clients.composition import tightest_epsilon
 from clients.mechanism import MICRO, Mechanism
-from clients.privacy import NOTHING, NanoRdp, PrivacyError, add, check_nano_rdp, epsilon
+from clients.privacy import NOTHING, NanoRdp, PrivacyError, add, check_nano_rdp, epsilon, epsilon_under_cap
 
 
 @dataclass(frozen=True)
@@ -131,17 +131,19 @@ class Total:
         known = epsilon(self.nano_rdp, delta)
         return known if self.unnamed else min(known, tightest_epsilon(self.mechanisms, delta))
 
-    def capped_epsilon(self, delta: float) -> float:
-        """The epsilon at `delta` that a cap is held against: sound even where what was released came to be chosen after
-        earlier results were seen.
+    def capped_epsilon(self, most: float, delta: float) -> float:
+        """The epsilon at `delta` that a cap of `most` is held against, in nats: sound even where what was released came
+        to be chosen by the results of what was released before.
 
-        Rényi accounts hold then (Feldman and Zrnic 2021), and so does the exact sum of full-batch releases (Smith and
-        Thakurta 2022). Loss distributions hold for releases that are fixed beforehand, so they count where all are of
-        one kind; of several kinds with sampling among them, nano-RDP decides.
+        The exact sum of full-batch releases is (Smith and Thakurta 2022). Loss distributions are where noise and rate
+        are fixed beforehand, so where all releases are of one kind. For several kinds with sampling among them, and for
+        costs of which nobody says what was released, one order of the Rényi account is.
         """
         one_kind = len(self.steps) == 1 and not self.unnamed
-        return self.epsilon(delta) if one_kind or self.full_batch else epsilon(self.nano_rdp, delta)
+        if one_kind or self.full_batch:
+            return self.epsilon(delta)
+        return epsilon_under_cap(self.nano_rdp, most, delta)
 
     def within(self, most: float, delta: float) -> bool:
-        """Whether all of it may stand under the cap (`most`, `delta`): at once where nano-RDP says so."""
-        return epsilon(self.nano_rdp, delta) <= most or self.capped_epsilon(delta) <= most
+        """Whether all of it may stand under the cap (`most`, `delta`); at once where one order already says so."""
+        return epsilon_under_cap(self.nano_rdp, most, delta) <= most or self.capped_epsilon(most, delta) <= most

@@ -133,6 +133,28 @@ def epsilon(nano_rdp: NanoRdp, delta: float) -> float:
     return max(best, 0.0)
 
 
+def epsilon_under_cap(nano_rdp: NanoRdp, most: float, delta: float) -> float:
+    """The epsilon at `delta` that an account implies at the one order that a cap of `most` is held at, in nats.
+
+    To stop where this reaches `most` is sound even where each release is chosen by the results of those before: a Rényi
+    filter (Feldman and Zrnic 2021, theorem 4.3). It has one order, fixed before: which is the best of several could
+    itself follow from results. It is the order at which a Gaussian account may grow largest under the cap.
+
+    Raises:
+        PrivacyError: delta is out of range or the account is not on this grid.
+    """
+    check_delta(delta)
+    if not any(check_nano_rdp(nano_rdp)):
+        return 0.0
+    place = _place_of_cap(most, delta)
+    return max(nano_rdp[place] / NANO + float(_conversion(delta)[place]), 0.0)
+
+
+@lru_cache(maxsize=64)
+def _place_of_cap(most: float, delta: float) -> int:
+    return int(np.argmax((most - _conversion(delta)) / np.array(ORDERS, dtype=np.float64)))
+
+
 @lru_cache(maxsize=64)
 def _conversion(delta: float) -> NDArray[np.float64]:
     """float64[orders]: what turns RDP at each order into epsilon at `delta`."""

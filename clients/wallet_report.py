@@ -12,7 +12,7 @@ from clients.allowance import YEAR_MS, within_a_year
 from clients.cost import Cost, Total
 from clients.mechanism import Mechanism
 from clients.plan import Plan
-from clients.privacy import epsilon
+from clients.privacy import epsilon_under_cap
 from clients.wallet_row import Cap, Reservation
 
 PlanOf = Callable[[str], Plan | None]
@@ -147,7 +147,7 @@ def day(at_ms: int) -> str:
 
 
 def _by_rdp(total: Total, cap: Cap) -> bool:
-    return epsilon(total.nano_rdp, cap.delta) <= cap.epsilon
+    return epsilon_under_cap(total.nano_rdp, cap.epsilon, cap.delta) <= cap.epsilon
 
 
 def _after(total: Total, cost: Cost, cap: Cap) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from clients.privacy import (
     add,
     check_nano_rdp,
     epsilon,
+    epsilon_under_cap,
     gaussian_rdp,
 )
 
@@ -130,3 +131,14 @@ def test_sampled_accounts_are_those_of_the_second_opinion(sigma: float, rate: fl
     event = PoissonSampledDpEvent(rate, GaussianDpEvent(sigma))
     second = RdpAccountant(list(ORDERS)).compose(event, steps).get_epsilon(1e-5)
     assert second <= ours <= second * 1.01
+
+
+@given(st.floats(0.1, 50.0), st.floats(1e-9, 1e-2), st.integers(1, 10**6))
+def test_the_order_of_a_cap_lets_gaussian_accounts_through_that_the_best_order_does(
+    most: float, delta: float, steps: int
+) -> None:
+    account = tuple(steps * one for one in gaussian_rdp(200.0, 1.0, 1))
+    assert epsilon(account, delta) <= epsilon_under_cap(account, most, delta)
+    if epsilon(account, delta) <= most:
+        assert epsilon_under_cap(account, most, delta) <= most + 1e-6
+    assert epsilon_under_cap(NOTHING, most, delta) == 0.0
