@@ -6,6 +6,7 @@ each of them has to what is there; nothing takes anything away. What cannot be r
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -31,6 +32,10 @@ class RestoreRefused(ClientError):
     """The copy is no whole wallet, or something knows of spending that none of the copies has. Nothing was changed."""
 
     exit_code = 1
+
+
+class ForeignWallet(ClientError):
+    """The copy is of another firm's wallet. Nothing was changed."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ def repair(
 
     Raises:
         RestoreRefused, WalletUnreadable: the copy is none, or not enough; the wallet is as it was.
+        ForeignWallet: the copy is another member's; so is the wallet.
         WalletDamaged: the wallet is damaged and no copy is given.
         NotTakingPart: a contribution is of a task that `firm.toml` does not name any more.
     """
@@ -92,6 +98,7 @@ def repair(
     journal = Journal(journal_path(path))
     noted = list(journal.rows())
     given = [] if copy is None else _whole(copy)
+    _require_own(given, config, copy)
     kept = read_copy(path) if path.exists() else Copy([], True)
     if not kept.whole and copy is None:
         raise WalletDamaged(
@@ -140,6 +147,23 @@ def _require_all_known(journal: Journal, rows: Iterable[StoredRow]) -> None:
             f"{journal.path}: it is damaged, and knows of row {seq}, which neither the wallet nor the copy has: what "
             "was spent until then cannot be known. Restore a newer backup; who moves this file away forgets it for good"
         )
+
+
+def _require_own(given: Iterable[StoredRow], config: FirmConfig, copy: Path | None) -> None:
+    """Insist that no other member of this consortium has spent from the copy: that could not be taken back.
+
+    One wallet may serve a firm in several consortia, but only one member of each.
+
+    Raises:
+        ForeignWallet: naming whose it is.
+    """
+    for row in given:
+        body = json.loads(row.body)
+        if body.get("consortium") == config.cid and body.get("member") not in (None, config.member):
+            raise ForeignWallet(
+                f"{copy}: this is the wallet of {body['member']} in {config.cid}, and {config.member} has one of its "
+                "own; give a copy of that"
+            )
 
 
 def _whole(copy: Path) -> list[StoredRow]:

@@ -264,6 +264,16 @@ def test_a_copy_that_is_none_is_refused(home: Path, tmp_path: Path) -> None:
     assert (home / "wallet.sqlite").read_bytes() == before
 
 
+def test_the_wallet_of_another_firm_is_refused(world: Consortium, home: Path) -> None:
+    before = purposes(home)
+    others = world.built.member("firm-1") / "wallet.sqlite"
+    for copy in (others, others.with_name("wallet.rows")):
+        refused = run("restore", home, copy)
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert "this is the wallet of firm-1 in" in refused.stderr
+    assert purposes(home) == before
+
+
 def test_what_was_compared_is_not_read_again_but_for_each_name_by_itself(home: Path) -> None:
     charge(home)
     with Wallet(home / "wallet.sqlite") as wallet:
