@@ -164,7 +164,10 @@ def _print_account(account: Mapping[str, Any]) -> None:
 
 @app.command(epilog="Example: artesian firm status --home firm-1")
 def status(home: Home, as_json: Json = False) -> None:
-    """Show where the firm stands, from its own files alone: tasks, mirrored ledger, rounds, wallet."""
+    """Show where the firm stands, from its own files alone: tasks, mirrored ledger, rounds, wallet.
+
+    Exits with 1 if the wallet has forgotten what its journal or the ledger shows.
+    """
     from clients.firm import Firm
 
     firm = Firm(home)
@@ -182,11 +185,20 @@ def status(home: Home, as_json: Json = False) -> None:
         ],
         "ledger": mirrored_ledger(firm),
         "wallet": wallet_accounts(firm),
+        "problem": forgotten(firm),
     }
     if as_json:
-        typer.echo(json.dumps(facts, ensure_ascii=False))
-        return
+        typer.echo(json.dumps({"ok": facts["problem"] is None, **facts}, ensure_ascii=False))
+    else:
+        _print_status(facts)
+    if facts["problem"] is not None:
+        raise typer.Exit(1)
+
+
+def _print_status(facts: Mapping[str, Any]) -> None:
     typer.echo(f"{facts['member']} of {facts['consortium']}")
+    if facts["problem"] is not None:
+        typer.echo(f"More was spent than the wallet says below. {facts['problem']}")
     for task in facts["tasks"]:
         typer.echo(f"Task {task['name']}: {task['declared_units']} units declared, table {task['data']}")
         typer.echo(f"  privacy unit: {task['privacy_unit']}")

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clients.errors import ClientError
+
 if TYPE_CHECKING:
     from clients.firm import Firm
     from clients.privacy_facts import Facts, RunFacts, SpentFacts
+
+
+class SpendForgotten(ClientError):
+    """The wallet does not know all that was spent, so nothing can be said about it."""
+
+    exit_code = 1
 
 
 class Tongue(StrEnum):
@@ -30,7 +38,8 @@ def privacy_statement(
     """Say what is protected, for whom and against whom, by how much, what was spent, and what is not covered.
 
     Reads `firm.toml`, the wallet and the firm's mirror of the ledger: its latest training round of each task. Changes
-    nothing, and works beside a running client.
+    nothing, and works beside a running client. Refuses with exit code 1 where the wallet has forgotten what its journal
+    or the ledger shows: what it would say was spent would be too little.
     """
     from clients.firm import Firm
     from clients.privacy_words import paragraphs, statement
@@ -52,9 +61,14 @@ def facts_of(firm: Firm, tasks: list[str]) -> list[Facts]:
     Raises:
         NotTakingPart: one is not in `firm.toml`.
         WitnessRefusal: the mirror is another's.
+        SpendForgotten: the wallet lacks what its journal or the ledger shows.
     """
     from clients.privacy_facts import Facts, UnitFacts
+    from clients.wallet_commands import forgotten
 
+    problem = forgotten(firm)
+    if problem is not None:
+        raise SpendForgotten(f"nothing is stated: more was spent than the wallet says. {problem}")
     runs = _runs(firm)
     return [Facts(name, UnitFacts.of(firm.declared(name).spec), runs.get(name), _spent(firm, name)) for name in tasks]
 

@@ -205,6 +205,27 @@ def test_status_says_where_the_firm_stands(home: Path) -> None:
     assert "Rounds of credit with a contribution of this firm: 3" in shown.stdout
 
 
+@pytest.mark.parametrize("gone", [("wallet.sqlite",), ("wallet.sqlite", "wallet.rows")])
+def test_a_forgotten_wallet_is_told_before_what_it_says(home: Path, tmp_path: Path, gone: tuple[str, ...]) -> None:
+    """Whether its journal knows better, or the ledger alone: neither status nor statement tells too small a spend."""
+    copy = tmp_path / "firm"
+    shutil.copytree(home, copy)
+    for name in gone:
+        (copy / name).unlink()
+    shown = run("status", "--home", copy)
+    assert shown.exit_code == 1
+    assert shown.stdout.index("More was spent than the wallet says below.") < shown.stdout.index("epsilon 0 of 2 spent")
+    facts = json.loads(run("status", "--home", copy, "--json").stdout)
+    assert (facts["ok"], facts["problem"] is None) == (False, False)
+    for rest in [], ["--language", "zh"]:
+        told = run("privacy-statement", "--home", copy, *rest)
+        assert (told.exit_code, told.stdout, told.stderr.count("\n")) == (1, "", 1)
+        assert "more was spent than the wallet says" in told.stderr
+    refused = run("privacy-statement", "--home", copy, "--json")
+    assert (refused.exit_code, json.loads(refused.stdout).keys()) == (1, {"ok", "problem"})
+    assert run("privacy-statement", "--home", home).exit_code == 0
+
+
 def test_status_answers_beside_a_running_client(home: Path) -> None:
     firm = Firm(home)
     try:
