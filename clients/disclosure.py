@@ -22,7 +22,7 @@ from clients.errors import ClientError
 from clients.firm import DeclaredTask, Firm, NotTakingPart, PrivateTask
 from clients.firm_wallet import CountedOtherwise
 from clients.grounds import GROUNDS, OPENING, REFUSAL, needs_payment
-from clients.kept_sums import StreamBroken
+from clients.kept_sums import DealtOtherwise, StreamBroken
 from clients.masking.errors import MaskingError, PairSecretRefused, ValueOutOfBounds
 from clients.messages import ACCUSES, VALIDATE, Refusal, pack, pack_refused
 from clients.model_files import ModelFileInvalid
@@ -50,8 +50,8 @@ _TOLD = (
 )
 """Errors that speak of the protocol only. All others may name a cell, a count or a path of the firm."""
 
-_OWN = (Damaged, KeyFileError, StoreError, ValueOutOfBounds)
-"""Those among them that do not: they name a file, or quote a value."""
+_OWN = (Damaged, DealtOtherwise, KeyFileError, StoreError, ValueOutOfBounds)
+"""Those among them that do not: they name a file, quote a value, or say that the table has changed."""
 
 _WALLET_SAYS: Mapping[type[WalletRefused], str] = {
     OverCap: "this round would bring the firm over the cap that it has set; nothing was spent",

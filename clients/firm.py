@@ -21,10 +21,12 @@ from clients.firm_wallet import allowance, apply_policy, open_wallet, require_on
 from clients.kept_sums import KeptSums
 from clients.masking.answer_book import AnswerBook
 from clients.masking.threshold import GroupPolicy
+from clients.measuring.vectors import groups_of_records
 from clients.mechanism import Mechanism
 from clients.noise import RandomStream
 from clients.round_secrets import RoundSecrets
-from clients.tasks.examples import Divided, Examples
+from clients.tasks.credit import CreditTask
+from clients.tasks.examples import Dealt, Divided
 from clients.tasks.spec import load_spec
 from clients.tasks.task import task_for
 from clients.wallet import Wallet
@@ -52,7 +54,7 @@ class Firm:
         self.config: FirmConfig = load_firm_config(home / "firm.toml")
         self._tasks: dict[str, PrivateTask] = {}
         self.divided: dict[tuple[str, int], Divided] = {}  # by task and held-out share, see `clients.held_out`
-        self.dealt: dict[tuple[str, int], tuple[Examples, ...]] = {}  # by task and number of parts, see there
+        self.dealt: dict[tuple[str, int], Dealt] = {}  # by task and number of parts, see there
         self._kept_sums: dict[str, KeptSums] = {}
         self._witness: Witness | None = None
         self._resting = False
@@ -166,8 +168,10 @@ class Firm:
         if name not in self._tasks:
             declared = self.declared(name)
             task = task_for(declared.spec)
-            examples = task.examples(read_table(self.home / declared.settings.data, task.spec, alone=False))
-            self._tasks[name] = PrivateTask(declared.settings, task, examples)
+            table = read_table(self.home / declared.settings.data, task.spec, alone=False)
+            fairness = "fairness" in self.config.limits.measurements
+            groups = groups_of_records(task, table) if fairness and isinstance(task, CreditTask) else {}
+            self._tasks[name] = PrivateTask(declared.settings, task, task.examples(table), groups)
         return self._tasks[name]
 
     def declared(self, name: str) -> DeclaredTask:

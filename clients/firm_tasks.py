@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from clients.errors import ClientError
 from clients.firm_config import TaskAtFirm
@@ -43,11 +47,17 @@ class DeclaredTask:
 
 @dataclass(frozen=True)
 class PrivateTask:
-    """A task with the firm's own examples."""
+    """A task with the firm's own examples.
+
+    Attributes:
+        groups: int64[n] of each category and flag of a task that may be measured for fairness: for every example the
+            place of its record's value, read with the examples, so that no message makes the firm read again.
+    """
 
     settings: TaskAtFirm
     task: Task
     examples: Examples
+    groups: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def declared(self) -> DeclaredTask:

@@ -19,7 +19,7 @@ from scipy import sparse
 
 from clients.firm import Firm, PrivateTask
 from clients.plan import MICRO, Plan
-from clients.tasks.examples import Divided, Examples
+from clients.tasks.examples import Dealt, Divided, Examples
 from ledger.errors import LedgerError
 from ledger.secret_files import read_secret_file, write_secret_file
 
@@ -47,10 +47,10 @@ def _divide(firm: Firm, private: PrivateTask, held_out_micro: int) -> Divided:
     return Divided(examples.sample(~aside), examples.sample(aside), aside)
 
 
-def part(firm: Firm, private: PrivateTask, parts: int, place: int) -> Examples:
-    """The units of one of `parts` parts, into which all are dealt by lots of the same kind as those of held-out units.
+def deal(firm: Firm, private: PrivateTask, parts: int) -> Dealt:
+    """All units, dealt into `parts` parts by lots of the same kind as those of held-out units.
 
-    The parts are the same in every round and run of a task.
+    The parts are the same in every round and run of a task, as long as the firm has the same secret and the same table.
     """
     name = private.settings.name
     key = (name, parts)
@@ -59,9 +59,10 @@ def part(firm: Firm, private: PrivateTask, parts: int, place: int) -> Examples:
             secret = firm.stream("dealt", name).bytes(32)
         else:
             secret = hmac.digest(_secret(firm), b"dealt\0" + name.encode(), hashlib.sha256)
-        dealt = np.array([lot * parts >> 64 for lot in _lots(private.examples, secret)], dtype=np.int64)
-        firm.dealt[key] = tuple(private.examples.sample(dealt == k) for k in range(parts))
-    return firm.dealt[key][place]
+        places = np.array([lot * parts >> 64 for lot in _lots(private.examples, secret)], dtype=np.int64)
+        digest = hashlib.sha256(secret + private.examples.digest + parts.to_bytes(4, "big")).digest()
+        firm.dealt[key] = Dealt(tuple(private.examples.sample(places == k) for k in range(parts)), digest)
+    return firm.dealt[key]
 
 
 def _lots(examples: Examples, key: bytes) -> Iterator[int]:
@@ -87,7 +88,12 @@ def _identities(examples: Examples) -> Iterator[bytes]:
 
 
 def _secret(firm: Firm) -> bytes:
-    """The firm's secret, 32 bytes, made on first use. Losing it costs a fresh division, and no privacy."""
+    """The firm's secret, 32 bytes, made on first use.
+
+    Whoever loses it divides and deals anew: what was trained on may then be held out. No unit pays for it, since a
+    vote or a stream of correlated noise that has begun by the old lots does not go on by new ones: both are bound to
+    the digest of theirs.
+    """
     path = firm.home / SECRET_FILE
     if not path.exists():
         try:

@@ -25,6 +25,14 @@ class StreamBroken(ClientError):
     exit_code = 1
 
 
+class DealtOtherwise(StreamBroken):
+    """The firm's table, or the secret by which its units are dealt, is not that of the row before.
+
+    A unit could then be in one part in the row before and in another in this one, and move the row by more than is
+    paid for. That a table has changed is the firm's own affair: `clients.disclosure` does not tell it.
+    """
+
+
 class KeptSums:
     """A firm's kept sums of one task; in memory where there is no path."""
 
@@ -32,26 +40,33 @@ class KeptSums:
         self._path = path
         self._memory: bytes | None = None
 
-    def before(self, stream: bytes, row: int) -> list[Vector]:
+    def before(self, stream: bytes, row: int, deal: bytes) -> list[Vector]:
         """The sums of the rows before `row`, newest first.
 
         Args:
             stream: 32 bytes that name the run's stream: of its terms, its firms and its first round.
+            deal: 32 bytes that name how the firm's units are dealt into parts, see `clients.held_out.deal`.
 
         Raises:
             StreamBroken: the row before is not the last that was kept of this stream.
+            DealtOtherwise: units were dealt otherwise in it.
         """
         if row == 0:
             return []
         kept = self._read()
         if kept is None or kept["stream"] != stream or kept["row"] != row - 1:
             raise StreamBroken(f"stream: this firm has not kept row {row - 1} of the correlated noise; begin a new one")
+        if kept.get("deal") != deal:
+            raise DealtOtherwise(
+                "stream: the table or the secret of held-out units has changed since the row before, so its kept sums "
+                "are of no more use; the next stream begins with the table as it is now"
+            )
         return [np.frombuffer(raw, dtype=np.float64) for raw in kept["sums"]]
 
-    def keep(self, stream: bytes, row: int, sums: list[Vector]) -> None:
+    def keep(self, stream: bytes, row: int, deal: bytes, sums: list[Vector]) -> None:
         """Keep these sums, newest first, in place of all others."""
         raws = [np.ascontiguousarray(one, dtype=np.float64).tobytes() for one in sums]
-        self._write(cbor2.dumps({"stream": stream, "row": row, "sums": raws}, canonical=True))
+        self._write(cbor2.dumps({"stream": stream, "row": row, "deal": deal, "sums": raws}, canonical=True))
 
     def destroy(self) -> None:
         """Forget them all."""

@@ -21,7 +21,7 @@ from clients.discrete_gaussian import discrete_gaussian
 from clients.encryption.contribution import seal
 from clients.firm import Firm, NotTakingPart, PrivateTask
 from clients.greeting import NONCE_BYTES, prove
-from clients.held_out import divide, part
+from clients.held_out import deal, divide
 from clients.key_setup import announcement, pair, require_on_ledger
 from clients.masking.contribution import Contribution, protect
 from clients.masking.epoch import open_pair_secrets
@@ -114,8 +114,9 @@ def contribute(
     """
     session = _session(firm, offer, sealed)
     _require_first(firm, offer)
-    if offer.plan.correlation:
-        firm.kept_sums(private.settings.name).before(offer.stream, offer.plan.row)  # or nothing is paid
+    if offer.plan.correlated is not None:
+        dealt = deal(firm, private, offer.plan.correlated.bands)
+        firm.kept_sums(private.settings.name).before(offer.stream, offer.plan.row, dealt.digest)  # or nothing is paid
     reserved = charge(firm, private, offer)
     values = compute(session)
     paid = reserved.pay()  # before anything is protected
@@ -193,9 +194,8 @@ def _bare_sum(
 ) -> NDArray[np.float64]:
     """float64[plan.values], without noise: the round's clipped sum, or a row of correlated ones."""
     plan, experiment, correlated = offer.plan, firm.config.experiment, offer.plan.correlated
-    examples = divide(firm, private, plan).trained
-    if correlated is not None:
-        examples = part(firm, private, correlated.bands, plan.row % correlated.bands)
+    dealt = None if correlated is None else deal(firm, private, correlated.bands)
+    examples = divide(firm, private, plan).trained if dealt is None else dealt.parts[plan.row % len(dealt.parts)]
     update = bounded_gradient_sum(
         private.task.architecture,
         parameters,
@@ -205,12 +205,12 @@ def _bare_sum(
         gradients="auto" if experiment is None else experiment.gradients,
     )
     kept = firm.kept_sums(private.settings.name)
-    if correlated is None:
+    if correlated is None or dealt is None:
         kept.destroy()
         return update
-    sums = [update, *kept.before(offer.stream, plan.row)]
+    sums = [update, *kept.before(offer.stream, plan.row, dealt.digest)]
     if plan.number < plan.rounds:
-        kept.keep(offer.stream, plan.row, sums[: correlated.bands - 1])
+        kept.keep(offer.stream, plan.row, dealt.digest, sums[: correlated.bands - 1])
     else:
         kept.destroy()
     return correlated.encode(sums)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.disclosure import Leaving, leave_vote
+from clients.errors import ClientError
 from clients.firm import Firm
 from clients.held_out import divide
 from clients.messages import Refusal
@@ -23,6 +24,12 @@ from clients.parent_model import parent_model
 from clients.vote import Vote, groups_hash, scores_of
 
 
+class DividedOtherwise(ClientError):
+    """The firm's units are no more divided as when it trained. It is the firm's own affair, and not told."""
+
+    exit_code = 1
+
+
 def validate(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     """Vote on the opened groups of a round, once.
 
@@ -30,7 +37,7 @@ def validate(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     round sees whether that is what was opened.
 
     Raises:
-        Refusal, MaskingError, LedgerError: no vote was cast.
+        Refusal, DividedOtherwise, MaskingError, LedgerError: no vote was cast.
     """
     offer = read_offer(firm, request["statement"], request["receipt"])
     private = firm.task(offer.payload["task"])
@@ -46,7 +53,7 @@ def validate(firm: Firm, request: Mapping[str, Any]) -> Leaving:
         stream = firm.stream(offer.payload["task"], plan.number, "vote")
         parts = divide(firm, private, plan)
         if parts.digest != division:
-            raise Refusal("vote", "the firm's table or its secret of held-out units has changed within the round")
+            raise DividedOtherwise("vote: the table or the secret of held-out units has changed within the round")
         examples = parts.held_out
         assert examples is not None
         if plan.sampling_rate < 1.0:

@@ -8,20 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.data import read_table
 from clients.disclosure import Leaving
-from clients.firm import Firm, PrivateTask
+from clients.firm import Firm
 from clients.held_out import divide
 from clients.masking.session import Session
 from clients.measuring.statistic import statistic_of_plan
-from clients.measuring.vectors import bounded_sum, groups_of_records, unit_vectors
+from clients.measuring.vectors import bounded_sum, unit_vectors
 from clients.messages import MEASURE, Refusal
 from clients.model_files import AVERAGE
 from clients.offer import check_plan, read_offer
 from clients.parent_model import parent_model
 from clients.participation import contribute, noised
-from clients.plan import Plan
-from clients.tasks.credit import CreditTask
 
 
 def measure(firm: Firm, request: Mapping[str, Any]) -> Leaving:
@@ -36,7 +33,7 @@ def measure(firm: Firm, request: Mapping[str, Any]) -> Leaving:
         raise Refusal("plan", "the round trains a model and measures nothing")
     check_plan(firm, private.task, offer, firm.ledger)
     model, plan = parent_model(offer, private, request, AVERAGE), offer.plan
-    groups = _groups(firm, private, plan)
+    groups = private.groups[plan.measure_column] if plan.measure_column else None
 
     def values(session: Session) -> NDArray[np.int64]:
         statistic = statistic_of_plan(private.task.spec, plan)
@@ -46,15 +43,3 @@ def measure(firm: Firm, request: Mapping[str, Any]) -> Leaving:
         return noised(plan, total, session, firm.stream(offer.payload["task"], "measurement", *asked))
 
     return contribute(firm, offer, private, request["sealed"], MEASURE, values)
-
-
-def _groups(firm: Firm, private: PrivateTask, plan: Plan) -> NDArray[np.int64] | None:
-    """For fairness the group of every example: its column need not be one that the model sees."""
-    if not plan.measure_column:
-        return None
-    task = private.task
-    assert isinstance(task, CreditTask)
-    table = read_table(firm.home / private.settings.data, task.spec, alone=False)
-    if task.examples(table).digest != private.examples.digest:
-        raise Refusal("table", "the firm's table has changed since its client started; start it again")
-    return groups_of_records(task, table, plan.measure_column)

@@ -76,6 +76,11 @@ def statistic_of_plan(spec: TaskSpec, plan: Plan) -> Statistic:
     return statistic_of(spec, plan.measures, plan.measure_bins, plan.measure_column)
 
 
+def grouping(spec: TaskSpec) -> tuple[str, ...]:
+    """The columns that `values_of` knows: of a few public values."""
+    return tuple(one.name for one in spec.column if one.kind in ("category", "flag"))
+
+
 def values_of(spec: TaskSpec, column: str) -> tuple[str, ...]:
     """The groups that a column divides records into, the missing ones last.
 
@@ -83,7 +88,7 @@ def values_of(spec: TaskSpec, column: str) -> tuple[str, ...]:
         PlanInvalid: the spec has no such column of a few public values.
     """
     found: Column | None = next((one for one in spec.column if one.name == column), None)
-    if found is None or found.kind not in ("category", "flag"):
+    if found is None or column not in grouping(spec):
         raise PlanInvalid(f"measurement: {column!r} is no category or flag of the task's spec")
     values = found.values if found.kind == "category" else ("no", "yes")
     return (*values, _MISSING) if found.missing == "allowed" else values

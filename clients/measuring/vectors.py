@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.special import expit
 
 from clients.data import Table
-from clients.measuring.statistic import DEMAND_PARTS, Statistic, score_centres, values_of
+from clients.measuring.statistic import DEMAND_PARTS, Statistic, grouping, score_centres, values_of
 from clients.plan import Plan
 from clients.tasks.credit import CreditTask
 from clients.tasks.demand import DemandTask
@@ -111,9 +111,13 @@ def _demand_rows(task: DemandTask, outputs: Floats, examples: Examples) -> Float
     return np.nan_to_num(np.column_stack([parts[name] for name in DEMAND_PARTS]), nan=0.0, posinf=1.0, neginf=0.0)
 
 
-def groups_of_records(task: CreditTask, table: Table, column: str) -> Codes:
-    """int64[n]: for every example of a table, in their order, the group that its record is in."""
-    values, cells = values_of(task.spec, column), table.columns[column][task.rows(table)]
+def groups_of_records(task: CreditTask, table: Table) -> dict[str, Codes]:
+    """int64[n] of each column with groups: for every example of a table, in their order, the one of its record."""
+    rows = task.rows(table)
+    return {name: _codes(values_of(task.spec, name), table.columns[name][rows]) for name in grouping(task.spec)}
+
+
+def _codes(values: tuple[str, ...], cells: NDArray[Any]) -> Codes:
     if cells.dtype.kind == "f":
         return np.where(np.isnan(cells), 2, np.nan_to_num(cells)).astype(np.int64)
     number = {value: place for place, value in enumerate(values)}

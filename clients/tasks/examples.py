@@ -106,6 +106,19 @@ class Divided:
         return hashlib.sha256(self.trained.digest + aside).digest()
 
 
+@dataclass(frozen=True)
+class Dealt:
+    """A firm's examples, each unit in one of several parts.
+
+    Attributes:
+        digest: 32 bytes that follow from the secret of the lots, the examples, and the number of parts: two deals that
+            have the same are the same.
+    """
+
+    parts: tuple[Examples, ...]
+    digest: bytes
+
+
 def row_squares(inputs: Any) -> NDArray[np.float64]:
     """float64[n], the squared Euclidean norm of each row of float64[n, d], dense or CSR."""
     if sparse.issparse(inputs):

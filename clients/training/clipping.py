@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+HAIR = 1e-9
+"""Share by which every clip is rounded down, so that floating point cannot leave a clipped norm above it."""
+
 
 def clip_factors(norms: NDArray[np.float64], clip: float) -> NDArray[np.float64]:
-    # Rounded towards zero by a hair, so that floating point cannot leave a clipped norm above the clip.
-    return np.minimum(1.0, clip * (1.0 - 1e-9) / np.maximum(norms, 1e-300))
+    return np.minimum(1.0, clip * (1.0 - HAIR) / np.maximum(norms, 1e-300))
 
 
 def only_finite(gradients: NDArray[np.float64]) -> NDArray[np.float64]:

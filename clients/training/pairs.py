@@ -10,6 +10,7 @@ from scipy import sparse
 
 from clients.tasks.architecture import LayerPass
 from clients.tasks.examples import row_squares
+from clients.training.clipping import HAIR
 
 Floats = NDArray[np.float64]
 
@@ -23,12 +24,7 @@ _WRITTEN_SPARSE = 2.0  # how much more where the layer's inputs are sparse and i
 
 _BLOCK_VALUES = 1 << 20  # gathered at once
 
-_CANCELLED = 1e-3
-"""Below this share of (sum of norms)**2 the examples of a unit cancel, and its norm would lose digits here.
-
-The inner products err by less than (in + out + examples) * 2**-52 times that square: above this share the norm errs by
-less than the hair that every clip is rounded down by.
-"""
+_CANCELLED = 1e-3  # the least share that `_cancelled` gives: that of layers of up to some 9,000 values
 
 
 def worth_pairing(passes: tuple[LayerPass, ...], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -60,7 +56,7 @@ def squares_by_pairs(
     """Squared norms of the units' gradients, for those `chosen`, each the sum of its examples' gradients.
 
     Returns:
-        float64[units], not finite where a gradient is not; and bool[units], whether it is exact to about 1e-10.
+        float64[units], not finite where a gradient is not; and bool[units], whether its norm errs by less than `HAIR`.
     """
     unit = np.repeat(np.arange(len(counts)), counts)
     each = sum(((row_squares(p.inputs) + 1.0) * row_squares(p.slopes) for p in passes), np.zeros(len(unit)))
@@ -77,7 +73,18 @@ def squares_by_pairs(
             np.zeros(len(i)),
         )
         squares += 2.0 * np.bincount(unit[i], weights=products, minlength=len(counts))
-    return squares, ~(squares < _CANCELLED * largest)
+    return squares, ~(squares < _cancelled(passes, counts) * largest)
+
+
+def _cancelled(passes: tuple[LayerPass, ...], counts: NDArray[np.int64]) -> Floats:
+    """float64[units]: below this share of (sum of norms)**2 a unit's examples cancel, and its norm would lose digits.
+
+    Whatever the order of its sums, a square errs by less than terms * 2**-52 times that square of norms, where terms
+    are the values of the inner products and what is added up of them: the examples and their pairs (Higham 2002, 3.1).
+    The norm errs by half of the square's share, so above terms * 2**-52 / (2 HAIR) by less than the hair.
+    """
+    terms = sum(p.inputs.shape[1] + p.slopes.shape[1] for p in passes) + counts * (counts + 1) / 2
+    return np.asarray(np.maximum(_CANCELLED, terms * (2.0**-52 / (2.0 * HAIR))))
 
 
 def _dots(a: Any, b: Any) -> Floats:

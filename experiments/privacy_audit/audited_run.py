@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from clients.errors import ClientError
 from clients.firm import Firm, PrivateTask, close_firms, open_firm
 from clients.firm_config import SIMULATION
-from clients.held_out import part
+from clients.held_out import deal
 from clients.plan import Plan
 from clients.tasks.examples import Examples
 from clients.wallet_row import Reservation
@@ -196,7 +196,7 @@ def _first_part(
         mine = np.flatnonzero(coalition.holds(position, canaries))
         home = federation.member(federation.firms[position])
         firm = AuditedFirm(home, task=task, chosen=mine, noise=1.0, absent=False, split=False)
-        out[task.found_in(part(firm, firm.task(name), parts, 0))] = True
+        out[task.found_in(deal(firm, firm.task(name), parts).parts[0])] = True
         firm.close()
     return out
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clients.composition import tightest_epsilon
 from clients.correlation import MICRO, MOST_BANDS, Correlation
-from clients.kept_sums import KeptSums, StreamBroken
+from clients.kept_sums import DealtOtherwise, KeptSums, StreamBroken
 from clients.mechanism import Mechanism
 from clients.plan import Plan, PlanInvalid
 from clients.plan_words import privacy_statement
@@ -155,16 +155,18 @@ def test_an_operator_reads_what_is_special_about_a_round(changes: dict[str, Any]
 def test_kept_sums_go_on_without_a_gap_and_are_destroyed(tmp_path: Any) -> None:
     for path in (None, tmp_path / "sums"):
         kept, sums = KeptSums(path), [np.arange(3.0), np.ones(3)]
-        assert kept.before(b"s", 0) == []
-        kept.keep(b"s", 4, sums)
+        assert kept.before(b"s", 0, b"d") == []
+        kept.keep(b"s", 4, b"d", sums)
         if path is not None:
             assert path.stat().st_mode & 0o777 == 0o600
             kept = KeptSums(path)
-        np.testing.assert_array_equal(kept.before(b"s", 5), sums)
+        np.testing.assert_array_equal(kept.before(b"s", 5, b"d"), sums)
         for stream, row in ((b"s", 4), (b"s", 6), (b"other", 5)):
             with pytest.raises(StreamBroken, match="begin a new one"):
-                kept.before(stream, row)
+                kept.before(stream, row, b"d")
+        with pytest.raises(DealtOtherwise):
+            kept.before(b"s", 5, b"another")
         kept.destroy()
         with pytest.raises(StreamBroken):
-            kept.before(b"s", 5)
+            kept.before(b"s", 5, b"d")
     assert list(tmp_path.iterdir()) == []

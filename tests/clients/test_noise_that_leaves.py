@@ -24,7 +24,7 @@ from task_world import CREDIT, credit_spec
 
 from clients import noise, participation
 from clients.firm import Firm
-from clients.held_out import part
+from clients.held_out import deal
 from clients.masking.contribution import Contribution, Header, commit_self_seed
 from clients.masking.keystream import apply_masks
 from clients.mechanism import Mechanism
@@ -99,13 +99,16 @@ class World:
         return session.ring.centre(total)
 
     def _before(self, firm: Firm, offer: Any) -> list[Any]:
-        return firm.kept_sums("credit").before(offer.stream, offer.plan.row) if offer.plan.correlation else []
+        if not offer.plan.correlation:
+            return []
+        dealt = deal(firm, firm.task("credit"), 2)
+        return firm.kept_sums("credit").before(offer.stream, offer.plan.row, dealt.digest)
 
     def _bare(self, firm: Firm, offer: Any, session: Any, before: list[Any]) -> Any:
         """int64[values]: what the firm would send without noise."""
         plan, examples = offer.plan, firm.task("credit").examples
         if plan.correlated is not None:
-            examples = part(firm, firm.task("credit"), 2, plan.row % 2)
+            examples = deal(firm, firm.task("credit"), 2).parts[plan.row % 2]
         one = self.gradient_sum(plan, examples)
         bare = one if plan.correlated is None else plan.correlated.encode([one, *before])
         return session.quantiser.quantise(bare)

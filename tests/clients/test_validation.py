@@ -11,14 +11,15 @@ import pytest
 from consortium_world import TASK, Consortium, a_plan
 
 from clients import participation, validation
+from clients.disclosure import pack_refusal
 from clients.firm import Firm
 from clients.held_out import SECRET_FILE, divide
 from clients.masking.errors import AlreadyAnswered, SessionMismatch
-from clients.messages import Refusal
+from clients.messages import REPLIES, VALIDATE, Refusal, unpack
 from clients.model_files import ModelFileInvalid, write_vector
 from clients.plan import MICRO, Plan
 from clients.tasks.examples import Examples
-from clients.validation import validate
+from clients.validation import DividedOtherwise, validate
 from clients.vote import Vote, groups_hash
 from ledger.errors import LedgerError
 from ledger.secret_files import write_secret_file
@@ -96,8 +97,10 @@ def test_no_vote_on_units_that_are_divided_otherwise_than_they_were_trained_on(
     firm.close()
     world.firms[ME] = again = Firm(firm.home)
     try:
-        with pytest.raises(Refusal, match="has changed within the round"):
+        with pytest.raises(DividedOtherwise, match="has changed within the round") as told:
             validate(again, request(world, statement))
+        with pytest.raises(Refusal, match=r"^Unready: "):
+            unpack(pack_refusal(told.value), REPLIES[VALIDATE], "vote")
     finally:
         file.unlink()
         write_secret_file(file, before, "what was there")

@@ -12,7 +12,7 @@ from federation_world import Lost, Meddler, federation, opened, phases, rounds, 
 
 from clients.composition import tightest_epsilon
 from clients.firm import Firm
-from clients.held_out import part
+from clients.held_out import deal
 from clients.messages import TRAIN
 from clients.plan import Plan
 from clients.privacy import add
@@ -58,7 +58,7 @@ def test_the_model_is_that_of_the_parts_sums_when_there_is_hardly_any_noise(tmp_
     assert plan.noise_std(3) < 0.01
     at = np.zeros(TASK.architecture.size)
     held = [Firm(built.member(name)) for name in built.firms]
-    dealt = [[part(firm, firm.task("credit"), 2, place) for place in (0, 1)] for firm in held]
+    dealt = [deal(firm, firm.task("credit"), 2).parts for firm in held]
     assert [sum(one.units for one in parts) for parts in dealt] == [60, 60, 60]
     assert min(one.units for parts in dealt for one in parts) > 15
     for place in (0, 1, 0):

@@ -181,7 +181,7 @@ def test_one_unit_moves_a_measurement_by_its_norm(kind: Kind, what: str, seed: i
 
     def total(table: Table) -> NDArray[np.float64]:
         examples = kind.task.examples(table)
-        groups = groups_of_records(kind.task, table, column) if isinstance(kind.task, CreditTask) and column else None
+        groups = groups_of_records(kind.task, table)[column] if isinstance(kind.task, CreditTask) and column else None
         vectors = unit_vectors(kind.task, statistic, plan, model, examples, groups)
         assert vectors.shape == (examples.units, statistic.size)
         assert np.sqrt(vectors.multiply(vectors).sum(axis=1)).max() <= statistic.norm * (1 + 1e-12)  # nobody is cut

@@ -151,3 +151,22 @@ def test_a_record_that_overflows_leaves_the_other_units_as_they_are(
             clipped_gradient_sum(architecture, parameters, one, 0.4, gradients=way) for one in (data, without)
         )
         np.testing.assert_allclose(found, others, rtol=1e-9, atol=1e-14, err_msg=way)
+
+
+def test_the_wider_a_layer_the_sooner_its_examples_cancel() -> None:
+    """What inner products of 50,000 values lose may be more of a norm than the hair that a clip is rounded down by."""
+    for width, cancels in ((50_000, True), (500, False)):
+        inputs = np.random.default_rng(0).normal(size=(2, width))
+        inputs[1] = inputs[0] * 1.13
+        slopes = np.array([[1.0], [-1.0]])
+        squares, exact = squares_by_pairs((LayerPass(inputs, slopes),), np.array([2]), np.array([True]))
+        largest = (np.sqrt((inputs**2).sum(axis=1) + 1)).sum() ** 2
+        assert 1.5e-3 < squares[0] / largest < 5e-3
+        assert exact.tolist() == [not cancels]
+
+
+def test_many_pairs_lose_digits_too() -> None:
+    inputs = np.ones((240, 1))
+    slopes = np.where(np.arange(240) % 2, -0.9, 1.0)[:, None]
+    _, exact = squares_by_pairs((LayerPass(inputs, slopes),), np.array([240]), np.array([True]))
+    assert exact.tolist() == [False]
