@@ -29,6 +29,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._seen: tuple[int, ...] = ()  # which file, as it was when last read or written
         self._known: tuple[int, tuple[int, bytes]] = (0, (0, FIRST_HASH))  # length in bytes, and what it ends with
 
     def last(self) -> tuple[int, bytes]:
@@ -53,7 +54,7 @@ class Journal:
             written = 0
             while written < len(text):
                 written += os.pwrite(file, text[written:], end + written)
-            self._known = end + len(text), (new[-1].seq, new[-1].hash)
+            self._seen, self._known = _version(file), (end + len(text), (new[-1].seq, new[-1].hash))
 
     def rows(self) -> Iterator[StoredRow]:
         """All rows from the first, as long as each is chained to the one before it."""
@@ -82,13 +83,14 @@ class Journal:
                 sync_folder(self.path.parent)
         except OSError as error:
             raise WalletUnreadable(f"{self.path}: {error}") from error
-        self._known = (0, (0, FIRST_HASH))
+        self._seen = ()
 
     def _end(self, file: int) -> tuple[int, tuple[int, bytes]]:
         """Where the last whole line ends, and its row's number and hash."""
-        size = os.fstat(file).st_size
-        if size == self._known[0]:
+        seen = _version(file)
+        if seen == self._seen:
             return self._known
+        size = os.fstat(file).st_size
         tail, start = b"", size
         while start > 0 and tail.rstrip(b"\n").count(b"\n") < 2:
             step = min(_BLOCK, start)
@@ -104,7 +106,7 @@ class Journal:
                 f"{self.path}: its last line is no row of a wallet: somebody has changed it; compare it with a backup, "
                 "then move it away, and it is written again"
             )
-        self._known = end, (row.seq, row.hash)
+        self._seen, self._known = seen, (end, (row.seq, row.hash))
         return self._known
 
     @contextmanager
@@ -126,6 +128,12 @@ def sync_folder(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _version(file: int) -> tuple[int, ...]:
+    """What changes when a file is replaced or written to, at whatever length."""
+    now = os.fstat(file)
+    return now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
 
 
 def _line(row: StoredRow) -> str:

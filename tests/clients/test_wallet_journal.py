@@ -112,3 +112,23 @@ def test_when_it_cannot_be_written_nothing_may_leave(path: Path, monkeypatch: py
         assert paid_for(wallet) == {"credit/1": 1}  # it may have been on its way: it counts
         pay(wallet, "credit/2")
         assert list(Journal(journal_of(path)).rows()) == wallet.rows()
+
+
+@pytest.mark.parametrize("how", ["moved", "written over"])
+def test_a_running_wallet_sees_another_journal_of_the_same_length(path: Path, how: str) -> None:
+    journal = journal_of(path)
+    with a_wallet(path, journaled=True) as wallet:
+        pay(wallet, "credit/1")
+        last = journal.read_bytes().splitlines(keepends=True)[-1]
+        seq, digest, body = last.split(b" ", 2)
+        forged = journal.read_bytes().replace(last, b" ".join([seq, digest[::-1], body]))
+        times = journal.stat()
+        if how == "moved":
+            (path.parent / "other").write_bytes(forged)
+            (path.parent / "other").replace(journal)
+        else:
+            journal.write_bytes(forged)
+        os.utime(journal, ns=(times.st_atime_ns, times.st_mtime_ns))
+        with pytest.raises(WalletBehind):
+            pay(wallet, "credit/2")
+        assert len(forged) == times.st_size
