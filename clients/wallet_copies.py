@@ -111,10 +111,11 @@ def take(wallet: Wallet, rows: Sequence[StoredRow], source: str) -> Taken:
 
 
 def _lower_caps(wallet: Wallet, other: Wallet) -> None:
-    """Keep the lower of two caps, wherever it was set."""
+    """Keep the lower of two caps, wherever it was set, and the one cap where only the other has one."""
     for account in other.report():
-        own, cap = wallet.account(account.unit, account.dataset).cap, account.cap
-        if own and cap and (cap.epsilon < own.epsilon or cap.delta < own.delta):
+        cap = account.cap
+        own = wallet.account(account.unit, account.dataset).cap or cap
+        if own and cap:
             epsilon, delta = min(own.epsilon, cap.epsilon), min(own.delta, cap.delta)
             wallet.set_cap(account.unit, account.dataset, epsilon=epsilon, delta=delta)
 

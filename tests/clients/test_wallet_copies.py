@@ -12,20 +12,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wallet_world import DATA, ONE, UNIT, a_wallet, paid_for, pay
 
+from clients.accounts import WalletRefused
 from clients.wallet import Wallet, WalletDamaged, WalletUnreadable
 from clients.wallet_copies import read_copy, take
 from clients.wallet_row import Cap
 
-NO_CAP = Cap(8.0, 1e-5)
+OTHERS = ["demand", "limits"]
+"""Data sets that perhaps only one of the copies has heard of."""
 
-steps = st.lists(st.sampled_from(["pay", "reserve", "cancel", "lower"]), max_size=6)
+steps = st.lists(st.sampled_from(["pay", "reserve", "cancel", "lower", *OTHERS]), max_size=6)
 
 
 def live(wallet: Wallet, name: str, doing: list[str]) -> None:
     """Spend from a wallet, in its own way."""
     for number, do in enumerate(doing):
-        if do == "lower":
-            wallet.set_cap(UNIT, DATA, epsilon=(wallet.account(UNIT, DATA).cap or NO_CAP).epsilon * 0.9, delta=1e-5)
+        if do == "lower" or do in OTHERS:
+            data = DATA if do == "lower" else do
+            cap = wallet.account(UNIT, data).cap or Cap(8.0 - number, 1e-5)
+            wallet.set_cap(UNIT, data, epsilon=cap.epsilon * 0.9, delta=1e-5)
+            if do in OTHERS:
+                wallet.reserve(UNIT, data, f"{name}/{number}", ONE)
         elif do == "pay":
             pay(wallet, f"{name}/{number}")
         elif do == "reserve":
@@ -50,19 +56,22 @@ def test_whatever_two_copies_have_spent_is_spent_after_taking(
             live(one, "here", here)
             live(other, "there", there)
             own, elsewhere = paid_for(one), paid_for(other)
-            least = [wallet.account(UNIT, DATA) for wallet in (one, other)]
+            least = [account for wallet in (one, other) for account in wallet.report()]
             rows, spent = one.rows(), one.spent(UNIT, DATA)
             take(one, other.rows(), "copy")
             assert one.rows()[: len(rows)] == rows  # nothing is rewritten
-            after = one.account(UNIT, DATA)
+            after = {account.dataset: account for account in one.report()}
             # A copy that goes on from where the other ends may have given reservations back; two that part may not.
             if other.rows()[: len(rows)] != rows:
                 assert paid_for(one) >= own
-                assert all(map(int.__ge__, after.nano_rdp, spent))
+                assert all(map(int.__ge__, after[DATA].nano_rdp, spent))
             if rows[: len(other.rows())] != other.rows():
                 assert paid_for(one) >= elsewhere
-            assert after.cap is not None
-            assert all(account.cap is None or after.cap.epsilon <= account.cap.epsilon for account in least)
+            for account in least:
+                kept = after[account.dataset].cap
+                assert kept is not None
+                assert account.cap is not None
+                assert kept.epsilon <= account.cap.epsilon
             again = one.head
             take(one, other.rows(), "copy")
             assert one.head == again  # once is enough
@@ -76,6 +85,17 @@ def test_a_release_that_one_copy_cancelled_and_the_other_sent_is_spent() -> None
             one.cancel(held)
             take(one, other.rows(), "copy")
         assert paid_for(one) == {"credit/1": 1}
+
+
+def test_a_cap_that_only_the_other_copy_has_is_kept() -> None:
+    with a_wallet() as one, replica(one) as other:
+        pay(one, "credit/1")
+        other.set_cap(UNIT, "demand", epsilon=1.0, delta=1e-5)
+        other.settle(other.reserve(UNIT, "demand", "demand/1", ONE))
+        take(one, other.rows(), "copy")
+        assert one.account(UNIT, "demand").cap == Cap(1.0, 1e-5)
+        with pytest.raises(WalletRefused, match="may only fall"):
+            one.set_cap(UNIT, "demand", epsilon=8.0, delta=1e-5)
 
 
 def test_what_was_booked_from_the_ledger_is_not_booked_again_from_the_copy() -> None:
