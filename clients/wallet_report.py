@@ -46,11 +46,12 @@ class Run:
         total, first, last = Total.of(one.cost for one in self.spent), self.spent[0], self.spent[-1]
         return {
             "what": self.what,
+            "measures": last.occasion.measures or None,
             "consortium": self.consortium or None,
             "task": self.task,
             "paid": len(self.spent),
-            "last_round": last.occasion.number or None,
-            "rounds": last.occasion.rounds or None,
+            "last_round": None if last.occasion.measures else last.occasion.number or None,
+            "rounds": None if last.occasion.measures else last.occasion.rounds or None,
             "from": day(first.at_ms),
             "to": day(last.at_ms),
             "mechanisms": [_mechanism(one) for one in total.mechanisms],
@@ -203,7 +204,7 @@ def lines_of(account: Mapping[str, Any]) -> Iterator[str]:
     cap, held = account["cap"], account["open_reservations"]
     yield (
         f"{account['dataset']}, {account['unit']}: epsilon {account['spent_epsilon']:.4g} of {cap['epsilon']:g} spent "
-        f"at delta {cap['delta']:g}, in {account['settled']} rounds and openings"
+        f"at delta {cap['delta']:g}, in {account['settled']} {_kinds(account['spent_on'])}"
         + (f"; {held} reservations open, counted as spent" if held else "")
     )
     yield from (f"  {_run_line(run)}" for run in account["spent_on"])
@@ -212,6 +213,11 @@ def lines_of(account: Mapping[str, Any]) -> Iterator[str]:
         yield f"  In the last 365 days epsilon {lately['epsilon']:.4g} of {lately['limit']:g}."
     if account["next"] is not None:
         yield from (f"  {line}" for line in _next_lines(account["next"], cap["epsilon"]))
+
+
+def _kinds(runs: Sequence[Mapping[str, Any]]) -> str:
+    measured = any(run["measures"] for run in runs)
+    return "rounds, measurements and openings" if measured else "rounds and openings"
 
 
 def _run_line(run: Mapping[str, Any]) -> str:

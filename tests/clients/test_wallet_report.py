@@ -80,6 +80,10 @@ def test_a_measurement_in_between_is_told_apart_and_ends_no_run(history: History
     runs = [(run.what, len(run.spent)) for run in runs_of(history.wallet.purchases())]
     assert runs == [("rounds", 3), ("rounds", 5), ("openings", 1), ("rounds", 1), ("measurements of evaluation", 1)]
     assert history.report()["next"]["rest_of_run"]["rounds"] == 1
+    history.pay("credit/m2", number=1, rounds=1, measures="evaluation")
+    said = list(lines_of(history.report()))
+    assert said[0].endswith("in 12 rounds, measurements and openings")
+    assert said[5].startswith("  credit in bread, 2023-11-24 to 2023-11-26: 2 measurements of evaluation, epsilon ")
 
 
 def test_one_more_round_and_the_rest_of_the_run(history: History) -> None:

@@ -24,6 +24,7 @@ from federation_world import (
 )
 from typer.testing import CliRunner
 
+from clients.firm_commands import app as firm_app
 from clients.firm_config import Limits
 from clients.plan import Plan, PlanInvalid
 from clients.privacy import NOTHING
@@ -84,6 +85,10 @@ def check_the_commands(built: Federation, file: Path) -> None:
     """What the coordinator's operator and an auditor see of measurements that were made."""
     home = ["--home", str(built.coordinator)]
     spec = ["--spec", str(built.coordinator / "tasks" / "credit.toml")]
+    wallet = CliRunner().invoke(firm_app, ["wallet", "--home", str(built.member("firm-1"))]).stdout
+    assert all(
+        f" 1 measurements of {what}, epsilon " in wallet for what in ("units", "columns", "evaluation", "fairness")
+    )
     shown = CliRunner().invoke(coordinator_app, ["measured", TASK, *home]).stdout
     assert "fairness of credit" in shown
     assert "for one row" in shown
