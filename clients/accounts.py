@@ -83,6 +83,9 @@ class Accounts:
         self.compared: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._purposes: defaultdict[str, set[int]] = defaultdict(set)
         self._tables: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._tasks: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._raised: set[tuple[str, str, float, str]] = set()
+        self._latest_ms = 0
 
     def account(self, unit: str, dataset: str) -> Account:
         """The account of `dataset` counted in `unit`; an empty one if nothing was ever recorded."""
@@ -95,6 +98,10 @@ class Accounts:
     def datasets_of(self, table: str) -> set[str]:
         """Under which names the records of a file have paid."""
         return set(self._tables[table]) if table in self._tables else set()
+
+    def datasets_for(self, task: str) -> list[str]:
+        """As which data sets a task of this name has paid, whatever the unit, in the order of their first rows."""
+        return list(self._tasks[task]) if task in self._tasks else []
 
     def check(self, row: Row) -> None:
         """Raise `WalletRefused` (or `OverCap`, `NoCap`) if the row may not be written."""
@@ -120,8 +127,10 @@ class Accounts:
             KeyError, TypeError, ValueError, ClientError: the row is not a row of a wallet.
         """
         match row["do"]:
-            case "cap" | "raise":
+            case "cap" | "raise" as do:
                 self._enter(row).cap = Cap(float(row["epsilon"]), float(row["delta"]))
+                if do == "raise":
+                    self._raised.add(_decision(row))
             case "reserve":
                 self._spend(seq, row).open += 1
                 self.open[seq] = self.kept[seq]
@@ -142,20 +151,24 @@ class Accounts:
                 del self.kept[reservation.id]
                 self._purposes[reservation.purpose].discard(reservation.id)
                 self._tables[reservation.occasion.table] -= Counter([reservation.dataset])
+                self._tasks[reservation.task] -= Counter([reservation.dataset])
             case other:
                 raise ValueError(f"unknown row {other!r}")
+        self._latest_ms = max(self._latest_ms, row.get("at_ms", 0))
 
     def _enter(self, row: Row) -> Account:
         key = (row["unit"], row["dataset"])
         return self.accounts.setdefault(key, Account(*key))
 
     def _spend(self, seq: int, row: Row) -> Account:
-        account, spent = self._enter(row), Reservation.from_row(seq, row)
+        account = self._enter(row)
+        spent = replace(Reservation.from_row(seq, row), not_before_ms=self._latest_ms)
         account.total.put(spent.cost)
         self.kept[seq] = spent
         self._purposes[spent.purpose].add(seq)
         occasion = spent.occasion
         self._tables[occasion.table][spent.dataset] += 1
+        self._tasks[spent.task][spent.dataset] += 1
         who = occasion.consortium, occasion.member
         self.compared[who] = max(self.compared[who], occasion.final)
         return account
@@ -182,6 +195,12 @@ class Accounts:
             raise WalletRefused(
                 f"wallet: the cap of {row['unit']}/{row['dataset']} is {old}: it cannot be raised from "
                 f"{row['from']:g} to {new}"
+            )
+        if _decision(row) in self._raised:
+            raise WalletRefused(
+                f"wallet: the cap of {row['unit']}/{row['dataset']} is {old}: it was raised from there before, by the "
+                f"decision {row['reason']!r}, which holds once; to raise it again, put a new reason into firm.toml: "
+                f"[limits.raising] from_epsilon = {old.epsilon:g}"
             )
 
     def _new_cap(self, row: Row) -> Cap:
@@ -212,6 +231,11 @@ class Accounts:
                 f"wallet: {unit}/{dataset} at delta {cap.delta:g}: this would bring epsilon from {before:.4g} to "
                 f"{after:.4g}, over the cap {cap.epsilon:g}; nothing was spent"
             )
+
+
+def _decision(row: Row) -> tuple[str, str, float, str]:
+    """What makes an owner's decision another one: the account, the cap that it raises, and why."""
+    return row["unit"], row["dataset"], float(row["from"]), row["reason"]
 
 
 def _check_name(what: str, value: str) -> None:

@@ -10,6 +10,7 @@ from clients.cost import Total
 from clients.wallet_row import Reservation
 
 YEAR_MS = 365 * 24 * 3600 * 1000
+_CLOCK_SET_MS = 50 * YEAR_MS  # late in 2019: no wallet is older
 
 
 class OverAllowance(WalletRefused):
@@ -64,6 +65,11 @@ NO_LIMITS = Allowance()
 
 
 def within_a_year(of: Reservation, spent: Iterable[Reservation]) -> Iterable[Reservation]:
-    """What the same account has paid in the 365 days before; what is dated later, by a clock put back, counts too."""
+    """What the same account has paid in the 365 days before, or may have: no wrong clock makes it less.
+
+    What is dated later counts too, by a clock put back. What is dated before rows that it follows counts as of the
+    latest of them, and what no row dates, by a clock that was never set, counts in every year.
+    """
     since = of.at_ms - YEAR_MS
-    return (one for one in spent if (one.unit, one.dataset) == (of.unit, of.dataset) and one.at_ms > since)
+    mine = (one for one in spent if (one.unit, one.dataset) == (of.unit, of.dataset))
+    return (one for one in mine if one.dated_ms > since or one.dated_ms < _CLOCK_SET_MS)

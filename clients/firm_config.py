@@ -55,7 +55,7 @@ class Raising(_Part):
     """The owner's decision to raise the cap that holds: once from this epsilon to the one that `limits` names.
 
     It is recorded in the wallet with its reason. Later caps are higher still only by another decision, since then
-    another epsilon holds.
+    another epsilon holds; and where the cap has fallen back to the same one, it rises only for another reason.
     """
 
     from_epsilon: float = Field(gt=0)

@@ -41,6 +41,11 @@ class DeclaredTask:
         return self.settings.dataset or self.settings.data
 
     @property
+    def named(self) -> bool:
+        """Whether the owner has named the data set; else it is called after its file."""
+        return bool(self.settings.dataset)
+
+    @property
     def unit(self) -> str:
         return self.spec.privacy.words(self.spec.series)
 

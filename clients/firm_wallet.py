@@ -34,6 +34,7 @@ class Payer(Protocol):
     Attributes:
         name: the task's.
         data: its table, as `firm.toml` names it.
+        named: whether `firm.toml` names its data set; else that is called after the table.
     """
 
     @property
@@ -44,6 +45,8 @@ class Payer(Protocol):
     def unit(self) -> str: ...
     @property
     def dataset(self) -> str: ...
+    @property
+    def named(self) -> bool: ...
 
 
 def wallet_path(home: Path, config: FirmConfig) -> Path:
@@ -83,7 +86,7 @@ def apply_policy(wallet: Wallet, home: Path, limits: Limits, payers: Iterable[Pa
     """Set the caps that `firm.toml` names, for every task, and insist on one account for the same records.
 
     Raises:
-        WalletRefused: a cap would rise without the owner's decision.
+        WalletRefused: a cap would rise without the owner's decision, or by one that was carried out before.
         TwoNames: two tasks read the same records under different names.
     """
     tasks = tuple(payers)
@@ -121,8 +124,9 @@ def require_one_account(wallet: Wallet, home: Path, payer: Payer) -> None:
         CountedOtherwise: the data set has paid in another unit, say rows before customers. What a customer has
             paid cannot be had from what rows have, so a second account would let it pay past the cap.
         TwoNames: the records have paid under another name: the task has another `dataset` now, or another task or
-            another consortium's home reads the same file.
+            another consortium's home reads the same file, or the task's file has another name now.
     """
+    require_name_kept(wallet, payer)
     with wallet.reading() as rows:
         names, unknown = rows.datasets_of(table_of(home, payer.data)), rows.datasets_of("")
         paid = [(account.unit, account.dataset) for account in rows.accounts.values() if any(account.nano_rdp)]
@@ -138,6 +142,26 @@ def require_one_account(wallet: Wallet, home: Path, payer: Payer) -> None:
         raise TwoNames(
             f"wallet: {payer.data} has paid as the data set {name!r}, and cannot pay as {payer.dataset!r} as well: put "
             f'dataset = "{name}" for the task {payer.name!r} into firm.toml, or other records into another file'
+        )
+
+
+def require_name_kept(wallet: Wallet, payer: Payer) -> None:
+    """Insist that a task goes on paying as the data set that it has paid as, unless the owner names another.
+
+    A table that grows by a month often has a new file name, and most of its records are the same.
+
+    Raises:
+        TwoNames: the task has paid as another data set, and this one's name is that of the file alone.
+    """
+    if payer.named:
+        return
+    with wallet.reading() as rows:
+        others = [name for name in rows.datasets_for(payer.name) if name != payer.dataset]
+    if others:
+        raise TwoNames(
+            f"wallet: the task {payer.name!r} has paid as the data set {others[-1]!r}, and its file is {payer.data!r} "
+            f'now: if any of its customers are the same, put dataset = "{others[-1]}" for it into firm.toml; if none '
+            "is, a 'dataset' name of their own"
         )
 
 

@@ -71,7 +71,8 @@ class Wallet(WalletBook):
             reason: why, in one line.
 
         Raises:
-            WalletRefused: another cap holds, or it would not be raised.
+            WalletRefused: another cap holds, or it would not be raised, or it was raised from there for this reason
+                before.
         """
         row = {"do": "raise", "unit": unit, "dataset": dataset, "epsilon": epsilon, "delta": delta}
         with self._transaction(write=True):
@@ -135,7 +136,7 @@ class Wallet(WalletBook):
         booked = 0
         with self._transaction(write=True):
             for one, source in found:
-                self._append({**one.to_row("adopt"), "source": source, "at_ms": one.at_ms})
+                self._append({**one.to_row("adopt"), "source": source, "at_ms": one.dated_ms})
                 booked += 1
         self._note()
         return booked

@@ -87,13 +87,8 @@ def _mend(home: Path, copy: Path | None, as_json: bool) -> None:
     from clients.wallet_repair import repair
 
     firm = Firm(home)
-
-    def payer(task: str) -> tuple[str, str]:
-        declared = firm.declared(task)
-        return declared.unit, declared.dataset
-
     with ledger_view(firm) as view:
-        done = repair(firm.home, firm.config, payer, view, copy)
+        done = repair(firm.home, firm.config, firm.declared, view, copy)
         compared = None if view is None else view.final
     if as_json:
         typer.echo(json.dumps({"ok": True, "member": firm.member, **_facts(done, compared)}, ensure_ascii=False))
@@ -127,8 +122,11 @@ def _compared(entries: int | None) -> str:
 
 
 def forgotten(firm: Firm) -> str | None:
-    """What is wrong with a wallet that can be read, in one line: it lacks what its journal or the ledger shows."""
-    from clients.firm_wallet import journal_path, wallet_path
+    """What is wrong with a wallet that can be read, in one line.
+
+    It lacks what its journal or the ledger shows, or the same records have paid from another account of it.
+    """
+    from clients.firm_wallet import CountedOtherwise, TwoNames, journal_path, require_one_account, wallet_path
     from clients.wallet import WalletBehind, WalletDamaged
     from clients.wallet_copies import require_same
     from clients.wallet_ledger import require_booked
@@ -142,7 +140,9 @@ def forgotten(firm: Firm) -> str | None:
             with suppress(LedgerError), ledger_view(firm) as view:
                 if view is not None:
                     require_booked(wallet, view, firm.config)
-    except (WalletBehind, WalletDamaged) as error:
+            for payer in firm.declared_tasks:
+                require_one_account(wallet, firm.home, payer)
+    except (CountedOtherwise, TwoNames, WalletBehind, WalletDamaged) as error:
         return str(error)
     return None
 

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 from clients.cost import Cost
 from clients.errors import ClientError
 from clients.firm_config import FirmConfig
+from clients.firm_wallet import Payer, require_name_kept
 from clients.plan import Plan
 from clients.privacy import NanoRdp
 from clients.wallet import Wallet, WalletBehind
@@ -24,8 +25,8 @@ from ledger.statement import decode_statement
 
 _CHUNK = 1024
 
-Account: TypeAlias = Callable[[str], tuple[str, str]]
-"""Unit and data set of a task, by its name."""
+PayerOf: TypeAlias = Callable[[str], Payer]
+"""A task as far as it matters which account pays for it, by its name."""
 
 
 class LedgerView(NamedTuple):
@@ -90,24 +91,23 @@ def unbooked(wallet: Wallet, view: LedgerView, member: str, start: int = 0) -> l
     return [one for one in found if any(map(int.__gt__, one.nano_rdp, paid[one.purpose]))]
 
 
-def adopt_unbooked(
-    wallet: Wallet, view: LedgerView, config: FirmConfig, payer: Callable[[str], tuple[str, str]]
-) -> int:
+def adopt_unbooked(wallet: Wallet, view: LedgerView, config: FirmConfig, payer: PayerOf) -> int:
     """Book what `unbooked` finds, for the tasks' data sets of now; returns how much that was.
 
     Args:
-        payer: unit and data set of a task.
+        payer: finds which account pays for a task.
 
     Raises:
         NotTakingPart: a task is in `firm.toml` no more, so that nobody can say whose records have paid.
+        TwoNames: a task has paid as another data set than it would now.
     """
     missing = unbooked(wallet, view, config.member)
-    for one in missing:
-        payer(one.task)  # before anything is booked
+    for task in dict.fromkeys(one.task for one in missing):
+        require_name_kept(wallet, payer(task))  # before anything is booked
     return wallet.adopt((_spend(one, view, config, payer), f"ledger entry {one.entry}") for one in missing)
 
 
-def _spend(one: Logged, view: LedgerView, config: FirmConfig, payer: Account) -> Reservation:
+def _spend(one: Logged, view: LedgerView, config: FirmConfig, payer: PayerOf) -> Reservation:
     known = view.state.rounds.get(one.round_id)
     assert known is not None, "the rules admit no contribution to a round that is not there"
     payload = decode_statement(view.entries(known.index, known.index + 1)[0]).payload
@@ -118,7 +118,8 @@ def _spend(one: Logged, view: LedgerView, config: FirmConfig, payer: Account) ->
         mechanism = plan.round_mechanism()
         if mechanism is not None and mechanism.rdp() == one.nano_rdp:
             cost = Cost(one.nano_rdp, (mechanism,))
-    return Reservation(0, *payer(one.task), one.purpose, cost, occasion, one.at_s * 1000)
+    paying = payer(one.task)
+    return Reservation(0, paying.unit, paying.dataset, one.purpose, cost, occasion, one.at_s * 1000)
 
 
 def _contributions(view: LedgerView, member: str, start: int) -> Iterator[Logged]:

@@ -22,7 +22,7 @@ from clients.wallet import Wallet, WalletDamaged, WalletUnreadable
 from clients.wallet_copies import Copy, read_copy, take
 from clients.wallet_file import StoredRow
 from clients.wallet_journal import Journal, sync_folder
-from clients.wallet_ledger import Account, LedgerView, adopt_unbooked
+from clients.wallet_ledger import LedgerView, PayerOf, adopt_unbooked
 from ledger import sqlite
 
 _BESIDE = ("-wal", "-shm")  # SQLite's own files of a database in use
@@ -79,12 +79,12 @@ def back_up(home: Path, config: FirmConfig, out: Path) -> tuple[int, bytes]:
 
 
 def repair(
-    home: Path, config: FirmConfig, payer: Account, view: LedgerView | None, copy: Path | None = None
+    home: Path, config: FirmConfig, payer: PayerOf, view: LedgerView | None, copy: Path | None = None
 ) -> Repaired:
     """Bring the wallet up to all that a copy, its journal and the ledger know. The firm's client must not be running.
 
     Args:
-        payer: unit and data set of a task, for what only the ledger knows.
+        payer: finds which account pays for a task, for what only the ledger knows.
         view: the firm's mirror of the ledger; None before there is one.
         copy: a backup, or a journal; None to go without.
 
@@ -93,6 +93,7 @@ def repair(
         ForeignWallet: the copy is another member's; so is the wallet.
         WalletDamaged: the wallet is damaged and no copy is given.
         NotTakingPart: a contribution is of a task that `firm.toml` does not name any more.
+        TwoNames: a contribution is of a task that has paid as another data set than it would now.
     """
     path = wallet_path(home, config)
     journal = Journal(journal_path(path))
@@ -125,7 +126,7 @@ def _complete(
     wallet: Wallet,
     sources: Sequence[tuple[list[StoredRow], str]],
     config: FirmConfig,
-    payer: Account,
+    payer: PayerOf,
     view: LedgerView | None,
 ) -> tuple[Repaired, list[StoredRow]]:
     """Add what the sources and the ledger know; what was added, and all rows then."""

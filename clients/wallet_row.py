@@ -68,6 +68,7 @@ class Reservation:
 
     Attributes:
         at_ms: when, in milliseconds since 1970, by the firm's clock.
+        not_before_ms: the latest time of the rows before it in its wallet.
     """
 
     id: int
@@ -77,6 +78,7 @@ class Reservation:
     cost: Cost
     occasion: Occasion = UNKNOWN
     at_ms: int = 0
+    not_before_ms: int = 0
 
     @classmethod
     def from_row(cls, number: int, row: Row) -> Self:
@@ -104,6 +106,16 @@ class Reservation:
     @property
     def nano_rdp(self) -> NanoRdp:
         return self.cost.nano_rdp
+
+    @property
+    def task(self) -> str:
+        """Of which task, by its purpose: `TASK/ROUND` or `opening/TASK/ROUND`; empty if it names none."""
+        return self.purpose.rpartition("/")[0].rpartition("/")[2]
+
+    @property
+    def dated_ms(self) -> int:
+        """When, also where a clock was put back or never set: no earlier than any row before."""
+        return max(self.at_ms, self.not_before_ms)
 
 
 def read_row(body: str) -> Row:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import tomli_w
+from click.testing import CliRunner
 from task_world import CREDIT
 from wallet_world import RELEASE
 
+from artesian import app
 from clients.accounts import OverCap, WalletRefused
 from clients.allowance import YEAR_MS, OverAllowance
 from clients.cost import Cost
@@ -104,6 +106,23 @@ def test_a_cap_rises_only_by_the_owners_decision_which_stays_on_record(make: Mak
         _ = make(epsilon=5.0, delta=1e-4, raising={"from_epsilon": 3.0, "reason": "delta too"}).wallet
 
 
+def test_a_decision_that_stays_in_the_file_raises_nothing_twice(make: Make) -> None:
+    """The cap falls back to what the decision names, and `epsilon` goes up again."""
+    decision = {"from_epsilon": 2.0, "reason": "board, 3 May"}
+    for epsilon, raising in ((2.0, None), (3.0, decision), (2.0, decision)):
+        with make(epsilon=epsilon, **({} if raising is None else {"raising": raising})).wallet:
+            pass
+    for epsilon in (3.0, 2.5, 4.0):
+        with pytest.raises(
+            WalletRefused, match=r"'board, 3 May', which holds once; to raise it again, put a new reason"
+        ):
+            _ = make(epsilon=epsilon, raising=decision).wallet
+    firm = make(epsilon=3.0, raising={**decision, "reason": "board, 9 June"})
+    with firm.wallet as wallet:
+        assert [str(one.cap) for one in wallet.report()] == ["epsilon 3 at delta 1e-05"]
+    assert [row["reason"] for row in raises_of(firm.home)] == ["board, 3 May", "board, 9 June"]
+
+
 @pytest.mark.parametrize("decision", [{"from_epsilon": 2.0}, {"from_epsilon": 2.0, "reason": ""}, {"reason": "x"}])
 def test_a_decision_names_what_it_raises_and_why(make: Make, decision: dict[str, object]) -> None:
     with pytest.raises(FirmConfigInvalid, match=r"limits\.raising"):
@@ -138,6 +157,27 @@ def test_a_year_has_its_own_limit_and_ends(make: Make) -> None:
     with pytest.raises(OverAllowance):
         pay(back, "credit/past")
     back.close()
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_clock_that_was_not_set_takes_nothing_out_of_a_year(make: Make, before: bool) -> None:
+    """A machine starts in 1970, spends, and then learns what time it is; with rows before it or without."""
+    today = 1_700_000_000.0
+    if before:
+        firm = make(epsilon=8.0, epsilon_year=0.5, now=today)
+        pay(firm, "credit/0")
+        firm.close()
+    unset = make(epsilon=8.0, epsilon_year=0.5, now=60.0)
+    until_refused(OverAllowance, lambda: pay(unset, "credit/1"))
+    unset.close()
+    after = make(epsilon=8.0, epsilon_year=0.5, now=today + 3600)
+    with pytest.raises(OverAllowance):
+        pay(after, "credit/2")
+    after.close()
+    if before:  # it is dated by the row before it, and so its year ends
+        later = make(epsilon=8.0, epsilon_year=0.5, now=today + YEAR_MS / 1000 + 1)
+        pay(later, "credit/3")
+        later.close()
 
 
 def test_two_tasks_on_one_data_set_add_up(make: Make) -> None:
@@ -200,3 +240,37 @@ def test_nor_does_a_name_where_rows_of_before_name_no_file(make: Make) -> None:
     with pytest.raises(TwoNames, match=r"has paid as the data set 'data/credit\.csv'"):
         pay(renamed, "credit/2")
     renamed.close()
+
+
+@pytest.mark.parametrize("purpose", ["credit/1", "opening/credit/1"])
+def test_a_new_file_name_gives_no_new_budget(make: Make, purpose: str) -> None:
+    """The next month's export: the same customers and one month more, under another file name."""
+    firm = make({"credit": ("credit-2026-11.csv", None)}, epsilon=0.5)
+    pay(firm, purpose)
+    firm.close()
+    grown = make({"credit": ("credit-2026-12.csv", None)}, epsilon=0.5)
+    with pytest.raises(TwoNames) as caught:
+        pay(grown, "credit/2")
+    assert "'credit' has paid as the data set 'credit-2026-11.csv'" in str(caught.value)
+    assert 'put dataset = "credit-2026-11.csv"' in str(caught.value)
+    assert (caught.value.exit_code, "\n" in str(caught.value)) == (1, False)
+    with pytest.raises(TwoNames):
+        grown.rehearse_charge(grown.declared("credit"), RELEASE)
+    grown.close()
+    for command in (["wallet-check"], ["wallet"]):
+        told = CliRunner().invoke(app, ["firm", *command, "--home", str(grown.home)])
+        assert str(caught.value) in told.output
+        assert told.exit_code == (1 if command == ["wallet-check"] else 0)
+    named = make({"credit": ("credit-2026-12.csv", "credit-2026-11.csv")}, epsilon=0.5)
+    until_refused(OverCap, lambda: pay(named, "credit/2"))
+    assert named.wallet.account("one row", "credit-2026-11.csv").settled == len(named.wallet.purchases())
+    named.close()
+
+
+def test_what_was_given_back_binds_no_name(make: Make) -> None:
+    firm = make({"credit": ("a.csv", None)})
+    firm.wallet.cancel(firm.charge(_Bare(firm.declared("credit")), "credit/1", RELEASE))  # type: ignore[arg-type]
+    firm.close()
+    other = make({"credit": ("b.csv", None)})
+    pay(other, "credit/2")
+    other.close()

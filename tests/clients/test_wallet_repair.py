@@ -161,6 +161,22 @@ def test_a_task_that_is_gone_is_not_booked_under_another(home: Path) -> None:
     assert "takes no part in the task 'credit'" in told.stderr
 
 
+def test_nor_under_another_name_of_its_data(home: Path) -> None:
+    """The table has a new file name, and the wallet lacks rounds: they are paid for by the account that paid before."""
+    put_back_older(home, journal=False)
+    config = home / "firm.toml"
+    config.write_text(config.read_text().replace("data/credit.csv", "data/credit-12.csv"))
+    told = run("adopt", home)
+    assert (told.exit_code, told.stdout, told.stderr.count("\n"), len(purposes(home))) == (1, "", 1, 1)
+    assert 'put dataset = "data/credit.csv"' in told.stderr
+    named = 'data = "data/credit-12.csv", dataset = "data/credit.csv"'
+    config.write_text(config.read_text().replace('data = "data/credit-12.csv"', named))
+    facts(run("adopt", home, "--json"))
+    assert len(purposes(home)) == 3
+    with Wallet(home / "wallet.sqlite") as wallet:
+        assert wallet.account(*ACCOUNT).settled == 3
+
+
 def test_the_same_wallet_on_two_machines_is_found_out_by_the_ledger(world: Consortium, home: Path) -> None:
     """Each has its own journal, so only the ledger can tell; the mirror of one shows what the other has sent."""
     _remove_wallet(home)
