@@ -166,7 +166,8 @@ def _print_account(account: Mapping[str, Any]) -> None:
 def status(home: Home, as_json: Json = False) -> None:
     """Show where the firm stands, from its own files alone: tasks, mirrored ledger, rounds, wallet.
 
-    Exits with 1 if the wallet has forgotten what its journal or the ledger shows.
+    Exits with 1 if the wallet has forgotten what its journal or the ledger shows, or the same records have paid from
+    another account of it.
     """
     from clients.firm import Firm
 

@@ -61,7 +61,7 @@ def facts_of(firm: Firm, tasks: list[str]) -> list[Facts]:
     Raises:
         NotTakingPart: one is not in `firm.toml`.
         WitnessRefusal: the mirror is another's.
-        SpendForgotten: the wallet lacks what its journal or the ledger shows.
+        SpendForgotten: the wallet lacks what its journal or the ledger shows, or a task has paid from another account.
     """
     from clients.privacy_facts import Facts, UnitFacts
     from clients.wallet_commands import forgotten
