@@ -111,19 +111,26 @@ def _show_violations(error: TableInvalid, as_json: bool) -> None:
 
 @app.command(epilog="Example: artesian firm wallet --home firm-1")
 def wallet(home: Home, as_json: Json = False) -> None:
-    """Show what each table may spend of its privacy, what was spent on what, and what more would cost."""
+    """Show what each table may spend of its privacy, what was spent on what, and what more would cost.
+
+    Exits with 1 if more was spent than the wallet knows; then it does not say what there is room for.
+    """
     from clients.firm import Firm
 
     firm = Firm(home)
-    facts: dict[str, Any] = {"ok": True, "member": firm.member, "accounts": wallet_accounts(firm)}
-    facts["problem"] = forgotten(firm)
+    accounts, problem = wallet_accounts(firm), forgotten(firm)
+    if problem is not None:
+        accounts = [{**one, "next": None} for one in accounts]
     if as_json:
+        facts = {"ok": problem is None, "member": firm.member, "accounts": accounts, "problem": problem}
         typer.echo(json.dumps(facts, ensure_ascii=False))
-        return
-    for one in facts["accounts"]:
-        _print_account(one)
-    if facts["problem"] is not None:
-        typer.echo(f"More was spent than this. {facts['problem']}")
+    else:
+        if problem is not None:
+            typer.echo(f"More was spent than this. {problem}")
+        for one in accounts:
+            _print_account(one)
+    if problem is not None:
+        raise typer.Exit(1)
 
 
 def wallet_accounts(firm: Firm) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,9 +16,24 @@ from clients.tasks.task import Task
 
 
 class NotTakingPart(ClientError):
-    """The firm has no such task."""
+    """The firm has no such task. The coordinator is told, so it names none of the firm's others."""
 
     exit_code = 1
+
+
+class NoSuchTask(ClientError):
+    """A task that an operator names and `firm.toml` does not; says which there are."""
+
+
+def require_named(member: str, tasks: Iterable[TaskAtFirm], name: str) -> None:
+    """Insist that a firm has a task, as its own operator names it.
+
+    Raises:
+        NoSuchTask: listing those that it has.
+    """
+    known = [one.name for one in tasks]
+    if name not in known:
+        raise NoSuchTask(f"{name}: no task of {member}'s; its firm.toml has {', '.join(known)}")
 
 
 @dataclass(frozen=True)

@@ -116,4 +116,8 @@ class WalletFile:
         try:
             yield
         except (OSError, sqlite3.Error) as error:
-            raise WalletUnreadable(f"wallet {self.name}: {error}") from error
+            # SQLite raises this very class, and none below it, for a file that is damaged or no database at all.
+            mend = ": artesian firm wallet-restore puts a backup back, or the wallet's journal, and keeps this file"
+            raise WalletUnreadable(
+                f"wallet {self.name}: {error}{mend if type(error) is sqlite3.DatabaseError else ''}"
+            ) from error

@@ -18,14 +18,19 @@ from pathlib import Path
 from clients.errors import ClientError
 from clients.firm_config import FirmConfig
 from clients.firm_wallet import journal_path, wallet_path
-from clients.wallet import Wallet, WalletDamaged, WalletUnreadable
+from clients.wallet import Wallet, WalletBehind, WalletDamaged, WalletUnreadable
 from clients.wallet_copies import Copy, read_copy, take
 from clients.wallet_file import StoredRow
 from clients.wallet_journal import Journal, sync_folder
 from clients.wallet_ledger import LedgerView, PayerOf, adopt_unbooked
 from ledger import sqlite
 
+_SQLITE = b"SQLite format 3\0"
 _BESIDE = ("-wal", "-shm")  # SQLite's own files of a database in use
+
+
+class NoWallet(ClientError):
+    """A file that is given as a copy of a wallet, and is none at all."""
 
 
 class RestoreRefused(ClientError):
@@ -61,12 +66,20 @@ def back_up(home: Path, config: FirmConfig, out: Path) -> tuple[int, bytes]:
     """Copy the wallet to the new file `out`, also while it is in use, and read the copy back; returns its head.
 
     Raises:
-        WalletUnreadable: there is no wallet yet.
-        WalletBehind, WalletDamaged: it is not in order, and a copy would not be either.
+        WalletUnreadable: there is no wallet yet, or no folder for `out`.
+        WalletBehind, WalletDamaged: it is gone or not in order, and a copy would not be either.
         StoreError: `out` is there already or cannot be written.
     """
     path = wallet_path(home, config)
+    if not out.absolute().parent.is_dir():
+        raise WalletUnreadable(f"{out}: no such folder as {out.parent}; make it first")
     if not path.is_file():
+        seq, _ = Journal(journal_path(path)).last()
+        if seq:
+            raise WalletBehind(
+                f"{path}: there is no wallet, and its journal has {seq} rows: it was lost; artesian firm wallet-adopt "
+                "puts it back, then back it up"
+            )
         raise WalletUnreadable(f"{path}: there is no wallet yet, so nothing to back up")
     with Wallet(path, journal=journal_path(path)) as wallet:
         least, _ = wallet.head
@@ -89,7 +102,7 @@ def repair(
         copy: a backup, or a journal; None to go without.
 
     Raises:
-        RestoreRefused, WalletUnreadable: the copy is none, or not enough; the wallet is as it was.
+        NoWallet, RestoreRefused, WalletUnreadable: the copy is none, or not enough; the wallet is as it was.
         ForeignWallet: the copy is another member's; so is the wallet.
         WalletDamaged: the wallet is damaged and no copy is given.
         NotTakingPart: a contribution is of a task that `firm.toml` does not name any more.
@@ -100,7 +113,7 @@ def repair(
     noted = list(journal.rows())
     given = [] if copy is None else _whole(copy)
     _require_own(given, config, copy)
-    kept = read_copy(path) if path.exists() else Copy([], True)
+    kept = _kept(path)
     if not kept.whole and copy is None:
         raise WalletDamaged(
             f"wallet {path}: row {len(kept.rows) + 1} is not the row that was written: artesian firm wallet-restore "
@@ -167,11 +180,23 @@ def _require_own(given: Iterable[StoredRow], config: FirmConfig, copy: Path | No
             )
 
 
+def _kept(path: Path) -> Copy:
+    """What the wallet's own file holds. Unlike a copy it must be a database; an empty file is one."""
+    if not path.exists():
+        return Copy([], True)
+    with path.open("rb") as file:
+        start = file.read(len(_SQLITE))
+    found = read_copy(path)
+    return found if start in (b"", _SQLITE) else found._replace(whole=False)
+
+
 def _whole(copy: Path) -> list[StoredRow]:
     found = read_copy(copy)
-    if not found.whole or not found.rows:
+    if not found.rows:
+        raise NoWallet(f"{copy}: no whole wallet: after 0 good rows comes something else, or nothing; give another")
+    if not found.whole:
         raise RestoreRefused(
-            f"{copy}: no whole wallet: after {len(found.rows)} good rows comes something else, or nothing; give another"
+            f"{copy}: no whole wallet: after {len(found.rows)} good rows comes something else; give another"
         )
     return found.rows
 

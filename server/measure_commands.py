@@ -28,7 +28,9 @@ def measure(
     task: Task,
     home: Home,
     what: Annotated[str, typer.Option(help="units, evaluation, columns or fairness.")],
-    epsilon: Annotated[float | None, typer.Option(help="What it may cost every unit. Default: the task's.")] = None,
+    epsilon: Annotated[
+        float | None, typer.Option(help="What it may cost every unit. Default: the task's.", min=1e-3, max=100.0)
+    ] = None,
     bins: Annotated[int, typer.Option(help="Score bins of evaluation and fairness.", min=2, max=1000)] = 20,
     column: Annotated[str, typer.Option(help="For fairness: the category or flag that is compared.")] = "",
     superlink: Annotated[
@@ -38,13 +40,14 @@ def measure(
 ) -> None:
     """Measure a task's present model on the firms' records, with noise: every firm's wallet pays for it.
 
-    Firms take part as far as their firm.toml agrees: `measurements` in its limits. What comes out is written to
-    measurements/TASK in the home, and the round is on the ledger.
+    Without --superlink it prints the Flower command that does it. Firms take part as far as their firm.toml agrees:
+    `measurements` in its limits. What comes out is written to measurements/TASK in the home, and the round is on the
+    ledger.
     """
     from server.coordinator import CONFIG_FILE, load_coordinator_config
     from server.measuring import Order, check_order
 
-    order = Order(what=what, epsilon=epsilon, bins=bins, column=column)
+    order = Order.of(what=what, epsilon=epsilon, bins=bins, column=column)
     check_order(home, load_coordinator_config(home / CONFIG_FILE), task, order)
     config = {"home": str(home.absolute()), "task": task, "measure": order.text()}
     settings = " ".join(f"{name}={json.dumps(value)}" for name, value in config.items())
@@ -52,6 +55,11 @@ def measure(
     if superlink is None:
         quoted = [*command[:-1], f"'{settings}'"]
         typer.echo(" ".join(quoted))
+        typer.echo(
+            "Run it where the SuperLink runs, in the project's folder or with its path for --project. Only firms take "
+            f"part whose firm.toml agrees: under [limits], measurements = [{json.dumps(what)}].",
+            err=True,
+        )
         return
     if subprocess.run(command, check=False).returncode:
         raise RunRefused(f"{task}: the measurement did not run; see what Flower said")
@@ -95,6 +103,8 @@ def measured(
 def _one(found: list[dict[str, Any]], prefix: str, task: str) -> dict[str, Any]:
     matching = [one for one in found if one["round"].startswith(prefix.lower())]
     if not matching or (prefix and len(matching) > 1):
-        many = "no measurement" if not matching else f"{len(matching)} measurements"
-        raise NotMeasured(f"{task}: {many} of this id; run artesian coordinator measure {task}")
+        many = f"{len(matching) or 'no'} measurements have an id that begins with {prefix!r}"
+        raise NotMeasured(
+            f"{task}: {many if prefix else 'no measurement yet'}; run artesian coordinator measure {task}"
+        )
     return matching[-1]

@@ -18,6 +18,10 @@ Document = Annotated[Path, typer.Argument(help="The measurement's file, as the c
 Spec = Annotated[Path, typer.Option(help="The task's spec.")]
 
 
+class MeasurementUnreadable(ServerError):
+    """A file that is no measurement at all."""
+
+
 class MeasurementMismatch(ServerError):
     """A measurement that does not follow from the round that it names; the message says what differs."""
 
@@ -38,17 +42,21 @@ def measurement(
     from server.artifacts import ArtifactStore
     from server.ledger_copy import LedgerCopy
 
-    where, store, trusted = copies(home, ledger, artifacts, policy)
     try:
         claimed = json.loads(document.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise MeasurementMismatch(f"{document}: it is no measurement: {error}") from None
+        raise MeasurementUnreadable(f"{document}: it is no measurement: {error}") from None
+    if not isinstance(claimed, dict):
+        raise MeasurementUnreadable(f"{document}: it is no measurement: JSON, but no object")
+    where, store, trusted = copies(home, ledger, artifacts, policy)
     copy = LedgerCopy.read(where, trusted)
     audit_measurement(claimed, copy, ArtifactStore(store), load_spec(spec))
     if as_json:
         typer.echo(json.dumps({"ok": True, "round": claimed["round"], "trusted": trusted is not None}))
     else:
-        typer.echo(f"{document}: its counts and figures follow from round {claimed['round'][:12]}, computed again")
+        typer.echo(
+            f"{document}: the counts and figures in it follow from round {claimed['round'][:12]}, computed again"
+        )
 
 
 def audit_measurement(claimed: dict[str, Any], copy: "LedgerCopy", store: "ArtifactStore", spec: "TaskSpec") -> None:
@@ -84,4 +92,4 @@ def audit_measurement(claimed: dict[str, Any], copy: "LedgerCopy", store: "Artif
     expected["privacy"] = cost_of(spec, found.plan)
     for name, value in expected.items():
         if claimed.get(name) != value:
-            raise MeasurementMismatch(f"measurement: its {name} is not what round {named[:12]} gives")
+            raise MeasurementMismatch(f"measurement: {name!r} in it is not what round {named[:12]} gives")

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 from flwr.serverapp import Grid as Nodes
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clients.composition import tightest_epsilon
 from clients.grid import Grid
@@ -53,7 +53,7 @@ class Order(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     what: str
-    epsilon: float | None = Field(default=None, gt=0)
+    epsilon: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     bins: int = Field(default=BINS, ge=2, le=1000)
     column: str = ""
 
@@ -68,13 +68,24 @@ class Order(BaseModel):
         odd = next((name for name, _, _ in words if name not in cls.model_fields), None)
         if odd is not None:
             raise OrderInvalid(f"measure: {odd!r} is none of {', '.join(cls.model_fields)}")
-        try:
-            order = cls.model_validate({name: value for name, _, value in words})
-        except ValueError as error:
-            raise OrderInvalid(f"measure: {text!r}: {str(error).splitlines()[-2].strip()}") from None
+        order = cls.of(**{name: value for name, _, value in words})
         if order.what not in MEASUREMENTS:
             raise OrderInvalid(f"measure: what must be one of {', '.join(MEASUREMENTS)}, not {order.what!r}")
         return order
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """An order of these values.
+
+        Raises:
+            OrderInvalid: naming the one that is wrong.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            where = " ".join(map(str, wrong["loc"]))
+            raise OrderInvalid(f"measure: {where} {wrong['input']!r}: {wrong['msg']}") from None
 
     def text(self) -> str:
         """The order as a run config holds it."""

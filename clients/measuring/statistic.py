@@ -46,7 +46,8 @@ def statistic_of(spec: TaskSpec, what: str, bins: int = 0, column: str = "") -> 
     if what not in MEASUREMENTS:
         raise PlanInvalid(f"measurement: {what!r} is none of {', '.join(MEASUREMENTS)}")
     if (what == "fairness") != bool(column):
-        raise PlanInvalid("measurement: fairness names a column, and no other does")
+        known = ", ".join(one.name for one in spec.column if one.kind in ("category", "flag"))
+        raise PlanInvalid(f"measurement: fairness names a column (--column: {known}), and nothing else does")
     if what == "units":
         return Statistic(what, 1, 1.0)
     if spec.kind == "demand" and what == "evaluation":

@@ -127,17 +127,20 @@ def _opened(firm: Firm, task_name: str, kind: str | None = None) -> tuple[Any, H
     """A task with the release that the firm holds and the firm's own table.
 
     Raises:
-        NotTakingPart, ReleaseNotTaken, TableInvalid: what the operator must mend.
-        NotPersonalised: the task is of another kind than is asked for.
+        NoSuchTask, ReleaseNotTaken, TableInvalid: what the operator must mend.
+        OtherKind: the task is of another kind than is asked for.
     """
     from clients.data import read_table
-    from clients.personal.errors import NotPersonalised
+    from clients.firm_tasks import require_named
+    from clients.personal.errors import OtherKind
     from clients.taking import current_release
     from clients.tasks.task import task_for
 
-    declared = firm.declared(task_name)
+    require_named(firm.member, firm.config.task, task_name)
+    declared, own = firm.declared(task_name), {"credit": "score", "demand": "forecast"}
     if kind is not None and declared.spec.kind != kind:
-        raise NotPersonalised(f"{task_name}: a {declared.spec.kind} task; this command is for {kind} tasks")
+        other = f"a {declared.spec.kind} task; this command is for {kind} tasks"
+        raise OtherKind(f"{task_name}: {other}, for this one there is artesian firm {own[declared.spec.kind]}")
     release = current_release(firm, task_name)
     table = read_table(firm.home / declared.settings.data, declared.spec)
     return task_for(declared.spec), release, table

@@ -116,7 +116,10 @@ def test_an_older_copy_is_refused_before_training_and_mended(home: Path, journal
     told = run("check", home)
     assert (told.exit_code, told.stdout, told.stderr.count("\n")) == (1, "", 1)
     shown = CliRunner().invoke(app, ["firm", "wallet", "--home", str(home)])
-    assert (shown.exit_code, "More was spent than this. " in shown.stdout) == (0, True)
+    assert (shown.exit_code, shown.stdout.startswith("More was spent than this. ")) == (1, True)
+    assert "more round" not in shown.stdout
+    document = json.loads(CliRunner().invoke(app, ["firm", "wallet", "--home", str(home), "--json"]).stdout)
+    assert (document["ok"], document["accounts"][0]["next"]) == (False, None)
     said = facts(run("adopt", home, "--json"))
     assert (said["rows_taken"], said["booked_from_ledger"]) == ((4, 0) if journal else (0, 2))
     assert purposes(home) == paid
@@ -274,7 +277,7 @@ def test_a_copy_that_is_none_is_refused(home: Path, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no wallet\n")
     before = (home / "wallet.sqlite").read_bytes()
     told = run("restore", home, tmp_path / "text")
-    assert (told.exit_code, told.stdout, told.stderr.count("\n")) == (1, "", 1)
+    assert (told.exit_code, told.stdout, told.stderr.count("\n")) == (2, "", 1)
     assert "no whole wallet: after 0 good rows" in told.stderr
     assert run("restore", home, tmp_path / "missing").exit_code == 2
     assert (home / "wallet.sqlite").read_bytes() == before
@@ -318,3 +321,28 @@ def test_only_final_contributions_of_this_firm_are_compared(world: Consortium) -
         assert unbooked(wallet, LedgerView(state, first, entries), NAME) == []
         assert unbooked(wallet, LedgerView(state, world.log.size, entries), NAME, first + 1) == found[1:]
         assert unbooked(wallet, LedgerView(state, world.log.size, entries), "firm") == []
+
+
+@pytest.mark.parametrize("damaged", [b"no database at all, but text" * 9, None])
+def test_a_damaged_wallet_says_what_mends_it(home: Path, tmp_path: Path, damaged: bytes | None) -> None:
+    path = home / "wallet.sqlite"
+    if damaged is None:  # the pages after the first are gone
+        with sqlite3.connect(path) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.close()
+        damaged = path.read_bytes()[:4096] + b"\x00" * 9000
+    _remove_wallet(home)
+    path.write_bytes(damaged)
+    shown = CliRunner().invoke(app, ["firm", "wallet", "--home", str(home)])
+    assert (shown.exit_code, "artesian firm wallet-restore puts a backup back" in shown.stderr) == (2, True)
+    facts(run("restore", home, home / "wallet.rows", "--json"))
+    assert len(purposes(home)) == 3
+
+
+def test_a_lost_wallet_is_not_called_one_that_never_was(home: Path, tmp_path: Path) -> None:
+    _remove_wallet(home)
+    done = run("backup", home, tmp_path / "b")
+    assert (done.exit_code, "its journal has" in done.stderr, "wallet-adopt" in done.stderr) == (1, True, True)
+    facts(run("adopt", home, "--json"))
+    assert "no such folder" in run("backup", home, tmp_path / "nowhere" / "b").stderr
+    facts(run("backup", home, tmp_path / "b", "--json"))

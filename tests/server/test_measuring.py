@@ -37,7 +37,7 @@ from server.cohort import RunFailed
 from server.coordinator import Coordinator
 from server.coordinator_commands import app as coordinator_app
 from server.measure_commands import NotMeasured
-from server.measurement_audit import MeasurementMismatch
+from server.measurement_audit import MeasurementMismatch, MeasurementUnreadable
 from server.measuring import Measuring, Order, OrderInvalid, measurement_file, read_measurements
 
 AGREED = {**LIMITS, "epsilon": 60.0, "measurements": ["units", "evaluation", "columns", "fairness"]}
@@ -108,7 +108,9 @@ def check_the_commands(built: Federation, file: Path) -> None:
     assert "drift of sector: PSI 0.0000" in drifted
     assert "no more than noise" in drifted
     order = ["measure", TASK, "--what", "fairness", "--column", "sector", "--epsilon", "0.5", *home]
-    line = CliRunner().invoke(coordinator_app, order).stdout
+    ordered = CliRunner().invoke(coordinator_app, order)
+    line = ordered.stdout
+    assert 'measurements = ["fairness"]' in ordered.stderr
     assert line.startswith("flwr run ")
     assert 'measure="what=fairness epsilon=0.5 bins=20 column=sector"' in line
 
@@ -256,6 +258,16 @@ def test_the_command_refuses_an_order_before_there_is_a_run(tmp_path: Path, opti
     assert says in str(done.exception)
     missing = CliRunner().invoke(coordinator_app, ["measured", TASK, *home])
     assert isinstance(missing.exception, NotMeasured)
+    assert "no measurement yet" in str(missing.exception)
+    for epsilon in ("0", "-1", "nan", "100000"):
+        order = ["measure", TASK, *home, "--what", "units", "--epsilon", epsilon]
+        done = CliRunner().invoke(coordinator_app, order)
+        assert done.exit_code == 2 or isinstance(done.exception, OrderInvalid), epsilon
+    notes = home[1] + "/notes.txt"
+    Path(notes).write_text("no JSON")
+    spec = ["--spec", str(built.coordinator / "tasks" / "credit.toml")]
+    told = CliRunner().invoke(audit_app, ["measurement", notes, *spec, *home])
+    assert isinstance(told.exception, MeasurementUnreadable)
     other = CliRunner().invoke(coordinator_app, ["measure", "other", *home, "--what", "units"])
     assert isinstance(other.exception, OrderInvalid)
 

@@ -15,7 +15,8 @@ from task_world import DEMAND, demand_spec, demand_table
 from typer.testing import CliRunner
 
 from clients.firm_commands import app
-from clients.personal.errors import NotPersonalised
+from clients.firm_tasks import NoSuchTask
+from clients.personal.errors import NotPersonalised, OtherKind
 from clients.releases import ReleaseNotTaken
 from clients.tasks.task import task_for
 from experiments.federation import FederatedTask, Federation, Terms, build
@@ -111,5 +112,12 @@ def test_without_a_release_there_is_nothing_to_build_on(
 
 
 def test_a_command_for_another_kind_of_task_says_so(credit: Federation, tmp_path: Path) -> None:
-    with pytest.raises(NotPersonalised, match="a credit task"):
+    with pytest.raises(OtherKind, match=r"a credit task.* artesian firm score") as caught:
         raise run("forecast", TASK, "--home", copied(credit, tmp_path)).exception
+    assert caught.value.exit_code == 2
+
+
+def test_a_task_that_there_is_not_is_wrong_input(credit: Federation, tmp_path: Path) -> None:
+    with pytest.raises(NoSuchTask, match=f"its firm.toml has {TASK}$") as caught:
+        raise run("personalise", "nope", "--home", copied(credit, tmp_path)).exception
+    assert caught.value.exit_code == 2
