@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from clients.composition import gaussian_mu, tightest_epsilon
+from clients.cost import Total
 from clients.mechanism import MICRO, Mechanism
 from clients.plan import Plan
 from clients.tasks.spec import TaskSpec
@@ -91,15 +92,57 @@ class SpentFacts:
 
     Attributes:
         by: `wallet` for a firm's own account; `ledger` for what all rounds of a task on the ledger come to.
+        guess, epsilon_of_two: as in `RunFacts`, of all that was paid.
         cap: most that it may ever pay; None where only firms know, each its own.
         year: most in 365 days; None for no such limit.
+        openings: updates that the firm opened to auditors, and what that cost beside their rounds, at `delta`.
     """
 
     by: str
     epsilon: float
     delta: float
+    guess: float
+    epsilon_of_two: float | None
     cap: float | None = None
     year: float | None = None
+    openings: int = 0
+    openings_epsilon: float = 0.0
+
+    @classmethod
+    def of(cls, by: str, total: Total, delta: float, cap: float | None = None, year: float | None = None) -> Self:
+        """What `total` comes to, without what of it was for openings."""
+        epsilon = total.epsilon(delta)
+        if total.unnamed:
+            return cls(by, epsilon, delta, _most_right_by(epsilon, delta), None, cap, year)
+        of_two = _of_two(total.mechanisms, delta)
+        return cls(by, epsilon, delta, most_right(total.mechanisms), of_two, cap, year)
+
+
+@dataclass(frozen=True)
+class RoundFacts:
+    """The latest training round of a task that a firm knows.
+
+    Attributes:
+        id: in hexadecimal.
+        number: of the round in its run, from 1.
+        entry: of the round in the ledger.
+        release: SHA-256 of the model that was published last of the task, in hexadecimal; empty before there is one.
+    """
+
+    id: str
+    number: int
+    entry: int
+    release: str = ""
+
+
+@dataclass(frozen=True)
+class IssuerFacts:
+    """Whose files a statement is from: firm, consortium, date of reading in UTC (ISO 8601), latest round if any."""
+
+    member: str
+    consortium: str
+    date: str
+    round: RoundFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -108,12 +151,14 @@ class Facts:
 
     Attributes:
         run: None before a firm has seen a round of the task.
+        issuer: None in a release, whose manifest names itself.
     """
 
     task: str
     unit: UnitFacts
     run: RunFacts | None
     spent: SpentFacts | None
+    issuer: IssuerFacts | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON can hold it."""
@@ -127,6 +172,11 @@ def most_right(mechanisms: Sequence[Mechanism]) -> float:
     1905.02383), section 2: no test of N(0, 1) against N(mu, 1) has two errors that add up to less.
     """
     return math.erfc(-gaussian_mu(mechanisms) / (2 * math.sqrt(2))) / 2
+
+
+def _most_right_by(epsilon: float, delta: float) -> float:
+    """The same bet where no more than epsilon is known. Source: Kairouz, Oh, Viswanath 2015 (arXiv 1311.0776)."""
+    return 1 - (1 - delta) * math.exp(-epsilon) / (1 + math.exp(-epsilon))
 
 
 def _of_two(mechanisms: Sequence[Mechanism], delta: float) -> float | None:

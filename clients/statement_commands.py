@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ from clients.errors import ClientError
 
 if TYPE_CHECKING:
     from clients.firm import Firm
-    from clients.privacy_facts import Facts, RunFacts, SpentFacts
+    from clients.privacy_facts import Facts, RoundFacts, RunFacts, SpentFacts
 
 
 class SpendForgotten(ClientError):
@@ -63,41 +64,61 @@ def facts_of(firm: Firm, tasks: list[str]) -> list[Facts]:
         WitnessRefusal: the mirror is another's.
         SpendForgotten: the wallet lacks what its journal or the ledger shows, or a task has paid from another account.
     """
-    from clients.privacy_facts import Facts, UnitFacts
+    from clients.privacy_facts import Facts, IssuerFacts, UnitFacts
     from clients.wallet_commands import forgotten
+    from clients.wallet_report import day
 
     problem = forgotten(firm)
     if problem is not None:
         raise SpendForgotten(f"nothing is stated: more was spent than the wallet says. {problem}")
-    runs = _runs(firm)
-    return [Facts(name, UnitFacts.of(firm.declared(name).spec), runs.get(name), _spent(firm, name)) for name in tasks]
+    runs, today = _runs(firm), day(int(firm.now() * 1000))
+    found = []
+    for name in tasks:
+        run, latest = runs.get(name, (None, None))
+        issuer = IssuerFacts(firm.member, firm.config.cid, today, latest)
+        found.append(Facts(name, UnitFacts.of(firm.declared(name).spec), run, _spent(firm, name), issuer))
+    return found
 
 
 def _spent(firm: Firm, name: str) -> SpentFacts:
+    from clients.cost import Total
     from clients.privacy_facts import SpentFacts
+    from clients.wallet_report import runs_of
 
     limits, payer = firm.config.limits, firm.declared(name)
     with firm.wallet_as_it_is() as wallet:
-        account = wallet.account(payer.unit, payer.dataset)
+        account, spent = wallet.account(payer.unit, payer.dataset), wallet.purchases()
     cap = limits.epsilon if account.cap is None else min(account.cap.epsilon, limits.epsilon)
-    return SpentFacts("wallet", account.total.epsilon(limits.delta), limits.delta, cap, limits.epsilon_year)
+    mine = runs_of(one for one in spent if (one.unit, one.dataset) == (payer.unit, payer.dataset))
+    opened = [one.cost for run in mine if run.what == "openings" for one in run.spent]
+    return replace(
+        SpentFacts.of("wallet", account.total, limits.delta, cap, limits.epsilon_year),
+        openings=len(opened),
+        openings_epsilon=Total.of(opened).epsilon(limits.delta),
+    )
 
 
-def _runs(firm: Firm) -> dict[str, RunFacts]:
-    """The run of each task's latest training round in the firm's mirror."""
+def _runs(firm: Firm) -> dict[str, tuple[RunFacts, RoundFacts]]:
+    """Each task's latest training round in the firm's mirror, and its run."""
     from clients.own_mirror import MIRROR, reading_mirror
     from clients.plan import Plan
-    from clients.privacy_facts import RunFacts
+    from clients.privacy_facts import RoundFacts, RunFacts
     from ledger.statement import decode_statement
 
     if not (firm.home / MIRROR).exists():
         return {}
     with reading_mirror(firm) as store:
         payloads = [decode_statement(raw).payload for raw in store.entries(0, store.size())]
+    rounds = {one["id"]: (index, one) for index, one in enumerate(payloads) if one["t"] == "round"}
     latest = {
-        one["task"]: one
-        for one in payloads
-        if one["t"] == "round" and isinstance(one["plan"], dict) and not one["plan"].get("measures")
+        one["task"]: (index, one)
+        for index, one in rounds.values()
+        if isinstance(one["plan"], dict) and not one["plan"].get("measures")
     }
-    plans = {task: (Plan.from_map(one["plan"]), len(one["cohort"])) for task, one in latest.items()}
-    return {task: RunFacts.of(plan, firms, plan.run_mechanisms()) for task, (plan, firms) in plans.items()}
+    released = {rounds[one["round"]][1]["task"]: one["model"].hex() for one in payloads if one["t"] == "publish"}
+    found = {}
+    for task, (index, one) in latest.items():
+        plan = Plan.from_map(one["plan"])
+        run = RunFacts.of(plan, len(one["cohort"]), plan.run_mechanisms())
+        found[task] = run, RoundFacts(one["id"].hex(), plan.number, index, released.get(task, ""))
+    return found

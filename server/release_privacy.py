@@ -23,7 +23,8 @@ def release_privacy(
     """What the manifest says of privacy, in numbers and in words: of the run, and of the ledger if there is one."""
     plan, recorded = plans[-1], _recorded(task, ledger)
     run, private = Total.of(map(_cost, _run(plans, recorded))), plan.privacy != "none"
-    spent = SpentFacts("ledger", _lifetime(run, recorded, task, plan.delta, ledger), plan.delta) if private else None
+    lifetime = _lifetime(run, recorded, task, plan.delta, ledger)
+    spent = SpentFacts.of("ledger", lifetime, plan.delta) if private else None
     facts = Facts(task, UnitFacts.of(spec), RunFacts.of(plan, cohort_size, run.mechanisms), spent)
     return {
         "mode": plan.privacy,
@@ -60,18 +61,18 @@ def _run(plans: Sequence[Plan], recorded: Sequence[tuple[Phase, Plan]] | None) -
 
 def _lifetime(
     run: Total, recorded: Sequence[tuple[Phase, Plan]] | None, task: str, delta: float, ledger: Log | None
-) -> float:
-    """Epsilon of one unit whose firm was in every round of the task that the ledger has, those that failed included.
+) -> Total:
+    """What one unit has paid whose firm was in every round of the task that the ledger has, those that failed included.
 
     Where a firm has declared more than that, or a plan cannot be read, it is that of what firms declared.
     """
     if ledger is None:
-        return run.epsilon(delta)
+        return run
     found = (ledger.state.spent.get((member.member, task)) for member in ledger.state.active("firm"))
     rounds = Total.of(_cost(plan) for _, plan in recorded or ())
     declared = [Total.of([Cost(spent)]) for spent in found if spent]
     beyond = [one for one in declared if any(map(int.__gt__, one.nano_rdp, rounds.nano_rdp))]
-    return max(one.epsilon(delta) for one in (run, rounds, *beyond))
+    return max((run, rounds, *beyond), key=lambda one: one.epsilon(delta))
 
 
 def _cost(plan: Plan) -> Cost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from itertools import product
@@ -13,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clients.composition import tightest_epsilon
+from clients.cost import Cost, Total
 from clients.mechanism import MICRO, Mechanism
-from clients.privacy_facts import Facts, RunFacts, SpentFacts, UnitFacts, most_right
+from clients.privacy_facts import Facts, IssuerFacts, RoundFacts, RunFacts, SpentFacts, UnitFacts, most_right
 from clients.privacy_words import LANGUAGES, Language, paragraphs, percent, statement, up
 
 UNITS = {
@@ -23,8 +25,10 @@ UNITS = {
     "block": UnitFacts("block", "store_no", 1, 56),
     "series": UnitFacts("series", "store_no"),
 }
-WALLET = SpentFacts("wallet", 2.4141, 1e-5, 8.25, 3.5)
-LEDGER = SpentFacts("ledger", 4.1414, 1e-5)
+WALLET = SpentFacts("wallet", 2.4141, 1e-5, 0.8181, 6.5432, 8.25, 3.5)
+LEDGER = SpentFacts("ledger", 4.1414, 1e-5, 0.9191, 9.8765)
+ISSUER = IssuerFacts("firm-31", "consortium-37", "2031-10-19", RoundFacts("abcdef" * 5 + "ab", 39, 211, "fedcba" * 10))
+PERCENT = {"en": " %", "zh": "%"}
 
 
 def a_run(mode: str, aggregation: str = "masked", **changes: object) -> RunFacts:
@@ -61,10 +65,12 @@ def test_every_fact_is_said(unit: str, mode: str, aggregation: str, spent: Spent
     run = a_run(mode, aggregation)
     said = text(Facts("credit-risk", UNITS[unit], run, spent), language)
     facts = ["credit-risk", "23", "41", f"{mode}", up(spent.epsilon), "1e-05", *_of_unit(UNITS[unit])]
+    facts += [f"{percent(spent.guess)}{PERCENT[language]}", up(spent.epsilon_of_two or 0)]
     if mode != "none":
-        facts += ["1.24", "43", "23.59", "77.5 %", "50 %", "2.72"]
+        facts += ["1.24", "43", "23.59", f"77.5{PERCENT[language]}", f"50{PERCENT[language]}", "2.72"]
+        facts += [{"en": "from even odds", "zh": "先验概率各半时"}[language]]
     if mode == "distributed":
-        facts += ["17", " 5 ", aggregation]
+        facts += ["17", " 5 ", aggregation, *{"en": ["encryption", "AES"], "zh": ["加密", "AES"]}[language]]
         facts += ["firm-29"] if aggregation == "encrypted" else []
     if spent.by == "wallet":
         facts += ["8.25", "3.5", "365"]
@@ -79,16 +85,61 @@ def _of_unit(unit: UnitFacts) -> list[str]:
 def test_what_does_not_hold_is_not_said(language: Language) -> None:
     nothing = text(Facts("t", UNITS["row"], a_run("none"), None), language)
     assert "%" not in nothing
+    assert "AES" not in nothing
     assert "1.24" not in nothing
     local = text(Facts("t", UNITS["row"], a_run("local"), WALLET), language)
     assert "17" not in local  # no threshold protects anybody: each firm's noise does
     assert " 5 " not in local
+    assert "AES" not in local
     sampled = a_run("local", sampling_rate=0.043, epsilon_of_two=None)
     said = text(Facts("t", UNITS["row"], sampled, WALLET), language)
-    assert "4.3 %" in said
+    assert f"4.3{PERCENT[language]}" in said
     assert "2.72" not in said
     grouped = text(Facts("t", UNITS["row"], a_run("distributed", groups=9), WALLET), language)
     assert " 9 " in grouped
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_a_firm_opened_to_auditors_is_said(language: Language) -> None:
+    """A sum of 17 firms is all that is opened, but for what was opened in disputes."""
+    none = text(Facts("t", UNITS["row"], a_run("distributed"), WALLET), language)
+    assert {"en": "has opened none", "zh": "未公开过"}[language] in none
+    opened = replace(WALLET, openings=47, openings_epsilon=7.777)
+    said = dict(paragraphs(Facts("t", UNITS["row"], a_run("distributed"), opened), language))
+    against, spent = ("Against whom", "What was spent") if language == "en" else ("防范谁", "隐私预算的消耗")
+    assert " 47 " in said[against]
+    assert " 47 " in said[spent]
+    assert "7.78" in said[spent]
+    assert " 47 " in text(Facts("t", UNITS["row"], a_run("local"), opened), language)
+    released = text(Facts("t", UNITS["row"], a_run("distributed"), LEDGER), language)
+    assert {"en": "which their wallets pay for", "zh": "计入该企业的隐私钱包"}[language] in released
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_whose_statement_it_is_stands_first(language: Language) -> None:
+    facts = Facts("t", UNITS["row"], a_run("local"), WALLET, ISSUER)
+    first = paragraphs(facts, language)[0][1]
+    named = ["firm-31", "consortium-37", "2031-10-19", "abcdefabcdef", " 39 ", "41", " 211", "fedcbafedcba"]
+    assert [one for one in named if one not in first] == []
+    assert "211" not in paragraphs(replace(facts, issuer=replace(ISSUER, round=None)), language)[0][1]
+    assert len(paragraphs(replace(facts, issuer=None), language)) == len(paragraphs(facts, language)) - 1
+
+
+@pytest.mark.parametrize(("language", "refuses"), [("en", "refuses everything more"), ("zh", "已超出上限")])
+def test_a_wallet_past_its_cap_says_so(language: Language, refuses: str) -> None:
+    facts = Facts("t", UNITS["row"], a_run("local"), WALLET)
+    assert refuses not in text(facts, language)
+    assert refuses in text(replace(facts, spent=replace(WALLET, epsilon=8.3)), language)
+
+
+def test_no_colluder_and_one_are_said_as_such() -> None:
+    none, one = (Facts("t", UNITS["row"], a_run("distributed", colluders=n), WALLET) for n in (0, 1))
+    assert "without any of the firms" in text(none, "en")
+    assert "No firm in an opened sum passes on" in text(none, "en")
+    assert " 0 " not in text(none, "en") + text(none, "zh")
+    assert "未与任何企业合谋" in text(none, "zh")
+    assert "At most 1 firm in an opened sum passes on" in text(one, "en")
+    assert "至多 1 家企业与他方串通（共享其所知）或未添加噪声" in text(one, "zh")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -107,7 +158,8 @@ def test_chinese_uses_the_fields_words() -> None:
 
 @pytest.mark.parametrize(("unit", "mode"), product(UNITS, ["none", "local", "distributed"]))
 def test_both_languages_have_the_same_paragraphs_and_the_same_numbers(unit: str, mode: str) -> None:
-    facts = Facts("credit", UNITS[unit], a_run(mode), WALLET)
+    spent = replace(WALLET, openings=47, openings_epsilon=7.777)
+    facts = Facts("credit", UNITS[unit], a_run(mode), spent, ISSUER)
     english, chinese = (paragraphs(facts, one) for one in LANGUAGES)
     assert len(english) == len(chinese)
     for (_, one), (_, other) in zip(english, chinese, strict=True):
@@ -156,3 +208,19 @@ def test_a_runs_facts_follow_from_its_plan() -> None:
     assert run.guess == most_right(plan.run_mechanisms()) == pytest.approx(0.5533, abs=1e-4)  # Phi(mu / 2)
     none = a_plan(privacy="none", noise_micro=0)
     assert (RunFacts.of(none, 6, ()).epsilon, RunFacts.of(none, 6, ()).guess) == (0.0, 1.0)
+
+
+def test_what_was_spent_is_told_of_all_of_it() -> None:
+    """Of two kinds of releases together, not of the latest run; where it is not known what was released, by epsilon."""
+    kinds = [Mechanism(23_600_000, MICRO, 40), Mechanism(9_000_000, MICRO, 3)]
+    spent = SpentFacts.of("wallet", Total.of(map(Cost.of, kinds)), 1e-5, 8.0)
+    assert spent.epsilon == tightest_epsilon(kinds, 1e-5)
+    assert spent.guess == most_right(kinds) > max(most_right([one]) for one in kinds)
+    doubled = [Mechanism(one.noise_micro // 2, MICRO, one.steps) for one in kinds]
+    assert spent.epsilon_of_two == tightest_epsilon(doubled, 1e-5)
+    unnamed = SpentFacts.of("wallet", Total.of(Cost(Cost.of(one).nano_rdp) for one in kinds), 1e-5)
+    assert unnamed.epsilon_of_two is None
+    assert unnamed.guess == pytest.approx((math.exp(unnamed.epsilon) + 1e-5) / (1 + math.exp(unnamed.epsilon)))
+    assert unnamed.guess > spent.guess
+    nothing = SpentFacts.of("wallet", Total(), 1e-5)
+    assert (nothing.epsilon, nothing.guess) == (0.0, 0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -11,8 +12,11 @@ from consortium_world import Consortium, a_plan
 
 from artesian import app
 from clients.composition import tightest_epsilon
+from clients.cost import Cost
 from clients.mechanism import Mechanism
 from clients.plan import MICRO
+from clients.privacy_facts import most_right
+from ledger.statement import decode_statement
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,30 @@ def test_after_a_round_it_says_what_the_plan_promises_in_both_languages(world: C
     assert facts["facts"]["unit"]["kind"] == "row"
     assert facts["facts"]["spent"]["by"] == "wallet"
     assert set(facts["text"]) == {"en", "zh"}
+    issuer = facts["facts"]["issuer"]
+    assert (issuer["member"], issuer["consortium"], len(issuer["date"])) == ("firm-1", "test", 10)
+    opened = {"id": decode_statement(statement).payload["id"].hex(), "number": 1, "release": ""}
+    assert {**opened, "entry": issuer["round"]["entry"]} == issuer["round"]
+    assert world.log.index_of(decode_statement(statement).digest) == issuer["round"]["entry"]
+    assert f"firm-1 of test, from its own files as of {issuer['date']}." in run(world).stdout
     world.abort(statement)
+
+
+def test_what_was_opened_to_auditors_is_counted_with_what_it_cost(tmp_path: Path) -> None:
+    """Two openings of one task's rounds and a round of another task on the same data: all of it, not the latest run."""
+    world = Consortium(tmp_path / "home", limits={"min_cohort": 3})
+    firm, kinds = world.firms["firm-1"], [Mechanism(9_000_000), Mechanism(4_000_000), Mechanism(4_000_000)]
+    payer = firm.declared("credit")
+    try:
+        for purpose, one in zip(("other/aa", "opening/credit/bb", "opening/credit/cc"), kinds, strict=True):
+            firm.charge_once(payer, purpose, Cost.of(one))
+        (statement,) = json.loads(run(world, "--json").stdout)["statements"]
+    finally:
+        world.close()
+    spent = statement["facts"]["spent"]
+    assert spent["epsilon"] == tightest_epsilon(kinds, 1e-5)
+    assert spent["guess"] == most_right(kinds)
+    assert (spent["openings"], spent["openings_epsilon"]) == (2, tightest_epsilon(kinds[1:], 1e-5))
 
 
 def test_a_task_that_is_not_the_firms_is_refused(world: Consortium) -> None:
