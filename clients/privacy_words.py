@@ -93,7 +93,9 @@ def _against_en(run: RunFacts, spent: SpentFacts | None) -> str:
             "update. Each firm's own noise is enough by itself (mode local)."
         )
     groups = f" in each of {run.groups} groups" if run.groups > 1 else ""
-    helped = f"together with at most {run.colluders} of the firms" if run.colluders else "without any of the firms"
+    helped = {0: "without any of the firms", 1: "together with at most 1 firm"}.get(
+        run.colluders, f"together with up to {run.colluders} of the firms"
+    )
     return (
         "Everybody who sees opened sums or models, at any time: banks and the public; and, as long as the encryption "
         f"that hides single updates is not broken, the coordinator {helped}. Each firm adds a share of the noise, and "
@@ -157,9 +159,8 @@ def _together_en(spent: SpentFacts) -> str:
     if spent.epsilon_of_two is not None:
         said += f", and two units have epsilon {up(spent.epsilon_of_two)}"
     if spent.openings:
-        said += (
-            f"; it counts the {spent.openings} opened updates, epsilon {up(spent.openings_epsilon)} beside their rounds"
-        )
+        many = "1 opened update" if spent.openings == 1 else f"{spent.openings} opened updates"
+        said += f"; it counts {many}, epsilon {up(spent.openings_epsilon)} beside what the rounds cost"
     return f"{said}."
 
 

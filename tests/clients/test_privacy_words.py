@@ -138,6 +138,7 @@ def test_no_colluder_and_one_are_said_as_such() -> None:
     assert "No firm in an opened sum passes on" in text(none, "en")
     assert " 0 " not in text(none, "en") + text(none, "zh")
     assert "未与任何企业合谋" in text(none, "zh")
+    assert "together with at most 1 firm." in text(one, "en")
     assert "At most 1 firm in an opened sum passes on" in text(one, "en")
     assert "至多 1 家企业与他方串通（共享其所知）或未添加噪声" in text(one, "zh")
 
