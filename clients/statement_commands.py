@@ -43,7 +43,7 @@ def privacy_statement(
     or the ledger shows: what it would say was spent would be too little.
     """
     from clients.firm import Firm
-    from clients.privacy_words import paragraphs, statement
+    from clients.privacy_statement import paragraphs, statement
 
     firm = Firm(home)
     found = facts_of(firm, [firm.declared(task).name] if task else [one.name for one in firm.config.task])

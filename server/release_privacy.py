@@ -8,7 +8,7 @@ from typing import Any
 from clients.cost import Cost, Total
 from clients.plan import Plan, PlanInvalid
 from clients.privacy_facts import Facts, RunFacts, SpentFacts, UnitFacts
-from clients.privacy_words import statement
+from clients.privacy_statement import statement
 from clients.tasks.spec import TaskSpec
 from ledger.log import Log
 from ledger.rules import Phase

@@ -17,7 +17,8 @@ from clients.composition import tightest_epsilon
 from clients.cost import Cost, Total
 from clients.mechanism import MICRO, Mechanism
 from clients.privacy_facts import Facts, IssuerFacts, RoundFacts, RunFacts, SpentFacts, UnitFacts, most_right
-from clients.privacy_words import LANGUAGES, Language, paragraphs, percent, statement, up
+from clients.privacy_statement import LANGUAGES, Language, paragraphs, statement
+from clients.privacy_words import percent, up
 
 UNITS = {
     "row": UnitFacts("row"),
