@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -147,11 +148,16 @@ def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64
     return np.divide(a, b, out=np.full_like(a, np.nan), where=b > 0)
 
 
+def _added(parts: NDArray[np.float64]) -> NDArray[np.float64]:
+    # One after the other: sum(axis=0) adds in another order where there is one row, which could move it over an edge.
+    return functools.reduce(np.add, parts)
+
+
 _FORMULAS: dict[str, Callable[[NDArray[np.float64]], Any]] = {
     "ratio": lambda parts: _ratio(parts[0], parts[1]),
     "difference": lambda parts: parts[0] - parts[1],
-    "sum": lambda parts: parts.sum(axis=0),
-    "mean": lambda parts: parts.mean(axis=0),
+    "sum": _added,
+    "mean": lambda parts: _added(parts) / len(parts),
     "max": lambda parts: parts.max(axis=0),
     "min": lambda parts: parts.min(axis=0),
 }

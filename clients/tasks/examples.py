@@ -120,12 +120,10 @@ class Dealt:
 
 
 def row_squares(inputs: Any) -> NDArray[np.float64]:
-    """float64[n], the squared Euclidean norm of each row of float64[n, d], dense or CSR."""
+    """float64[n], the squared Euclidean norm of each row of float64[n, d], dense or CSR; each row is added up alone."""
     if sparse.issparse(inputs):
-        lengths = np.diff(inputs.indptr)
-        if len(lengths) and lengths.min() > 0:
-            return np.asarray(np.add.reduceat(inputs.data**2, inputs.indptr[:-1]))
-        return np.asarray(inputs.power(2).sum(axis=1), dtype=np.float64).ravel()
+        squared = sparse.csr_array((inputs.data**2, inputs.indices, inputs.indptr), shape=inputs.shape)
+        return np.asarray(squared @ np.ones(inputs.shape[1]))
     return np.asarray(np.einsum("ij,ij->i", inputs, inputs))
 
 

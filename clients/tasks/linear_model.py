@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clients.tasks.architecture import Architecture
 from clients.tasks.losses import Loss
+from clients.tasks.row_products import row_products
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +32,7 @@ class LinearModel(Architecture):
         return np.zeros(self.size)
 
     def forward(self, parameters: NDArray[np.float64], inputs: Any) -> NDArray[np.float64]:
-        return np.asarray(inputs @ self.tensors(parameters)["weight"].T)
+        return row_products(inputs, self.tensors(parameters)["weight"].T)
 
     def module(self) -> torch.nn.Module:
         from torch import nn

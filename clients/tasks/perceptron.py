@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from clients.tasks.architecture import LayeredArchitecture, LayerPass
 from clients.tasks.losses import Loss
+from clients.tasks.row_products import row_products
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +58,7 @@ class Perceptron(LayeredArchitecture):
         tensors = self.tensors(parameters)
         seen = [inputs]
         for k in range(len(self._widths)):
-            out: NDArray[np.float64] = np.asarray(seen[k] @ tensors[f"layer{k}.weight"].T)
+            out = row_products(seen[k], tensors[f"layer{k}.weight"].T)
             out += tensors[f"layer{k}.bias"]
             if k < len(self.hidden):
                 seen.append(np.maximum(out, 0.0, out=out))
@@ -76,7 +77,7 @@ class Perceptron(LayeredArchitecture):
         passes = [LayerPass(seen[-1], slopes)]
         for k in range(len(self.hidden), 0, -1):
             weight = tensors[f"layer{k}.weight"]
-            slopes = slopes * weight if len(weight) == 1 else slopes @ weight
+            slopes = slopes * weight if len(weight) == 1 else row_products(slopes, weight)
             slopes *= seen[k] > 0.0
             passes.append(LayerPass(seen[k - 1], slopes))
         return tuple(reversed(passes))

@@ -16,6 +16,7 @@ from scipy.special import expit
 
 from clients.tasks.architecture import LayeredArchitecture, LayerPass
 from clients.tasks.losses import Loss
+from clients.tasks.row_products import row_products
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +81,7 @@ class RecurrentModel(LayeredArchitecture):
         seen[:, :, self.hidden :] = inputs[:, self.past * self.channels :].reshape(n, self.future, self.columns)
         rows = seen.reshape(n * self.future, -1)
         tensors = self.tensors(parameters)
-        return rows, (rows @ tensors["head.weight"].T + tensors["head.bias"]).reshape(n, self.outputs)
+        return rows, (row_products(rows, tensors["head.weight"].T) + tensors["head.bias"]).reshape(n, self.outputs)
 
     @property
     def pass_values(self) -> int:
@@ -92,7 +93,7 @@ class RecurrentModel(LayeredArchitecture):
         reading = self._read(parameters, inputs)
         seen, outputs = self._outputs(parameters, reading, inputs)
         slopes = self.loss.slope(outputs + offset, targets).reshape(n * self.future, self.per_day)
-        by_day = slopes @ self.tensors(parameters)["head.weight"][:, : self.hidden]
+        by_day = row_products(slopes, self.tensors(parameters)["head.weight"][:, : self.hidden])
         last = by_day.reshape(n, self.future, self.hidden).sum(axis=1)
         return (*reading.passes(last), LayerPass(seen, slopes, self.future))
 
@@ -107,17 +108,18 @@ class _Reading:
 
     def __init__(self, tensors: dict[str, Floats], past: Floats) -> None:
         self._weight = tensors["state.weight"]
-        n, days, _ = past.shape
+        n, days, channels = past.shape
         hidden = self._weight.shape[1]
         self._past = past
-        from_past = np.ascontiguousarray(past.transpose(1, 0, 2)) @ tensors["past.weight"].T + tensors["past.bias"]
+        by_day = past.transpose(1, 0, 2).reshape(days * n, channels)
+        from_past = (row_products(by_day, tensors["past.weight"].T) + tensors["past.bias"]).reshape(days, n, 3 * hidden)
         self._states = np.zeros((days + 1, n, hidden))
         self._gates = np.empty((days, n, 2 * hidden))  # reset and update
         self._new = np.empty((days, n, hidden))
         self._from_state = np.empty((days, n, hidden))  # what the reset gate multiplies
         for day in range(days):
             state = self._states[day]
-            product = state @ self._weight.T + tensors["state.bias"]
+            product = row_products(state, self._weight.T) + tensors["state.bias"]
             gates = expit(from_past[day, :, : 2 * hidden] + product[:, : 2 * hidden], out=self._gates[day])
             self._from_state[day] = product[:, 2 * hidden :]
             reset, update = gates[:, :hidden], gates[:, hidden:]
@@ -145,7 +147,7 @@ class _Reading:
             to_past[:, day, 2 * hidden :] = by_new
             to_state[:, day, : 2 * hidden] = by_gates
             np.multiply(by_new, reset, out=to_state[:, day, 2 * hidden :])
-            slope = slope * update + to_state[:, day] @ self._weight
+            slope = slope * update + row_products(to_state[:, day], self._weight)
         states = np.ascontiguousarray(self._states[:-1].transpose(1, 0, 2)).reshape(n * days, hidden)
         past = self._past.reshape(n * days, -1)
         return (

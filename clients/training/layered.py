@@ -14,12 +14,18 @@ from scipy import sparse
 from clients.tasks.architecture import LayeredArchitecture, LayerPass
 from clients.tasks.examples import Examples
 from clients.training.clipping import clip_factors
-from clients.training.pairs import squares_by_pairs, worth_pairing
+from clients.training.pairs import example_squares, squares_by_pairs, worth_pairing
 from clients.training.unit_chunks import unit_chunks
 from clients.training.written_down import written_down_sum
 
 CHUNK_BYTES = 1 << 24
 """What the passes over one chunk of units keep: near a processor's cache, and enough rows for fast products."""
+
+_LONGEST = 1e150
+"""A unit whose examples' gradients have norms that add up to more, or to no number, adds nothing.
+
+So far nothing overflows, in whatever order it is added. That a sum overflows may hang on what else is computed with it.
+"""
 
 
 def layered_gradient_sum(
@@ -43,17 +49,19 @@ def _add_chunk(
         shares = np.repeat(1.0 / counts, counts)
         for one in passes:
             np.multiply(one.slopes, np.repeat(shares, one.steps)[:, None], out=one.slopes)
+    each = example_squares(passes)
+    lengths = np.bincount(np.repeat(np.arange(len(counts)), counts), weights=np.sqrt(each), minlength=len(counts))
+    fit = lengths < _LONGEST
     paired = worth_pairing(passes, counts)
     if not paired.any():
-        total += written_down_sum(passes, counts, ~paired, clip)
+        total += written_down_sum(passes, counts, fit, clip)
         return
-    squares, exact = squares_by_pairs(passes, counts, paired)
-    written = ~(paired & exact)
+    squares, exact = squares_by_pairs(passes, counts, paired, each)
+    written = ~(paired & exact) & fit
     if written.any():
         total += written_down_sum(passes, counts, written, clip)
-    finite = np.isfinite(squares)
-    factors = np.repeat(np.where(finite & ~written, clip_factors(np.sqrt(squares), clip), 0.0), counts)
-    _add_products(total, passes, factors, None if finite.all() else np.repeat(finite, counts))
+    factors = np.repeat(np.where(fit & ~written, clip_factors(np.sqrt(squares), clip), 0.0), counts)
+    _add_products(total, passes, factors, None if fit.all() else np.repeat(fit, counts))
 
 
 def _add_products(

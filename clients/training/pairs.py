@@ -50,16 +50,30 @@ def _values(inputs: Any) -> int:
     return int(inputs.nnz if sparse.issparse(inputs) else inputs.size)
 
 
+def example_squares(passes: tuple[LayerPass, ...]) -> Floats:
+    """float64[n]: the squared norm of each example's gradient; where a layer sees several steps, no less than it."""
+    return np.asarray(sum(_squares(one) for one in passes))
+
+
+def _squares(one: LayerPass) -> Floats:
+    squares = (row_squares(one.inputs) + 1.0) * row_squares(one.slopes)
+    if one.steps == 1:
+        return squares
+    return np.asarray(np.sqrt(squares).reshape(-1, one.steps).sum(axis=1) ** 2)
+
+
 def squares_by_pairs(
-    passes: tuple[LayerPass, ...], counts: NDArray[np.int64], chosen: NDArray[np.bool_]
+    passes: tuple[LayerPass, ...], counts: NDArray[np.int64], chosen: NDArray[np.bool_], each: Floats
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Squared norms of the units' gradients, for those `chosen`, each the sum of its examples' gradients.
+
+    Args:
+        each: float64[n], the `example_squares` of the passes.
 
     Returns:
         float64[units], not finite where a gradient is not; and bool[units], whether its norm errs by less than `HAIR`.
     """
     unit = np.repeat(np.arange(len(counts)), counts)
-    each = sum(((row_squares(p.inputs) + 1.0) * row_squares(p.slopes) for p in passes), np.zeros(len(unit)))
     if len(unit) == len(counts):
         return each, np.ones(len(counts), dtype=bool)
     squares: Floats = np.bincount(unit, weights=each, minlength=len(counts)).astype(np.float64)

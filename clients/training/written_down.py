@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from clients.tasks.architecture import LayerPass
+from clients.tasks.row_products import block_products
 from clients.training.clipping import clip_factors
 
 Floats = NDArray[np.float64]
@@ -21,7 +22,9 @@ def written_down_sum(
 ) -> Floats:
     """The sum over the `chosen` units, bool[units], of their clipped gradients, each the sum of its rows' ones.
 
-    What is clipped is what was written down, so rounding cannot take a unit past the clip, whatever cancels in it.
+    What is clipped is what was written down, so rounding cannot take a unit past the clip, whatever cancels in it; and
+    each unit is written down by itself, so that no other unit changes what is left of it.
+    The gradients are finite, and so are their squared norms.
     """
     size = sum((one.inputs.shape[1] + 1) * one.slopes.shape[1] for one in passes)
     total = np.zeros(size)
@@ -46,13 +49,10 @@ def _alike(passes: tuple[LayerPass, ...], firsts: NDArray[np.int64], count: int,
             tensors.append(_sparse_products(one.inputs[rows], slopes))
         else:
             inputs = _rows(one.inputs, rows, one.steps).reshape(units, count * one.steps, -1)
-            tensors.append((slopes.transpose(0, 2, 1) @ inputs).reshape(units, -1))
-        tensors.append(slopes.sum(axis=1))
+            tensors.append(block_products(slopes.transpose(0, 2, 1), inputs).reshape(units, -1))
+        tensors.append(block_products(np.ones((1, slopes.shape[1])), slopes)[:, 0])
     squares = sum((np.einsum("ij,ij->i", one, one) for one in tensors), np.zeros(units))
-    finite = np.isfinite(squares)
-    if not finite.all():
-        tensors = [np.where(finite[:, None], one, 0.0) for one in tensors]
-    factors = np.where(finite, clip_factors(np.sqrt(squares), clip), 0.0)
+    factors = clip_factors(np.sqrt(squares), clip)
     return np.concatenate([factors @ one for one in tensors])
 
 

@@ -15,7 +15,7 @@ from clients.tasks.losses import HorizonPinball, LogLoss, SmoothPinball
 from clients.tasks.perceptron import Perceptron
 from clients.tasks.recurrent import RecurrentModel
 from clients.training import Gradients, clipped_gradient_sum
-from clients.training.pairs import squares_by_pairs, worth_pairing
+from clients.training.pairs import example_squares, squares_by_pairs, worth_pairing
 
 QUANTILES = SmoothPinball((0.1, 0.5, 0.9), 0.05)
 RECURRENT = RecurrentModel(5, 3, 4, 2, 3, 6, HorizonPinball(QUANTILES))
@@ -123,7 +123,8 @@ def test_examples_that_cancel_do_not_slip_past_the_clip(large: float, as_sparse:
 def test_pairs_say_where_they_are_not_exact() -> None:
     slopes, inputs = np.array([[1.0], [-1.0], [1.0], [0.5]]), np.array([[1e6], [1e6 + 1e-3], [3.0], [4.0]])
     counts, chosen = np.array([2, 2]), np.array([True, True])
-    squares, exact = squares_by_pairs((LayerPass(inputs, slopes),), counts, chosen)
+    passes = (LayerPass(inputs, slopes),)
+    squares, exact = squares_by_pairs(passes, counts, chosen, example_squares(passes))
     assert exact.tolist() == [False, True]
     assert squares[1] == pytest.approx(5.0**2 + 1.5**2, rel=1e-14)
 
