@@ -160,7 +160,8 @@ def test_the_wider_a_layer_the_sooner_its_examples_cancel() -> None:
         inputs = np.random.default_rng(0).normal(size=(2, width))
         inputs[1] = inputs[0] * 1.13
         slopes = np.array([[1.0], [-1.0]])
-        squares, exact = squares_by_pairs((LayerPass(inputs, slopes),), np.array([2]), np.array([True]))
+        passes = (LayerPass(inputs, slopes),)
+        squares, exact = squares_by_pairs(passes, np.array([2]), np.array([True]), example_squares(passes))
         largest = (np.sqrt((inputs**2).sum(axis=1) + 1)).sum() ** 2
         assert 1.5e-3 < squares[0] / largest < 5e-3
         assert exact.tolist() == [not cancels]
@@ -169,5 +170,6 @@ def test_the_wider_a_layer_the_sooner_its_examples_cancel() -> None:
 def test_many_pairs_lose_digits_too() -> None:
     inputs = np.ones((240, 1))
     slopes = np.where(np.arange(240) % 2, -0.9, 1.0)[:, None]
-    _, exact = squares_by_pairs((LayerPass(inputs, slopes),), np.array([240]), np.array([True]))
+    passes = (LayerPass(inputs, slopes),)
+    _, exact = squares_by_pairs(passes, np.array([240]), np.array([True]), example_squares(passes))
     assert exact.tolist() == [False]
