@@ -77,7 +77,7 @@ PLACES: Mapping[str, Place] = {
     "bank": Place("clients.bank_commands", "Ask for credit scores, and check the answers offline."),
     "coordinator": Place(
         "server.coordinator_commands",
-        "Propose how to train, answer banks' questions, and delete what need not be kept.",
+        "Propose how to train, measure models, answer banks' questions, and delete what need not be kept.",
     ),
     "ledger": Place(
         "ledger.commands", "Found, run, witness, read and check a consortium's ledger.", more=_audit_rounds_too

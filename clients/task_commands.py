@@ -54,7 +54,7 @@ def show(
     """
     facts = describe(spec)
     if as_json:
-        typer.echo(json.dumps(facts, ensure_ascii=False))
+        typer.echo(json.dumps({"ok": True, **facts}, ensure_ascii=False))
         return
     typer.echo(f"{facts['name']} ({facts['kind']}, version {facts['version']}): {facts['description']}")
     typer.echo(f"Privacy unit: {facts['privacy_unit']}")

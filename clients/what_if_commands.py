@@ -14,8 +14,11 @@ _MOST_TIMES = 1_000_000
 
 
 def what_if(
-    epsilons: Annotated[list[float], typer.Argument(help="What each training costs by itself.", metavar="EPSILON...")],
-    cap: Annotated[float, typer.Option(help="The lifetime cap.")] = 8.0,
+    epsilons: Annotated[
+        list[float],
+        typer.Argument(help="What each training costs by itself.", metavar="EPSILON...", min=1e-3, max=100.0),
+    ],
+    cap: Annotated[float, typer.Option(help="The lifetime cap.", min=1e-3, max=100.0)] = 8.0,
     delta: Annotated[float, typer.Option(help="The delta of all of them.")] = 1e-5,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -30,14 +33,17 @@ def what_if(
         typer.echo(json.dumps({"ok": True, **facts}))
         return
     one = " and ".join(f"{value:g}" for value in epsilons)
+    come, them = ("come", "them") if len(epsilons) > 1 else ("comes", "it")
     typer.echo(
-        f"On the same data, epsilon {one} come to {facts['together']:.4g} at delta {delta:g}; their sum is "
+        f"On the same data, epsilon {one} {come} to {facts['together']:.4g} at delta {delta:g}; their sum is "
         f"{facts['sum']:.4g}."
     )
-    typer.echo(
-        f"A cap of {cap:g} holds them {facts['times_within_cap']} times; by the sum it would be "
-        f"{facts['times_by_sum']}."
-    )
+    many = facts["times_within_cap"]
+    if many:
+        times = "once" if many == 1 else f"{many} times"
+        typer.echo(f"A cap of {cap:g} holds {them} {times}; by the sum it would be {facts['times_by_sum']}.")
+    else:
+        typer.echo(f"A cap of {cap:g} does not fit: it does not hold {them} even once.")
     for words, key in (("that together", "together"), ("all of the cap", "cap")):
         typer.echo(
             f"At {words} a bet on whether one unit was there is right in at most {percent(facts['guess'][key])} % of "

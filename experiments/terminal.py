@@ -17,7 +17,7 @@ from rich.table import Table
 from experiments.benchmarks.figure import Figure
 from server.measurement_words import figure_lines
 
-_ROUND = re.compile(r"(?P<what>.*): round (?P<done>\d+) of (?P<all>\d+)")
+_ROUND = re.compile(r"(?P<what>.*): (?:round|federation|model) (?P<done>\d+) of (?P<all>\d+)")
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def progressing() -> Iterator[Callable[[str], None]]:
 
 
 class _Bars:
-    """One bar for each thing that counts rounds; every other message is a line above them."""
+    """One bar for each thing that counts rounds, federations or models; every other message is a line above them."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars

@@ -27,7 +27,7 @@ SIGNING_KEY = "signing.pem"
 
 @app.callback()
 def main() -> None:
-    """Propose how to train, answer banks' questions, and delete what need not be kept."""
+    """Propose how to train, measure models at the firms, answer banks' questions, and delete what need not be kept."""
 
 
 @app.command(epilog="Example: artesian coordinator scores --home coordinator --host 0.0.0.0 --port 8443")

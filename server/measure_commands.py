@@ -37,6 +37,7 @@ def measure(
         str | None, typer.Option(help="Flower's name of the SuperLink to run on. Default: print how to run it.")
     ] = None,
     project: Annotated[Path, typer.Option(help="The folder with the pyproject.toml that Flower runs.")] = Path(),
+    as_json: Json = False,
 ) -> None:
     """Measure a task's present model on the firms' records, with noise: every firm's wallet pays for it.
 
@@ -52,6 +53,9 @@ def measure(
     config = {"home": str(home.absolute()), "task": task, "measure": order.text()}
     settings = " ".join(f"{name}={json.dumps(value)}" for name, value in config.items())
     command = ["flwr", "run", str(project), *([superlink] if superlink else []), "--stream", "--run-config", settings]
+    if superlink is None and as_json:
+        typer.echo(json.dumps({"ok": True, "task": task, "command": command, "measurements": [what]}))
+        return
     if superlink is None:
         quoted = [*command[:-1], f"'{settings}'"]
         typer.echo(" ".join(quoted))
@@ -61,9 +65,9 @@ def measure(
             err=True,
         )
         return
-    if subprocess.run(command, check=False).returncode:
+    if subprocess.run(command, check=False, stdout=2 if as_json else None).returncode:  # Flower's words beside JSON
         raise RunRefused(f"{task}: the measurement did not run; see what Flower said")
-    measured(task, home)
+    measured(task, home, as_json=as_json)
 
 
 def measured(

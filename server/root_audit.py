@@ -50,7 +50,8 @@ def root(
     policy: Policy = None,
     as_json: Json = False,
 ) -> None:
-    """Compute every root gradient of a table again. Exit code 1 if one is another, or if no plan names the table."""
+    """Compute every root gradient of a table again: what the coordinator's own public table says a round should change,
+    by which groups of updates were weighed. Exit code 1 if one is another, or if no plan names the table."""
     from clients.tasks.spec import load_spec
     from clients.tasks.task import task_for
     from server.artifacts import ArtifactStore

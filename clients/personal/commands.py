@@ -25,11 +25,32 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="The task's name, as firm.toml has it.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write a CSV into this new file, for its owner alone.")]
 
+_CREDIT = {
+    "federated": "the federated model as it is",
+    "calibrated": "the same, calibrated to this firm's own customers",
+    "local": "a scorecard of this firm's own, without the federated model",
+    "personal": "a scorecard of this firm's own, on top of the federated model",
+}
+_DEMAND = {
+    "federated": "the federated model as it is",
+    "local": "an ensemble of this firm's own, without the federated model",
+    "personal": "an ensemble of this firm's own, on top of the federated model",
+    "both": "the mean of personal and federated",
+}
 _SHOWN = 20  # rows on a terminal
 
 
-def personalise(task: TaskName, home: Home, seed: int = 0, as_json: Json = False) -> None:
+def personalise(
+    task: TaskName,
+    home: Home,
+    seed: Annotated[int, typer.Option(help="Of how the firm's own models are fitted and validated.", min=0)] = 0,
+    as_json: Json = False,
+) -> None:
     """Choose this firm's own model of a task on top of the federated one, by what validates best on its own records.
+
+    Compared are: federated, the model as it is; for credit calibrated, the same with Platt scaling, and a scorecard of
+    the firm's own without it (local) or on top of it (personal); for demand an ensemble of the firm's own without it
+    (local) or on top of it (personal), and the mean of that and the federated one (both).
 
     Costs no privacy: nothing of it leaves the firm. Run it again after a release, and when the table has grown.
     """
@@ -43,18 +64,22 @@ def personalise(task: TaskName, home: Home, seed: int = 0, as_json: Json = False
     choice: credit.CreditChoice | demand.DemandChoice
     if model.spec.kind == "credit":
         choice = credit.choose(_credit(model), federated, table, seed)
-        measured, what = choice.log_loss, "log-loss in cross-validation"
+        measured, what, means = choice.log_loss, "log-loss in cross-validation", _CREDIT
+        told = asdict(choice)
     else:
         choice = demand.choose(_demand(model), federated, table, seed)
-        measured, what = choice.wape, f"WAPE from {_date(choice.validated_from)} to {_date(choice.validated_to)}"
+        first, last = _date(choice.validated_from), _date(choice.validated_to)
+        measured, what, means = choice.wape, f"WAPE from {first} to {last}", _DEMAND
+        told = {**asdict(choice), "validated_from": first, "validated_to": last}
+        told["quantile_spread"] = dict(zip(_quantiles(model), told.pop("spread"), strict=False))
     path = keep(firm.home, model.spec, release, choice)
     if as_json:
-        facts = {"ok": True, "member": firm.member, "task": task, "release": release.model.hex(), **asdict(choice)}
+        facts = {"ok": True, "member": firm.member, "task": task, "release": release.model.hex(), **told}
         typer.echo(json.dumps({**facts, "file": str(path)}, ensure_ascii=False))
         return
     typer.echo(f"{task}, on the firm's own records, {what}:")
     for name, value in measured.items():
-        typer.echo(f"  {name:<11} {value:.4f}{'  <- chosen' if name == choice.chosen else ''}")
+        typer.echo(f"  {name:<11} {value:.4f}  {means[name]}{'  <- chosen' if name == choice.chosen else ''}")
     typer.echo(f"Kept in {path}; nothing of it leaves this firm.")
 
 
@@ -71,7 +96,10 @@ def forecast(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Forecast this firm's own series from the newest day of its table on, with the model that it has chosen."""
+    """Forecast this firm's own series from the newest day of its table on, with the model that it has chosen.
+
+    Days on which a series is closed are left out, so series may have fewer rows than there are days.
+    """
     from clients.firm import Firm
 
     firm = Firm(home)
@@ -87,7 +115,8 @@ def forecast(
         "model": choice.chosen,
         "validated_wape": choice.wape[choice.chosen],
     }
-    _show(facts, rows, out, as_json, f"{task}: {choice.chosen}, WAPE {choice.wape[choice.chosen]:.3f} when validated.")
+    wape = f"WAPE {choice.wape[choice.chosen]:.3f} when validated"
+    _show(facts, rows, out, as_json, f"{task}: {choice.chosen}, {wape}; {days} days, closed ones left out.")
 
 
 def score(
@@ -192,7 +221,7 @@ def _forecast_rows(
     ahead = layer.own.days(series, [(newest + 1, newest + horizon)], horizon)
     quantiles = layer.quantiles(ahead, choice)
     order = np.lexsort([ahead.day, ahead.series])
-    names = [f"q{round(100 * q)}" for q in task.spec.model.quantiles]
+    names = _quantiles(task)
     return [
         {
             task.series.id: layer.own.names[ahead.series[at]],
@@ -202,6 +231,10 @@ def _forecast_rows(
         for at in order
         if ahead.day[at] <= newest + days
     ]
+
+
+def _quantiles(task: Any) -> list[str]:
+    return [f"q{round(100 * q)}" for q in task.spec.model.quantiles]
 
 
 def _date(day: int) -> str:

@@ -68,13 +68,16 @@ def audit(config: PrivacyAuditConfig, folder: Path, progress: Progress) -> dict[
     claims = sum(len(subject.epsilons) * len(subject.modes) for subject in config.subject)
     runs: list[dict[str, Any]] = []
     preys = [prepare_subject(config, subject, folder) for subject in config.subject]  # what is wrong, before any run
+    whole = sum(len(list(cases(one, prey.rows))) for one, prey in zip(config.subject, preys, strict=True))
+    shadows = 0 if config.membership is None else config.membership.models * (1 + len(config.membership.epsilons))
+    progress(f"{whole} federations to train and attack" + (f", then {shadows} models" if shadows else ""))
     for subject, prey in zip(config.subject, preys, strict=True):
         started = time.monotonic()
         todo = list(cases(subject, prey.rows))
         what = ", ".join(filter(None, (prey.prepared.task.spec.name, subject.algorithm)))
         for number, case in enumerate(todo, 1):
             runs.append(audit_case(config, subject, prey, case, config.seed + _SEEDS_APART * len(runs), claims))
-            progress(f"{what}: round {number} of {len(todo)}")
+            progress(f"{what}: federation {number} of {len(todo)}")
         name = prey.prepared.task.spec.name
         seconds[name] = seconds.get(name, 0.0) + time.monotonic() - started
     attacks: list[dict[str, Any]] = []

@@ -65,7 +65,7 @@ def attack_memberships(
 
         def told(done: int, what: str = what) -> None:
             if done % 16 == 0 or done == asked.models:
-                progress(f"{what}: round {done} of {asked.models}")
+                progress(f"{what}: model {done} of {asked.models}")
 
         shadows = train_shadows(task.architecture, examples, plans, asked.models, seed, told)
         claimed = None if epsilon is None else _claimed(plans, delta)

@@ -27,3 +27,8 @@ def test_it_is_printed_and_bad_numbers_are_refused() -> None:
     facts = json.loads(CliRunner().invoke(app, ["firm", "what-if", "4", "--cap", "3", "--json"]).stdout)
     assert facts["times_within_cap"] == 0
     assert CliRunner().invoke(app, ["firm", "what-if", "0"]).exit_code == 2
+    assert CliRunner().invoke(app, ["firm", "what-if", "1e6"]).exit_code == 2
+    assert "--cap" in CliRunner().invoke(app, ["firm", "what-if", "1", "--cap", "0"]).stderr
+    tight = CliRunner().invoke(app, ["firm", "what-if", "3", "--cap", "1"]).stdout
+    assert "epsilon 3 comes to 3 " in tight
+    assert "A cap of 1 does not fit: it does not hold it even once." in tight

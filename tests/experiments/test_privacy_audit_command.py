@@ -47,7 +47,7 @@ def test_an_audit_writes_what_it_prints(tmp_path: Path) -> None:
     assert "<h1>Privacy audit: privacy-audit</h1>" in page
     assert "half the noise" in page
     assert f"{runs[1]['epsilon']:.2f}" in page
-    assert "credit: round 2 of 2" in done.stderr.splitlines()
+    assert "credit: federation 2 of 2" in done.stderr.splitlines()
 
 
 def test_an_audit_for_people(tmp_path: Path) -> None:

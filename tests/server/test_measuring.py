@@ -111,6 +111,8 @@ def check_the_commands(built: Federation, file: Path) -> None:
     ordered = CliRunner().invoke(coordinator_app, order)
     line = ordered.stdout
     assert 'measurements = ["fairness"]' in ordered.stderr
+    told = json.loads(CliRunner().invoke(coordinator_app, [*order, "--json"]).stdout)
+    assert (told["ok"], told["command"][:2], told["measurements"]) == (True, ["flwr", "run"], ["fairness"])
     assert line.startswith("flwr run ")
     assert 'measure="what=fairness epsilon=0.5 bins=20 column=sector"' in line
 

@@ -73,10 +73,14 @@ def test_a_firm_scores_its_own_customers(credit: Federation, tmp_path: Path) -> 
 
 def test_a_firm_forecasts_its_own_series(demand: Federation, tmp_path: Path) -> None:
     home = copied(demand, tmp_path)
-    answer("personalise", "demand", "--home", home)
+    facts = answer("personalise", "demand", "--home", home)
+    assert facts["validated_from"] < facts["validated_to"] < "2100-01-01"  # dates, not numbers
+    assert list(facts["quantile_spread"]) in (["q10", "q50", "q90"], [])
+    assert "the federated model as it is" in run("personalise", "demand", "--home", home).stdout
     out = tmp_path / "forecast.csv"
     done = run("forecast", "demand", "--home", home, "--days", 5, "--out", out)
     assert done.exit_code == 0, done.exception
+    assert "5 days, closed ones left out" in done.stdout
     rows = list(csv.DictReader(out.open()))
     assert out.stat().st_mode & 0o777 == 0o600
     assert {row["store"] for row in rows} == {"s0", "s1"}
