@@ -34,10 +34,8 @@ def what_if(
         return
     one = " and ".join(f"{value:g}" for value in epsilons)
     come, them = ("come", "them") if len(epsilons) > 1 else ("comes", "it")
-    typer.echo(
-        f"On the same data, epsilon {one} {come} to {facts['together']:.4g} at delta {delta:g}; their sum is "
-        f"{facts['sum']:.4g}."
-    )
+    by_sum = f"; their sum is {facts['sum']:.4g}" if len(epsilons) > 1 else ""
+    typer.echo(f"On the same data, epsilon {one} {come} to {facts['together']:.4g} at delta {delta:g}{by_sum}.")
     many = facts["times_within_cap"]
     if many:
         times = "once" if many == 1 else f"{many} times"
