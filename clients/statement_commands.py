@@ -43,10 +43,13 @@ def privacy_statement(
     or the ledger shows: what it would say was spent would be too little.
     """
     from clients.firm import Firm
+    from clients.firm_tasks import require_named
     from clients.privacy_statement import paragraphs, statement
 
     firm = Firm(home)
-    found = facts_of(firm, [firm.declared(task).name] if task else [one.name for one in firm.config.task])
+    if task:
+        require_named(firm.member, firm.config.task, task)
+    found = facts_of(firm, [task] if task else [one.name for one in firm.config.task])
     if as_json:
         typer.echo(json.dumps({"ok": True, "statements": [statement(one) for one in found]}, ensure_ascii=False))
         return

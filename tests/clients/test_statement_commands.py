@@ -75,5 +75,5 @@ def test_what_was_opened_to_auditors_is_counted_with_what_it_cost(tmp_path: Path
 
 def test_a_task_that_is_not_the_firms_is_refused(world: Consortium) -> None:
     done = run(world, "other")
-    assert done.exit_code == 1
-    assert "takes no part in the task 'other'" in done.stderr
+    assert done.exit_code == 2
+    assert "other: no task of" in done.stderr
