@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clients.wallet_file import FIRST_HASH, StoredRow, WalletDamaged, WalletUnreadable
+from ledger.sqlite import sync_directory
 
 _BLOCK = 1 << 16
 
@@ -80,7 +81,7 @@ class Journal:
                 with temporary.open("rb") as file:
                     os.fsync(file.fileno())
                 os.replace(temporary, self.path)
-                sync_folder(self.path.parent)
+                sync_directory(self.path.parent)
         except OSError as error:
             raise WalletUnreadable(f"{self.path}: {error}") from error
         self._seen = ()
@@ -119,15 +120,6 @@ class Journal:
                 os.close(file)
         except OSError as error:
             raise WalletUnreadable(f"{self.path}: {error}") from error
-
-
-def sync_folder(path: Path) -> None:
-    """Make what was created or renamed in a folder survive a power cut."""
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _version(file: int) -> tuple[int, ...]:

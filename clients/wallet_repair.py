@@ -21,7 +21,7 @@ from clients.firm_wallet import journal_path, wallet_path
 from clients.wallet import Wallet, WalletBehind, WalletDamaged, WalletUnreadable
 from clients.wallet_copies import Copy, read_copy, take
 from clients.wallet_file import StoredRow
-from clients.wallet_journal import Journal, sync_folder
+from clients.wallet_journal import Journal
 from clients.wallet_ledger import LedgerView, PayerOf, adopt_unbooked
 from ledger import sqlite
 
@@ -211,7 +211,7 @@ def _put_in_place(fresh: Path, path: Path) -> Path:
             with suppress(FileNotFoundError):
                 os.replace(path.with_name(path.name + ending), aside.with_name(aside.name + ending))
         os.replace(fresh, path)
-        sync_folder(path.parent)
+        sqlite.sync_directory(path.parent)
     except OSError as error:
         raise WalletUnreadable(f"{path}: {error}") from error
     return aside

@@ -98,7 +98,7 @@ def copy(source: sqlite3.Connection, target: Path) -> None:
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
         os.link(unfinished, target)  # unlike a rename, fails when the name is taken
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
     except FileExistsError:
         raise StoreError(f"{target}: a file is already there; choose another name") from None
     except (OSError, sqlite3.Error) as error:
@@ -123,7 +123,8 @@ def undisturbed(path: Path | None) -> Iterator[None]:
             raise StoreError(f"{path}: another process wrote to it meanwhile; read it again") from None
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make what was created or renamed in a folder survive a power cut."""
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
