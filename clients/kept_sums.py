@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.errors import ClientError
+from ledger.folder_sync import sync_folder
 
 Vector = NDArray[np.float64]
 
@@ -91,8 +92,4 @@ class KeptSums:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._path.parent)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from clients.errors import ClientError
 from clients.model_files import AVERAGE, FILES, FILES_WITH_MEMORY, MEMORY, file_digests, model_digest, read_vector
 from clients.tasks.task import Task
+from ledger.folder_sync import sync_folder
 from ledger.receipt import VerifiedReceipt
 from ledger.rules import State
 
@@ -156,10 +157,10 @@ def keep_release(home: Path, task_name: str, model: bytes, offered: OfferedRelea
     try:
         for name, content in offered.contents.items():
             _write(temporary / name, content)
-        _sync(temporary)
+        sync_folder(temporary)
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one
         os.replace(temporary, folder)
-        _sync(folder.parent)
+        sync_folder(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
@@ -170,14 +171,6 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_same(folder: Path, offered: OfferedRelease) -> bool:

@@ -11,6 +11,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from clients.masking.errors import KeySetupRefused
+from ledger.folder_sync import sync_folder
 
 WRAPPING_KEY = "wrapping.key"
 _NONCE_BYTES = 12
@@ -104,13 +105,6 @@ class SealedFolder:
             with suppress(FileNotFoundError):
                 self.path(name).unlink()
             if name == WRAPPING_KEY:
-                self._sync()
-        self._sync()
+                sync_folder(self._folder)
+        sync_folder(self._folder)
         return gone
-
-    def _sync(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clients.wallet_file import FIRST_HASH, StoredRow, WalletDamaged, WalletUnreadable
-from ledger.sqlite import sync_directory
+from ledger.folder_sync import sync_folder
 
 _BLOCK = 1 << 16
 
@@ -81,7 +81,7 @@ class Journal:
                 with temporary.open("rb") as file:
                     os.fsync(file.fileno())
                 os.replace(temporary, self.path)
-                sync_directory(self.path.parent)
+                sync_folder(self.path.parent)
         except OSError as error:
             raise WalletUnreadable(f"{self.path}: {error}") from error
         self._seen = ()

@@ -24,6 +24,7 @@ from clients.wallet_file import StoredRow
 from clients.wallet_journal import Journal
 from clients.wallet_ledger import LedgerView, PayerOf, adopt_unbooked
 from ledger import sqlite
+from ledger.folder_sync import sync_folder
 
 _SQLITE = b"SQLite format 3\0"
 _BESIDE = ("-wal", "-shm")  # SQLite's own files of a database in use
@@ -211,7 +212,7 @@ def _put_in_place(fresh: Path, path: Path) -> Path:
             with suppress(FileNotFoundError):
                 os.replace(path.with_name(path.name + ending), aside.with_name(aside.name + ending))
         os.replace(fresh, path)
-        sqlite.sync_directory(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise WalletUnreadable(f"{path}: {error}") from error
     return aside

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from ledger.errors import Conflict, Damaged, LedgerError, NoDatabase, StoreError, StoreFull
+from ledger.folder_sync import sync_folder
 
 Mode: TypeAlias = Literal["ro", "rw", "rwc"]
 """Of a file: read only, also write, also create."""
@@ -98,7 +99,7 @@ def copy(source: sqlite3.Connection, target: Path) -> None:
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
         os.link(unfinished, target)  # unlike a rename, fails when the name is taken
-        sync_directory(target.parent)
+        sync_folder(target.parent)
     except FileExistsError:
         raise StoreError(f"{target}: a file is already there; choose another name") from None
     except (OSError, sqlite3.Error) as error:
@@ -121,15 +122,6 @@ def undisturbed(path: Path | None) -> Iterator[None]:
     finally:
         if path and before is not None and path.stat().st_mtime_ns != before:
             raise StoreError(f"{path}: another process wrote to it meanwhile; read it again") from None
-
-
-def sync_directory(path: Path) -> None:
-    """Make what was created or renamed in a folder survive a power cut."""
-    directory = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _unopened_since(path: Path) -> int | None:

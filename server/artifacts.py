@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from ledger.folder_sync import sync_folder
 from server.errors import ServerError
 
 
@@ -54,7 +55,7 @@ class ArtifactStore:
             elif not self._holds(name, content):
                 folders.add(self._write(self.path(name), content))
         for folder in folders:
-            _sync(folder)
+            sync_folder(folder)
         return names
 
     def get(self, name: bytes, what: str = "artifact") -> bytes:
@@ -106,7 +107,7 @@ class ArtifactStore:
                     self.path(name).unlink()
                     folders.add(self.path(name).parent)
         for folder in folders:
-            _sync(folder)
+            sync_folder(folder)
         return freed
 
     def path(self, name: bytes) -> Path:
@@ -125,7 +126,7 @@ class ArtifactStore:
         new = not path.parent.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
         if new:
-            _sync(path.parent.parent)
+            sync_folder(path.parent.parent)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
             with temporary.open("xb") as file:
@@ -137,11 +138,3 @@ class ArtifactStore:
             with suppress(FileNotFoundError):
                 temporary.unlink()
         return path.parent
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
