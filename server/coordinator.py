@@ -16,6 +16,7 @@ from ledger.keys import SigningKey
 from ledger.log import Log
 from server.artifacts import ArtifactStore
 from server.errors import ServerError
+from server.network import Network
 from server.retention import DISPUTE_DAYS, MOST_DAYS, RetentionPolicy
 from server.training_config import TrainingConfig
 
@@ -52,6 +53,7 @@ class CoordinatorConfig(_Part):
     ledger: bool = True  # False only for simulations, whose firms must allow it
     in_memory: bool = False  # artifacts too: for simulations
     retention: Retention | None = None
+    network: Network = Network()
     task: tuple[TaskAtCoordinator, ...] = ()
 
     @property

@@ -1,0 +1,1 @@
+"""Long-running sets of processes: started in order, watched, restarted with back-off, stopped cleanly."""

@@ -1,0 +1,71 @@
+"""What the coordinator asks of its running SuperLink: which nodes may connect and are there, and which runs go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from server.engines.grid import RunConfig
+
+
+@dataclass(frozen=True)
+class Node:
+    """A SuperNode whose key is registered.
+
+    Attributes:
+        name: the member's id, given when it was registered.
+        node_id: Flower's number for it.
+        online: whether Flower counts it as connected now.
+        last_seen_s: seconds since 1970 of its last heartbeat; None if it never connected.
+    """
+
+    name: str
+    node_id: int
+    online: bool
+    last_seen_s: float | None
+
+
+RunPhase = Literal["pending", "running", "completed", "failed", "stopped"]
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run of the ServerApp as Flower sees it.
+
+    Attributes:
+        run_id: Flower's number.
+        phase: where it stands; the last three are ends.
+        detail: what Flower says of the end.
+    """
+
+    run_id: int
+    phase: RunPhase
+    detail: str = ""
+
+
+class Control(Protocol):
+    """A SuperLink's Control API. Every method raises `EngineUnreachable` when it does not answer."""
+
+    def register(self, name: str, public_key: bytes) -> None:
+        """Let the SuperNode with this key (OpenSSH public key text) connect; again with the same key does nothing."""
+        ...
+
+    def unregister(self, name: str) -> None:
+        """Never let this member's present SuperNode key connect again; one that is unknown does nothing."""
+        ...
+
+    def nodes(self) -> list[Node]:
+        """Every registered node."""
+        ...
+
+    def submit(self, run_config: RunConfig) -> int:
+        """Start a run of the coordinator's own, installed app; returns its number."""
+        ...
+
+    def run(self, run_id: int) -> RunStatus:
+        """How a run stands."""
+        ...
+
+    def stop(self, run_id: int) -> None:
+        """Stop a run; one that has ended stays as it is."""
+        ...

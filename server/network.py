@@ -1,0 +1,38 @@
+"""`[network]` in `coordinator.toml`: under which name members reach the coordinator, and on which ports it listens."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Network(BaseModel):
+    """Names and ports. What is bound to loopback is for this machine's own processes only.
+
+    Attributes:
+        host: the name or address that stands in invites and in the services' certificates.
+        bind: the address that the services for members listen on.
+        enrolment_port: the join desk (gRPC).
+        ledger_port: the ledger (gRPC).
+        fleet_port: the fence, which lets nothing through but Flower's Fleet API (HTTPS).
+        scores_port: the score service (gRPC).
+        superlink_port: Flower's SuperLink itself: loopback only.
+        metrics_port: Prometheus: loopback only.
+        dashboard_port: reserved: loopback only.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = "localhost"
+    bind: str = "127.0.0.1"
+    enrolment_port: int = Field(default=8442, ge=1, le=65535)
+    ledger_port: int = Field(default=8445, ge=1, le=65535)
+    fleet_port: int = Field(default=8444, ge=1, le=65535)
+    scores_port: int = Field(default=8443, ge=1, le=65535)
+    superlink_port: int = Field(default=18443, ge=1, le=65535)
+    metrics_port: int = Field(default=9464, ge=1, le=65535)
+    dashboard_port: int = Field(default=8440, ge=1, le=65535)
+
+    def address(self, port: int) -> str:
+        """HOST:PORT as members reach it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{port}"
