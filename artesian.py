@@ -86,6 +86,9 @@ PLACES: Mapping[str, Place] = {
     "task": Place("clients.task_commands", "Draft a task spec from a table, or show one."),
     "demo": Place(_EXPERIMENTS, "The whole story on real data, on this machine.", "demo"),
     "simulate": Place(_EXPERIMENTS, "Simulate a federation on any table with a task spec.", "simulate"),
+    "version": Place(
+        "clients.version_commands", "Show the versions of the program, its messages and homes.", "version"
+    ),
     "bench": Place(_EXPERIMENTS, "Measure the project's figures, each beside what it is compared with.", "bench"),
 }
 

@@ -12,6 +12,8 @@ Check: TypeAlias = Callable[[Any], bool]
 Field: TypeAlias = tuple[Check, str]
 """A test of a value, and in words what passes it."""
 
+RECORD_VERSION = 1
+"""The newest version of records that these rules judge."""
 MAX_TEXT = 1024
 MAX_ORDERS = 256
 MAX_INPUTS = 1024
@@ -88,7 +90,7 @@ _APPROVALS = _list(_APPROVAL, 4096)
 _RDP = _list(_UINT, MAX_ORDERS)
 
 COMMON: Mapping[str, Field] = {
-    "v": (lambda value: value == 1 and not isinstance(value, bool), "1"),
+    "v": (lambda value: value == RECORD_VERSION and not isinstance(value, bool), str(RECORD_VERSION)),
     "cid": _TEXT,
     "id": _bytes(16),
     "t": _TEXT,
