@@ -4,6 +4,7 @@ The sequencer holds an advisory lock, and all it writes goes through the session
 session is gone, whoever ended it, the lock is free and the sequencer's writes fail: it cannot go on beside a new one.
 """
 
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,7 +31,7 @@ _BEGIN_READING = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _BEGIN_WRITING = f"""
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE;
     SET LOCAL lock_timeout = '{_WRITER_WAIT_S}s';
-    SELECT pg_advisory_xact_lock({_WRITER})
+    SELECT pg_advisory_xact_lock({{writer}})
 """
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 
@@ -59,8 +60,11 @@ def is_url(location: str) -> bool:
     return "://" in location
 
 
-def open_engine(location: str) -> sa.Engine:
+def open_engine(location: str, *, writer: int = _WRITER) -> sa.Engine:
     """The database at a `postgresql://` URL; nothing is connected yet.
+
+    Args:
+        writer: number of the advisory lock that those who write hold for the length of a transaction, one at a time.
 
     Raises:
         StoreError: it is no such URL, or the driver is not installed.
@@ -77,7 +81,7 @@ def open_engine(location: str) -> sa.Engine:
             f"{public_name(location)}: PostgreSQL's driver is missing; install it: pip install 'artesian[postgresql]'"
         ) from None
     sa.event.listen(engine, "connect", _on_connect)
-    sa.event.listen(engine, "begin", _on_begin)
+    sa.event.listen(engine, "begin", partial(_on_begin, writer))
     return engine
 
 
@@ -163,6 +167,6 @@ def _on_connect(connection: Any, _record: Any) -> None:
     connection.commit()
 
 
-def _on_begin(connection: sa.Connection) -> None:
+def _on_begin(writer: int, connection: sa.Connection) -> None:
     writes = connection.get_execution_options().get("artesian_immediate", False)
-    connection.exec_driver_sql(_BEGIN_WRITING if writes else _BEGIN_READING)
+    connection.exec_driver_sql(_BEGIN_WRITING.format(writer=writer) if writes else _BEGIN_READING)

@@ -18,6 +18,7 @@ from server.artifacts import ArtifactStore
 from server.errors import ServerError
 from server.network import Network
 from server.retention import DISPUTE_DAYS, MOST_DAYS, RetentionPolicy
+from server.store import StateStore
 from server.training_config import TrainingConfig
 
 LEDGER_FILE = "ledger.db"
@@ -87,6 +88,11 @@ class Coordinator:
         return Log.open(self.home / LEDGER_FILE, self.key)
 
     @cached_property
+    def store(self) -> StateStore:
+        """The coordinator's own tables; opened when they are first needed."""
+        return StateStore(None) if self.config.in_memory else StateStore.of_home(self.home)
+
+    @cached_property
     def artifacts(self) -> ArtifactStore:
         return ArtifactStore(None if self.config.in_memory else self.home / "artifacts")
 
@@ -123,9 +129,10 @@ class Coordinator:
         return epoch
 
     def close(self) -> None:
-        """Give the ledger back."""
-        if "log" in self.__dict__:
-            self.__dict__.pop("log").close()
+        """Give the ledger and the store back."""
+        for name in ("log", "store"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
 
     def __enter__(self) -> Coordinator:
         return self
