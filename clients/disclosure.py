@@ -29,6 +29,7 @@ from clients.model_files import ModelFileInvalid
 from clients.offer import Offer
 from clients.plan import PlanInvalid
 from clients.privacy import PrivacyError
+from clients.sitting_out import SittingOut
 from clients.wallet_ledger import purpose_of
 from clients.wallet_row import Reservation
 from ledger.errors import Damaged, LedgerError, StoreError
@@ -45,6 +46,7 @@ _TOLD = (
     NotTakingPart,
     PlanInvalid,
     PrivacyError,
+    SittingOut,
     StreamBroken,
     WitnessRefusal,
 )

@@ -76,6 +76,8 @@ def _facts(firm: Firm, prepared: Prepared) -> dict[str, Any]:
 
 
 def _words(facts: dict[str, Any]) -> list[str]:
+    from clients.privacy_words import up
+
     noise = {
         "none": "It carries no noise at all.",
         "local": "It carries this firm's own noise, which the round has paid for: it costs nothing more.",
@@ -84,7 +86,7 @@ def _words(facts: dict[str, Any]) -> list[str]:
     if facts["paid_before"]:
         noise += " That has been paid for before, and costs nothing more."
     elif facts["costs_epsilon"]:
-        noise += f" By itself that costs epsilon {facts['costs_epsilon']:.4g} at delta {facts['delta']:g}."
+        noise += f" By itself that costs epsilon {up(facts['costs_epsilon'])} at delta {facts['delta']:g}."
     return [
         f"Round {facts['number']} of {facts['task']} ({facts['round']}), contribution of {facts['member']} at entry "
         f"{facts['entry']}.",

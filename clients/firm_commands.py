@@ -11,6 +11,7 @@ import typer
 
 from clients.dispute_commands import open_dispute
 from clients.key_commands import forget_epoch
+from clients.pause_commands import pause, resume
 from clients.personal.commands import forecast, personalise, score
 from clients.plan_commands import plan
 from clients.release_commands import take_release
@@ -231,6 +232,10 @@ app.command("wallet-adopt", epilog="Example: artesian firm wallet-adopt --home f
 app.command(epilog="Example: artesian firm personalise demand --home firm-1")(personalise)
 app.command(epilog="Example: artesian firm forecast demand --home firm-1 --out forecast.csv")(forecast)
 app.command(epilog="Example: artesian firm score credit --data new.csv --home firm-1")(score)
+app.command(epilog='Example: artesian firm pause credit --until 2027-01-04 --reason "stock-taking" --home firm-1')(
+    pause
+)
+app.command(epilog="Example: artesian firm resume credit --home firm-1")(resume)
 app.command("forget-epoch", epilog="Example: artesian firm forget-epoch --home firm-1")(forget_epoch)
 
 

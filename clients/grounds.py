@@ -100,7 +100,9 @@ GROUNDS: Mapping[str, Mapping[str, Ground]] = {
     OPENING: {"opening": Ground(Why.PAID, "the seeds that take the masks off one noised contribution")},
     REFUSAL: {
         "code": Ground(Why.PROTOCOL, "a kind only where the refusal is about the protocol; else `Unready`"),
-        "detail": Ground(Why.PROTOCOL, "one line about the protocol or a limit of `firm.toml`; no spend, cell or path"),
+        "detail": Ground(
+            Why.PROTOCOL, "one line about the protocol, a limit of `firm.toml` or a pause; no spend, cell or path"
+        ),
     },
 }
 

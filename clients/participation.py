@@ -34,6 +34,7 @@ from clients.noise import RandomStream
 from clients.offer import Offer, check_plan, groups_of, read_offer, session_of, sessions_of
 from clients.parent_model import parent_model
 from clients.plan import MICRO, Plan
+from clients.sitting_out import require_taking_part
 from clients.training import Protection, bounded_gradient_sum
 from ledger.genesis import record
 from ledger.statement import sign_statement
@@ -52,6 +53,7 @@ def hello(firm: Firm, request: Mapping[str, Any]) -> Leaving:
         raise Refusal("consortium", f"{firm.member} belongs to {firm.config.cid!r}, not {request['cid']!r}")
     units, vouched = 0, b""
     if request["task"]:
+        require_taking_part(firm, request["task"])
         # A firm without this task still witnesses: the quorum is of all members, whatever they train.
         with suppress(NotTakingPart):
             units = firm.task(request["task"]).settings.units
@@ -88,6 +90,7 @@ def train(firm: Firm, request: Mapping[str, Any]) -> Leaving:
         ClientError, LedgerError: the refusal; nothing was spent unless the wallet had already paid.
     """
     offer = read_offer(firm, request["statement"], request["receipt"])
+    require_taking_part(firm, offer.payload["task"])
     private = firm.task(offer.payload["task"])
     check_plan(firm, private.task, offer, firm.ledger)
     if offer.plan.measures:

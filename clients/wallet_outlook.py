@@ -10,6 +10,7 @@ from clients.cost import Cost
 from clients.errors import ClientError
 from clients.firm import Firm
 from clients.offer import Offer
+from clients.privacy_words import up
 from clients.wallet_ledger import purpose_of
 
 
@@ -52,12 +53,12 @@ def outlook_line(found: Mapping[str, Any]) -> str:
     """The same in words."""
     run = ""
     if found["rounds_after"]:
-        run = f", the {found['rounds_after']} rounds after it to {found['epsilon_after_run']:.4g}"
+        run = f", the {found['rounds_after']} rounds after it to {up(found['epsilon_after_run'])}"
     if found["paid"]:
         run = run.replace(", the", "; the")
-        return f"Its wallet has paid for this round: epsilon {found['epsilon_now']:.4g} of {found['cap']:g}{run}."
+        return f"Its wallet has paid for this round: epsilon {up(found['epsilon_now'])} of {found['cap']:g}{run}."
     said = (
-        f"Its wallet has paid epsilon {found['epsilon_now']:.4g} of {found['cap']:g}; this round brings it to "
-        f"{found['epsilon_after_round']:.4g}{run}"
+        f"Its wallet has paid epsilon {up(found['epsilon_now'])} of {found['cap']:g}; this round brings it to "
+        f"{up(found['epsilon_after_round'])}{run}"
     )
     return f"{said}." if found["refusal"] is None else f"{said}. It will not pay: {found['refusal']}"

@@ -13,6 +13,7 @@ from clients.cost import Cost, Total
 from clients.mechanism import Mechanism
 from clients.plan import Plan
 from clients.privacy import epsilon_under_cap
+from clients.privacy_words import up
 from clients.wallet_row import Cap, Reservation
 
 PlanOf = Callable[[str], Plan | None]
@@ -203,14 +204,14 @@ def lines_of(account: Mapping[str, Any]) -> Iterator[str]:
     """The same in words."""
     cap, held = account["cap"], account["open_reservations"]
     yield (
-        f"{account['dataset']}, {account['unit']}: epsilon {account['spent_epsilon']:.4g} of {cap['epsilon']:g} spent "
+        f"{account['dataset']}, {account['unit']}: epsilon {up(account['spent_epsilon'])} of {cap['epsilon']:g} spent "
         f"at delta {cap['delta']:g}, in {account['settled']} {_kinds(account['spent_on'])}"
         + (f"; {held} reservations open, counted as spent" if held else "")
     )
     yield from (f"  {_run_line(run)}" for run in account["spent_on"])
     lately = account["last_365_days"]
     if lately["limit"] is not None:
-        yield f"  In the last 365 days epsilon {lately['epsilon']:.4g} of {lately['limit']:g}."
+        yield f"  In the last 365 days epsilon {up(lately['epsilon'])} of {lately['limit']:g}."
     if account["next"] is not None:
         yield from (f"  {line}" for line in _next_lines(account["next"], cap["epsilon"]))
 
@@ -231,7 +232,7 @@ def _run_line(run: Mapping[str, Any]) -> str:
     where = f" in {run['consortium']}" if run["consortium"] else ""
     when = run["from"] if run["from"] == run["to"] else f"{run['from']} to {run['to']}"
     return (
-        f"{run['task']}{where}, {when}: {run['paid']}{of} {run['what']}, epsilon {run['epsilon']:.4g} by themselves"
+        f"{run['task']}{where}, {when}: {run['paid']}{of} {run['what']}, epsilon {up(run['epsilon'])} by themselves"
         + (f" ({released}{more})" if released else "")
     )
 
@@ -239,11 +240,11 @@ def _run_line(run: Mapping[str, Any]) -> str:
 def _next_lines(coming: Mapping[str, Any], cap: float) -> Iterator[str]:
     once, rest = coming["one_more_round"], coming["rest_of_run"]
     over = "" if once["within_cap"] else ", over the cap: it will be refused"
-    line = f"One more round brings epsilon to {once['epsilon_after']:.4g}{over}"
+    line = f"One more round brings epsilon to {up(once['epsilon_after'])}{over}"
     if rest is not None:
         many = "the last round" if rest["rounds"] == 1 else f"all {rest['rounds']} that are left of the run"
         over = "" if rest["within_cap"] else ", over the cap"
-        line += f"; {many} to {rest['epsilon_after']:.4g}{over}"
+        line += f"; {many} to {up(rest['epsilon_after'])}{over}"
     yield f"{line}."
     further = coming["further_rounds"]
     if further:

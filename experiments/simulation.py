@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from clients.composition import tightest_epsilon
 from clients.data import Table, read_table
 from clients.firm_config import SIMULATION
+from clients.mechanism import MICRO, Mechanism
+from clients.plan import Plan
 from clients.tasks.credit import CreditTask
 from clients.tasks.demand import DemandTask
 from clients.tasks.spec import load_spec
@@ -103,7 +106,7 @@ def simulate(
     with tempfile.TemporaryDirectory(prefix="artesian-") as scratch:
         began = time.monotonic()
         name = prepared.task.spec.name
-        config.plans(prepared.task, declared_units(prepared), 1)  # refuses what does not fit before anything is made
+        plans = config.plans(prepared.task, declared_units(prepared), 1)  # refuses what does not fit before all else
         federated = FederatedTask(name, prepared.task, prepared.spec_text, prepared.parts, config.training_only())
         federation = build(home or Path(scratch) / "home", [federated], _terms(config))
         seconds["found"] = time.monotonic() - began
@@ -121,6 +124,7 @@ def simulate(
         figures |= _personal(prepared, release, config.seed)
         seconds["evaluate"] = time.monotonic() - began
         measurements = read_measurements(federation.coordinator, name)
+        figures |= cost_with(measurements, plans)
         ledger = describe_ledger(federation) if config.ledger else None
         runs = json.loads((federation.coordinator / "runs" / f"{name}.json").read_text(encoding="utf-8"))
     seconds["round_median"] = float(np.median(runs["round_s"]))
@@ -137,6 +141,25 @@ def simulate(
         "ledger": ledger,
         "refusals": runs["refusals"],
         "seconds": {key: round(value, 4) for key, value in seconds.items()},
+    }
+
+
+def cost_with(measurements: Sequence[Mapping[str, Any]], plans: Sequence[Plan]) -> dict[str, float]:
+    """What all measurements cost every unit together, and training and measurements; nothing where none costs.
+
+    Args:
+        measurements: as `read_measurements` gives them.
+        plans: of the rounds that trained.
+    """
+    measured = [one["privacy"] for one in measurements if one["privacy"]["epsilon"] is not None]
+    if not measured:
+        return {}
+    delta = max(one["delta"] for one in measured)
+    asked = [Mechanism(round(one["noise_multiplier"] * MICRO)) for one in measured]
+    trained = [mechanism for plan in plans if (mechanism := plan.round_mechanism()) is not None]
+    return {
+        "epsilon_measured": tightest_epsilon(asked, delta),
+        "epsilon_together": tightest_epsilon([*trained, *asked], delta),
     }
 
 

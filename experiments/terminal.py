@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from clients.privacy_words import up
 from experiments.benchmarks.figure import Figure
 from server.measurement_words import figure_lines
 
@@ -111,8 +112,18 @@ def _terms(figures: Mapping[str, Any]) -> str:
     if figures["epsilon"] is None:
         return f"Privacy: none was asked for; {size}."
     return (
-        f"Privacy: epsilon {figures['epsilon']:.3g} at delta {figures['delta']:g} for {escape(figures['unit'])}, "
-        f"{figures['mode']}; {size}."
+        f"Privacy: epsilon {up(figures['epsilon'])} at delta {figures['delta']:g} for {escape(figures['unit'])}, "
+        f"{figures['mode']}; {size}.{_with_measurements(figures)}"
+    )
+
+
+def _with_measurements(figures: Mapping[str, Any]) -> str:
+    """What measuring adds, where something was measured."""
+    if figures.get("epsilon_measured") is None:
+        return ""
+    return (
+        f" The measurements cost epsilon {up(figures['epsilon_measured'])} by themselves; training and measurements "
+        f"together {up(figures['epsilon_together'])}."
     )
 
 

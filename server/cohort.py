@@ -13,6 +13,7 @@ from clients.errors import ClientError
 from clients.masking.errors import EpochEnded
 from clients.masking.session import RosterEntry
 from clients.messages import HELLO, PAIR, REPLIES, TRAIN, Refusal, pack, unpack
+from clients.sitting_out import SittingOut
 from ledger.errors import LedgerError
 from server.engines.asking import answers
 from server.errors import ServerError
@@ -44,6 +45,7 @@ class Cohort:
         self._present: dict[str, Present] = {}
         self._unpaired: set[str] = set()
         self._ended: set[str] = set()
+        self._sitting_out: dict[int, str] = {}
         self._silent: set[str] = set()
         self._aside: set[str] = set()
         self._sealed: SealedSecrets | None = None
@@ -106,22 +108,31 @@ class Cohort:
             RunFailed: nobody takes part.
         """
         self._present, self._unpaired, self._ended, self._sealed = {}, set(), set(), None
-        self._silent, self._aside = set(), set()
-        request = greeting(self._cid, self._task_name, epoch)
+        self._silent, self._aside, self._sitting_out = set(), set(), {}
+        twice = self._greet(self._grid.get_node_ids(), greeting(self._cid, self._task_name, epoch), enrolled)
+        if self._sitting_out:  # who sits out of the task still witnesses
+            twice |= self._greet(sorted(self._sitting_out), greeting(self._cid, "", 0), enrolled)
+            names = {firm.node: member for member, firm in self._present.items()}
+            for node, why in sorted(self._sitting_out.items()):
+                self.note(0, names.get(node, _unknown(node)), why)
+        self._leave_out_twins(twice)
+        if not (self.members if self._task_name else self.witnesses):
+            raise RunFailed(f"{self._task_name or 'ledger'}: no firm takes part; {self.why(0)}")
+
+    def _greet(self, nodes: Iterable[int], request: Mapping[str, Any], enrolled: EnrolledKey | None) -> set[str]:
+        """Ask nodes who they are, and note those that prove it; returns the firms that more than one node is."""
         twice = set()
-        for node, reply in self._ask_nodes(HELLO, dict.fromkeys(self._grid.get_node_ids(), request), 0):
+        for node, reply in self._ask_nodes(HELLO, dict.fromkeys(nodes, request), 0):
             member = reply["member"]
             try:
                 present = identify(node, request, reply, enrolled)
             except (ClientError, LedgerError, NotWhoItSays) as error:
-                self.note(0, f"node {node}", str(error))
+                self.note(0, _unknown(node), str(error))
                 continue
             twice |= {member} & self._present.keys()
             self._present[member] = present
             self.mirrored[member] = reply["mirrored"]
-        self._leave_out_twins(twice)
-        if not (self.members if self._task_name else self.witnesses):
-            raise RunFailed(f"{self._task_name or 'ledger'}: no firm takes part; {self.why(0)}")
+        return twice
 
     def _leave_out_twins(self, members: Collection[str]) -> None:
         """Go on without firms that have two nodes.
@@ -252,7 +263,7 @@ class Cohort:
         self, kind: str, requests: Mapping[int, Mapping[str, Any]], number: int
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         names = {firm.node: member for member, firm in self._present.items()}
-        silent = {node: names.get(node, f"node {node}") for node in requests}
+        silent = {node: names.get(node, _unknown(node)) for node in requests}
         for reply in answers(self._grid, _messages(kind, requests, number), float(self._timeout_s)):
             node = reply.metadata.src_node_id
             who = silent.pop(node, None)
@@ -265,6 +276,9 @@ class Cohort:
             try:
                 fields = unpack(reply.content, REPLIES[kind], f"{kind} reply of {who}")
             except ClientError as error:
+                if kind == HELLO and isinstance(error, Refusal) and error.code == SittingOut.__name__:
+                    self._sitting_out[node] = str(error)  # noted by its name, when it has said that
+                    continue
                 self.note(number, who, str(error))
                 self._hear(who, error)
                 continue
@@ -276,6 +290,11 @@ class Cohort:
     def _miss(self, kind: str, who: str) -> None:
         if kind == TRAIN:
             self.was_silent(who)
+
+
+def _unknown(node: int) -> str:
+    """What a node is called that has not said who it is."""
+    return f"node {node}"
 
 
 def _messages(kind: str, requests: Mapping[int, Mapping[str, Any]], number: int) -> Iterator[Message]:

@@ -18,6 +18,7 @@ from server.artifacts import ArtifactStore
 from server.errors import ServerError
 from server.network import Network
 from server.retention import DISPUTE_DAYS, MOST_DAYS, RetentionPolicy
+from server.schedule import Patience, Schedule
 from server.store import StateStore
 from server.training_config import TrainingConfig
 
@@ -35,10 +36,11 @@ class _Part(BaseModel):
 
 
 class TaskAtCoordinator(TrainingConfig):
-    """A task and how it is trained. `spec` is relative to the coordinator's home."""
+    """A task, how it is trained, and when. `spec` is relative to the coordinator's home."""
 
     name: Slug
     spec: str
+    schedule: Schedule | None = None  # without one it is trained when the operator says so
 
 
 class Retention(_Part):
@@ -55,6 +57,7 @@ class CoordinatorConfig(_Part):
     in_memory: bool = False  # artifacts too: for simulations
     retention: Retention | None = None
     network: Network = Network()
+    runner: Patience = Patience()
     task: tuple[TaskAtCoordinator, ...] = ()
 
     @property

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from clients.privacy_words import up
+
 
 def figure_lines(document: Mapping[str, Any]) -> Iterator[str]:
     """What a measurement said, for people."""
     privacy = document["privacy"]
-    cost = "no noise: no privacy" if privacy["epsilon"] is None else f"epsilon {privacy['epsilon']:.3g}"
+    cost = "no noise: no privacy" if privacy["epsilon"] is None else f"epsilon {up(privacy['epsilon'])}"
     yield f"{document['what']} of {document['task']}, round {document['round'][:12]}, model {document['model'][:12]}"
     yield (
         f"On {document['of_units']}; {len(document['firms'])} firms; cost {cost} at delta {privacy['delta']:g} "

@@ -19,6 +19,7 @@ from clients.model_files import AVERAGE
 from clients.offer import check_plan, read_offer
 from clients.parent_model import parent_model
 from clients.participation import contribute, noised
+from clients.sitting_out import require_taking_part
 
 
 def measure(firm: Firm, request: Mapping[str, Any]) -> Leaving:
@@ -28,6 +29,7 @@ def measure(firm: Firm, request: Mapping[str, Any]) -> Leaving:
         ClientError, LedgerError: the refusal; nothing was spent unless the wallet had already paid.
     """
     offer = read_offer(firm, request["statement"], request["receipt"])
+    require_taking_part(firm, offer.payload["task"])
     private = firm.task(offer.payload["task"])
     if not offer.plan.measures:
         raise Refusal("plan", "the round trains a model and measures nothing")
