@@ -32,6 +32,7 @@ from clients.messages import (
 )
 from clients.node import node_settings
 from clients.pacing import paced
+from clients.round_end import end_stale_reply
 from ledger.errors import LedgerError
 
 log = logging.getLogger("artesian.firm")
@@ -49,6 +50,7 @@ def _respond(message: Message, context: Context, kind: str, handler: Handler) ->
         with paced(firm):
             try:
                 end_stale_epoch(firm)
+                end_stale_reply(firm)
                 encrypted_sums.end_stale_key(firm)
                 return reply(message, handler(firm, request))
             finally:

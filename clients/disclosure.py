@@ -133,12 +133,15 @@ def charge(firm: Firm, private: PrivateTask, offer: Offer) -> Charge:
 
     Raises:
         OverCap, OverAllowance, NoCap, CountedOtherwise, TwoNames, WalletBehind: it cannot pay; nothing was spent.
+        Refusal: the round is paid for, and its update is lost: to train again would be to pay twice.
         NotShown: it costs nothing, and the firm's limits do not allow what has no privacy.
     """
     purpose, mechanism = purpose_of(offer.payload["task"], offer.round_id), offer.plan.round_mechanism()
     if mechanism is not None:
         number, rounds, measures = offer.plan.number, offer.plan.rounds, offer.plan.measures
         reserved = firm.charge(private, purpose, mechanism, number=number, rounds=rounds, measures=measures)
+        if reserved is None:
+            raise Refusal("lost", f"{firm.member} has paid for this round, and stopped before its update was kept")
         return Charge(firm, purpose, reserved)
     if not firm.config.limits.without_privacy:
         raise NotShown(f"{purpose}: it adds no noise, so nothing could pay for it; this firm trains with privacy only")
@@ -172,6 +175,33 @@ def leave(kind: str, fields: Mapping[str, Any], paid: Paid | None = None) -> Lea
     if needs_payment(kind) and not isinstance(paid, Paid):
         raise NotShown(f"{kind}: it is computed from the firm's records, and nothing has paid for it")
     return Leaving(_SEAL, kind, fields)
+
+
+def leave_kept(firm: Firm, offer: Offer, kind: str, fields: Mapping[str, Any], paid: Paid) -> Leaving:
+    """Let a firm's reply to a round leave, once it is kept to be repeated.
+
+    Raises:
+        NotShown: as `leave`; nothing is kept.
+    """
+    leaving = leave(kind, fields, paid)
+    firm.kept_reply.keep(offer.round_id, offer.digest, kind, dict(leaving))
+    return leaving
+
+
+def leave_again(firm: Firm, offer: Offer, kind: str) -> Leaving | None:
+    """The very reply with which the firm has contributed to this round, if it is kept: nothing new is spent or shown.
+
+    Raises:
+        NotShown: the wallet has no settled row for it: it was put back from an older copy.
+    """
+    fields = firm.kept_reply.of(offer.round_id, offer.digest, kind)
+    if fields is None:
+        return None
+    purpose = purpose_of(offer.payload["task"], offer.round_id)
+    bought, unsettled = firm.wallet.purchases(purpose), firm.wallet.open_reservations(purpose)
+    if offer.plan.round_mechanism() is not None and len(bought) == len(unsettled):
+        raise NotShown(f"{purpose}: the reply is kept, and the wallet has no row that has paid for it")
+    return leave(kind, fields, Paid(_SEAL, purpose))
 
 
 def admit_vote(firm: Firm, offer: Offer, division: bytes, paid: Paid) -> None:

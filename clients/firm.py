@@ -18,6 +18,7 @@ from clients.encryption.kept_vector import KeptVector
 from clients.firm_config import FirmConfig, load_firm_config
 from clients.firm_tasks import DeclaredTask, NotTakingPart, PrivateTask
 from clients.firm_wallet import allowance, apply_policy, open_wallet, require_one_account, table_of, wallet_path
+from clients.kept_reply import KeptReply
 from clients.kept_sums import KeptSums
 from clients.masking.answer_book import AnswerBook
 from clients.masking.threshold import GroupPolicy
@@ -148,6 +149,11 @@ class Firm:
         """The encrypted update that this firm is committed to and has not handed over yet."""
         return KeptVector(None if self.in_memory else self.home / "encrypted-update")
 
+    @cached_property
+    def kept_reply(self) -> KeptReply:
+        """What this firm has answered in the round that it is in."""
+        return KeptReply(self._file("reply"), secrets.token_bytes)
+
     def kept_sums(self, task: str) -> KeptSums:
         """The clipped sums of a task that the next round of correlated noise needs."""
         if task not in self._kept_sums:
@@ -193,8 +199,13 @@ class Firm:
         number: int = 0,
         rounds: int = 0,
         measures: str = "",
-    ) -> Reservation:
-        """Reserve what releasing `mechanisms` costs every unit of the task's data set.
+    ) -> Reservation | None:
+        """Reserve what releasing `mechanisms` costs every unit of the task's data set, once for a purpose.
+
+        What a process had reserved that was ended before it settled is taken up: nothing of it has left.
+
+        Returns:
+            The reservation; None where this purpose was reserved and settled before.
 
         Args:
             purpose: what the wallet's row says it is for: `TASK/ROUND` for a round.
@@ -215,7 +226,7 @@ class Firm:
         require_one_account(self.wallet, self.home, payer)
         table = table_of(self.home, payer.data)
         occasion = Occasion(self.config.cid, final, number, rounds, table, measures, self.member)
-        return self.wallet.reserve(payer.unit, payer.dataset, purpose, cost, occasion)
+        return self.wallet.reserve_once(payer.unit, payer.dataset, purpose, cost, occasion)
 
     def charge_once(self, payer: DeclaredTask, purpose: str, cost: Cost) -> Reservation | None:
         """As `charge`, but what has been reserved for this purpose is not reserved again; None if it is settled too.

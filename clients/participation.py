@@ -1,7 +1,7 @@
 """A firm's side of a round: check what is asked, train, pay, protect, and later help to open the sum, once.
 
 The order is the promise: every check comes before training, the wallet is charged before the update exists in a
-form that could leave, and the answer to the opening is on disk before it is sent.
+form that could leave, and each answer is on disk before it is sent, so that who lost it is given the same again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.closed_sets import final_commits
-from clients.disclosure import Leaving, admit_vote, charge, leave
+from clients.disclosure import Leaving, admit_vote, charge, leave, leave_again, leave_kept
 from clients.discrete_gaussian import discrete_gaussian
 from clients.encryption.contribution import seal
 from clients.firm import Firm, NotTakingPart, PrivateTask
@@ -91,6 +91,9 @@ def train(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     """
     offer = read_offer(firm, request["statement"], request["receipt"])
     require_taking_part(firm, offer.payload["task"])
+    again = leave_again(firm, offer, TRAIN)
+    if again is not None:
+        return again
     private = firm.task(offer.payload["task"])
     check_plan(firm, private.task, offer, firm.ledger)
     if offer.plan.measures:
@@ -128,7 +131,7 @@ def contribute(
         division = divide(firm, private, offer.plan).digest
         admit_vote(firm, offer, division, paid)
     statement = b"" if firm.config.limits.without_ledger else _statement(firm, offer, private, contribution)
-    return leave(kind, {"contribution": contribution.to_bytes(), "statement": statement}, paid)
+    return leave_kept(firm, offer, kind, {"contribution": contribution.to_bytes(), "statement": statement}, paid)
 
 
 def _require_first(firm: Firm, offer: Offer) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.disclosure import Leaving
+from clients.disclosure import Leaving, leave_again
 from clients.firm import Firm
 from clients.held_out import divide
 from clients.masking.session import Session
@@ -30,6 +30,9 @@ def measure(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     """
     offer = read_offer(firm, request["statement"], request["receipt"])
     require_taking_part(firm, offer.payload["task"])
+    again = leave_again(firm, offer, MEASURE)
+    if again is not None:
+        return again
     private = firm.task(offer.payload["task"])
     if not offer.plan.measures:
         raise Refusal("plan", "the round trains a model and measures nothing")

@@ -107,7 +107,7 @@ class AuditedFirm(Firm):
         examples = self._audited.among(own, self._chosen)
         return rows_as_units(examples) if self._split else examples
 
-    def charge(self, *terms: Any, **more: Any) -> Reservation:
+    def charge(self, *terms: Any, **more: Any) -> Reservation | None:
         if self._is_absent:
             raise Absent(f"{self.member} plays a firm that has dropped out")
         return super().charge(*terms, **more)

@@ -14,19 +14,22 @@ from consortium_world import CID, EPOCH, SPEC, TASK, Consortium, a_plan, vector_
 from clients import participation
 from clients.accounts import OverCap
 from clients.composition import tightest_epsilon
+from clients.disclosure import Charge, NotShown
 from clients.errors import ClientError
 from clients.firm import Firm, NotTakingPart
 from clients.firm_wallet import CountedOtherwise
 from clients.masking.contribution import Contribution
 from clients.masking.errors import KeySetupRefused, MaskingError, SessionReused
 from clients.mechanism import Mechanism
-from clients.messages import Refusal
+from clients.messages import MEASURE, TRAIN, Refusal
 from clients.noise import RandomStream
 from clients.offer import read_offer
 from clients.plan import MICRO, Plan, PlanInvalid
 from clients.privacy import NOTHING, ORDERS, PrivacyError, add
+from clients.round_end import end_stale_reply
 from clients.tasks.examples import Examples
 from clients.training import clipped_gradient_sum
+from clients.wallet import Wallet
 from ledger.checkpoint import NotFinal
 from ledger.errors import LedgerError
 from ledger.merkle import ProofError
@@ -263,6 +266,9 @@ def test_the_wallet_has_paid_before_there_is_anything_to_send(
     reopened = Firm(firm.home)
     assert reopened.wallet.spent("one row", "data/credit.csv") == spent(firm)
     reopened.wallet.close()
+    monkeypatch.undo()
+    # Its update may have left in part, for all that is known: it is not made again, and not paid again.
+    refuses(firm, world.request("firm-1", statement), Refusal, "lost: firm-1 has paid for this round, and stopped")
 
 
 def test_a_crash_in_training_leaves_the_reservation_on_the_books(
@@ -274,6 +280,33 @@ def test_a_crash_in_training_leaves_the_reservation_on_the_books(
     with pytest.raises(ZeroDivisionError):
         participation.train(firm, world.request("firm-2", statement))
     assert spent(firm) == add([before, good_plan().round_rdp()])
+    monkeypatch.undo()
+    # Nothing had left: asked again it trains, and what it had set aside pays for that.
+    participation.train(firm, world.request("firm-2", statement))
+    assert spent(firm) == add([before, good_plan().round_rdp()])
+    assert firm.wallet.open_reservations() == ()
+
+
+def test_a_reply_is_repeated_only_on_the_terms_it_was_given_on(world: Consortium, opened: Callable[..., bytes]) -> None:
+    firm, statement = world.firms["firm-4"], opened(good_plan())
+    reply = participation.train(firm, world.request("firm-4", statement))
+    round_id, digest = decode_statement(statement).payload["id"], decode_statement(statement).digest
+    kept = firm.kept_reply
+    assert kept.of(round_id, digest, TRAIN) == dict(reply)
+    assert kept.of(round_id, digest, MEASURE) is None
+    assert kept.of(round_id, bytes(32), TRAIN) is None
+    assert kept.of(bytes(16), digest, TRAIN) is None
+    with Wallet(None) as forgetful, pytest.MonkeyPatch.context() as patch:
+        patch.setitem(firm.__dict__, "wallet", forgetful)
+        with pytest.raises(NotShown, match="no row that has paid"):
+            participation.train(firm, world.request("firm-4", statement))
+    end_stale_reply(firm)
+    assert kept.round() == round_id
+    world.abort(statement)
+    world.witness()
+    end_stale_reply(firm)
+    assert kept.round() is None
+    assert not any((firm.home / "reply").iterdir())
 
 
 def test_a_round_is_paid_and_contributed_to_once(
@@ -288,11 +321,19 @@ def test_a_round_is_paid_and_contributed_to_once(
     (paid,) = firm.wallet.purchases(f"credit/{decode_statement(statement).payload['id'].hex()}")
     assert paid.cost.mechanisms == (good_plan().round_mechanism(),)
     assert (paid.occasion.consortium, paid.occasion.number, paid.occasion.rounds) == (CID, 1, good_plan().rounds)
-    # Asked again, it refuses before it pays; when it has forgotten, the answer book still knows.
+    # Asked again, it gives the very same bytes; when it has forgotten them, it refuses before it pays.
+    head = firm.wallet.head
+    assert dict(participation.train(firm, request)) == dict(reply)
+    assert firm.wallet.head == head
+    firm.kept_reply.destroy()
     refuses(firm, request, Refusal, "firm-3 has contributed to this round already")
     monkeypatch.setattr(firm.round_secrets, "has_round", lambda _: False)
-    with pytest.raises(SessionReused, match="already protected an update"):
-        participation.train(firm, request)
+    refuses(firm, request, Refusal, "lost: firm-3 has paid for this round")
+    # Even with a wallet that has forgotten too, the answer book still knows.
+    with monkeypatch.context() as patch:
+        patch.setattr(participation, "charge", lambda *_: Charge(firm, "", None))
+        with pytest.raises(SessionReused, match="already protected an update"):
+            participation.train(firm, request)
     said = decode_statement(reply["statement"])
     said.verify(firm.key.public)
     contribution = Contribution.from_bytes(reply["contribution"])
