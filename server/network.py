@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field
+
+from clients.toml_files import load_toml
+from server.errors import ServerError
+
+_CONFIG = "coordinator.toml"
 
 
 class Network(BaseModel):
@@ -36,3 +43,22 @@ class Network(BaseModel):
         """HOST:PORT as members reach it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{port}"
+
+
+class NetworkInvalid(ServerError):
+    """`[network]` in a `coordinator.toml` cannot be read; the message names the file and the key."""
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    network: Network = Network()
+
+
+def load_network(home: Path) -> Network:
+    """`[network]` alone, for processes that need no more: reading all of `coordinator.toml` imports what trains.
+
+    Raises:
+        NetworkInvalid: missing, not TOML, or against the rules; one line says where.
+    """
+    return load_toml(home / _CONFIG, _Document, NetworkInvalid).network

@@ -18,7 +18,7 @@ MAY_IMPORT = {
 OURS = {*MAY_IMPORT, "artesian"}
 
 FLOWER_PUBLIC = {"flwr.app", "flwr.clientapp", "flwr.serverapp"}
-FLOWER_ENGINES = "server/engines"
+FLOWER_ENGINES = ("server/engines/", "clients/flower/")  # a firm's half: its SuperNode and the executor of its tasks
 FLOWER_FILES = {
     "server/engine.py",
     *(f"clients/{name}.py" for name in ("app", "node", "messages", "disclosure")),
@@ -87,13 +87,13 @@ def wrong_way(file: str, source: str) -> list[str]:
 
 def flower_out_of_place(file: str, source: str) -> list[str]:
     """Imports of Flower that `file` may not make."""
-    if file == FLOWER_MEASURED or file.startswith(f"{FLOWER_ENGINES}/"):
+    if file == FLOWER_MEASURED or file.startswith(FLOWER_ENGINES):
         return []
     found = [(line, name) for line, name in imports(file, source) if name.split(".")[0] == "flwr"]
     if file not in FLOWER_FILES:
         return [f"{file}:{line} imports {name}; use server.engine" for line, name in found]
     return [
-        f"{file}:{line} imports {name}; outside {FLOWER_ENGINES} only {', '.join(sorted(FLOWER_PUBLIC))}"
+        f"{file}:{line} imports {name}; outside {' and '.join(FLOWER_ENGINES)} only {', '.join(sorted(FLOWER_PUBLIC))}"
         for line, name in found
         if name not in FLOWER_PUBLIC
     ]
@@ -235,6 +235,8 @@ def test_an_import_against_the_direction_is_named(file: str, source: str, faults
         ("server/engine.py", "from flwr.common import parameters", 1),
         ("server/engines/grid.py", "from flwr.supercore.run import Run", 0),
         ("server/engines_too.py", "from flwr.app import Context", 1),
+        ("clients/flower/supernode.py", "from flwr.supernode import start_client_internal", 0),
+        ("clients/flowers.py", "from flwr.app import Context", 1),
     ],
 )
 def test_an_import_of_flower_out_of_place_is_named(file: str, source: str, faults: int) -> None:

@@ -1,0 +1,89 @@
+"""Flower's words turned into ours: phases of a run, keys of SuperNodes; and the home's secrets."""
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from flwr.proto.run_pb2 import RunStatus
+
+from ledger.secret_files import KeyFileError
+from server.certificates import AUTHORITY_CERTIFICATE
+from server.engines import EngineUnreachable
+from server.engines.flower_control import FlowerControl, RunRefused, phase_of
+from server.engines.flower_home import FlowerHome
+from server.engines.loopback import free_ports
+from server.engines.programs import coordinator_programs
+from server.network import Network, NetworkInvalid, load_network
+
+
+@pytest.mark.parametrize(
+    ("status", "sub_status", "phase"),
+    [
+        ("pending", "", "pending"),
+        ("starting", "", "pending"),
+        ("running", "", "running"),
+        ("finished", "completed", "completed"),
+        ("finished", "stopped", "stopped"),
+        ("finished", "failed", "failed"),
+        ("finished", "a new word", "failed"),
+    ],
+)
+def test_a_run_stands_where_flower_says(status: str, sub_status: str, phase: str) -> None:
+    assert phase_of(RunStatus(status=status, sub_status=sub_status)) == phase
+
+
+def test_only_keys_that_flower_takes_are_registered(tmp_path: Path) -> None:
+    control = FlowerControl(tmp_path, Network())
+    openssh = serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    for key in (b"nonsense", ed25519.Ed25519PrivateKey.generate().public_key().public_bytes(*openssh)):
+        with pytest.raises(RunRefused, match="EC key"):
+            control.register("firm-1", key)
+
+
+def test_a_superlink_that_is_down_is_named(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    control = FlowerControl(tmp_path, Network(superlink_port=port))
+    with pytest.raises(EngineUnreachable, match=r"ca\.crt"):
+        control.nodes()
+    (tmp_path / AUTHORITY_CERTIFICATE).write_text(_authority())
+    with pytest.raises(EngineUnreachable, match=f"127.0.0.1:{port} does not answer"):
+        control.nodes()
+
+
+def _authority() -> str:
+    import datetime as dt
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    key, name, day = ec.generate_private_key(ec.SECP256R1()), x509.Name([]), dt.datetime(2026, 1, 1)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, day, day + dt.timedelta(days=9))
+    return made.sign(key, SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def test_secrets_are_made_once_for_their_owner_alone(tmp_path: Path) -> None:
+    files = FlowerHome(tmp_path, Network())
+    assert len(files.control_secret) == 32
+    assert files.control_secret == FlowerHome(tmp_path, Network()).control_secret != files.executor_secret
+    made = tmp_path / "flower" / "control.secret"
+    assert made.stat().st_mode & 0o777 == 0o600
+    made.chmod(0o644)
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        _ = files.control_secret
+
+
+def test_the_network_is_read_without_the_rest_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "coordinator.toml"
+    file.write_text('cid = "c"\n[network]\nfleet_port = 9000\n[[task]]\nname = "credit"\n')
+    assert load_network(tmp_path).fleet_port == 9000
+    file.write_text("[network]\nfleet_port = 0\n")
+    with pytest.raises(NetworkInvalid, match=r"network\.fleet_port"):
+        load_network(tmp_path)
+
+
+def test_the_executor_waits_for_superlink(tmp_path: Path) -> None:
+    superlink, executor = coordinator_programs(tmp_path, Network(), "python")
+    assert superlink.command == ("python", "-m", "server.engines.superlink_service", "--home", str(tmp_path))
+    assert executor.needs == ("superlink",)
+    assert superlink.environment["FLWR_TELEMETRY_ENABLED"] == "0"

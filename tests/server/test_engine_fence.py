@@ -1,0 +1,107 @@
+"""The fence: by which port a request came in decides what it reaches; nothing in the request does."""
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+
+from server.engines.fence import SECRET_HEADER, Fence
+
+INSIDE, OUTSIDE = 18443, 8444
+SECRET = bytes(range(32))
+Message = MutableMapping[str, Any]
+
+
+class World:
+    """Asks a fence, and notes what got through it."""
+
+    def __init__(self, **limits: Any) -> None:
+        self.reached = list[str]()
+        self.sent = list[Message]()
+        self.fence = Fence(self._inner, SECRET, INSIDE, **limits)
+
+    async def _inner(self, scope: Message, receive: Any, send: Any) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionError("the peer has gone")
+            if not message.get("more_body"):
+                break
+        self.reached.append(scope["path"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    def ask(self, path: str, port: int | None, *bodies: bytes, secret: bytes | None = None, pause_s: float = 0) -> int:
+        """The status of the answer to a request; a pause comes before each part of its body."""
+        headers = [(SECRET_HEADER.encode(), secret.hex().encode())] if secret is not None else []
+        server = ("203.0.113.1", port) if port else None
+        scope = {"type": "http", "method": "POST", "path": path, "server": server, "client": None, "headers": headers}
+        left = list(bodies) or [b""]
+
+        async def receive() -> Message:
+            await asyncio.sleep(pause_s)
+            return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+        async def send(message: Message) -> None:
+            self.sent.append(message)
+
+        self.sent.clear()
+        asyncio.run(self.fence(scope, receive, send))
+        return int(self.sent[0]["status"])
+
+
+ELSEWHERE = ["/v1/control/start-run", "/v1/runtime/acquire-task", "/health", "/docs", "/", "/v1/fleet", "/v1/fleetx/a"]
+
+
+@pytest.mark.parametrize("path", [*ELSEWHERE, "/v1/control/../fleet/pull-messages", "//v1/fleet/pull-messages"])
+@pytest.mark.parametrize("secret", [None, SECRET])
+def test_members_reach_nothing_but_the_fleet_api(path: str, secret: bytes | None) -> None:
+    world = World()
+    assert world.ask(path, OUTSIDE, secret=secret) == 404
+    assert world.ask(path, None, secret=secret) == 404
+    assert world.reached == []
+
+
+def test_members_reach_the_fleet_api() -> None:
+    world = World()
+    assert world.ask("/v1/fleet/pull-messages", OUTSIDE, b"body") == 200
+    assert world.reached == ["/v1/fleet/pull-messages"]
+
+
+@pytest.mark.parametrize("secret", [None, b"", SECRET[:31], bytes(32)])
+def test_the_control_api_asks_for_the_secret_of_this_home(secret: bytes | None) -> None:
+    world = World()
+    assert world.ask("/v1/control/start-run", INSIDE, secret=secret) == 401
+    assert world.reached == []
+    assert world.ask("/v1/control/start-run", INSIDE, secret=SECRET) == 200
+
+
+def test_the_runtime_api_is_open_on_loopback_since_it_asks_for_a_signature_itself() -> None:
+    world = World()
+    assert world.ask("/v1/runtime/acquire-task", INSIDE) == 200
+    assert world.ask("/docs", INSIDE) == 404
+
+
+def test_a_body_that_is_too_large_is_cut() -> None:
+    world = World(most_bytes=10)
+    assert world.ask("/v1/fleet/push-object", OUTSIDE, b"12345", b"67890") == 200
+    assert world.ask("/v1/fleet/push-object", OUTSIDE, b"12345", b"678901") == 413
+    assert len(world.reached) == 1
+
+
+def test_a_body_that_does_not_come_is_given_up() -> None:
+    world = World(body_within_s=0.01)
+    assert world.ask("/v1/fleet/push-object", OUTSIDE, b"12345", pause_s=0.2) == 413
+    assert world.reached == []
+
+
+def test_no_web_socket_gets_through() -> None:
+    world, sent = World(), list[Message]()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(world.fence({"type": "websocket", "path": "/v1/fleet/x", "server": ("a", INSIDE)}, send, send))  # type: ignore[arg-type]
+    assert [one["type"] for one in sent] == ["websocket.close"]
+    assert world.reached == []
