@@ -7,20 +7,28 @@ import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from clients.tasks.spec import Slug, TaskSpec, load_spec
 from clients.toml_files import load_toml
+from ledger.homes import Settings, log_key_of
 from ledger.keys import SigningKey
 from ledger.log import Log
+from ledger.open_ledger import OpenLedger
+from ledger.postgresql import is_url
 from server.artifacts import ArtifactStore
 from server.errors import ServerError
+from server.ledger_service import LedgerService, connect
 from server.network import Network
 from server.retention import DISPUTE_DAYS, MOST_DAYS, RetentionPolicy
 from server.schedule import Patience, Schedule
 from server.store import StateStore
 from server.training_config import TrainingConfig
+
+if TYPE_CHECKING:
+    from ledger.service.served import ServedLedger
 
 LEDGER_FILE = "ledger.db"
 SIGNING_KEY = "signing.pem"
@@ -55,6 +63,7 @@ class CoordinatorConfig(_Part):
     cid: str = Field(min_length=1)
     ledger: bool = True  # False only for simulations, whose firms must allow it
     in_memory: bool = False  # artifacts too: for simulations
+    ledger_service: LedgerService | None = None
     retention: Retention | None = None
     network: Network = Network()
     runner: Patience = Patience()
@@ -86,9 +95,35 @@ class Coordinator:
     def key(self) -> SigningKey:
         return SigningKey.load(self.home / SIGNING_KEY)
 
+    @property
+    def ledger(self) -> OpenLedger:
+        """The consortium's ledger: as it is served, if `[ledger_service]` says so, or opened here."""
+        return self.log if self.config.ledger_service is None else self.served
+
     @cached_property
     def log(self) -> Log:
-        return Log.open(self.home / LEDGER_FILE, self.key)
+        """The ledger, opened in this process, which sequences it meanwhile.
+
+        Raises:
+            Locked: another process does.
+        """
+        return Log.open(self.database, SigningKey.load(log_key_of(self.home)))
+
+    @cached_property
+    def served(self) -> ServedLedger:
+        """The ledger that `artesian ledger serve` has opened.
+
+        Raises:
+            Unreachable: it does not answer.
+        """
+        service, port = self.config.ledger_service or LedgerService(), self.config.network.ledger_port
+        return connect(self.home, self.config.cid, service, port, self.key)
+
+    @property
+    def database(self) -> str:
+        """Where the ledger's database is: a path, or the URL of a PostgreSQL database."""
+        named = Settings.load(self.home).database
+        return named if is_url(named) else str(self.home / (named or LEDGER_FILE))
 
     @cached_property
     def store(self) -> StateStore:
@@ -133,7 +168,7 @@ class Coordinator:
 
     def close(self) -> None:
         """Give the ledger and the store back."""
-        for name in ("log", "store"):
+        for name in ("log", "served", "store"):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()
 

@@ -41,10 +41,16 @@ class News:
 class BackOff:
     """Waits that grow while nothing succeeds, with some chance in them, so that not all come back at once."""
 
-    def __init__(self, stop: threading.Event, chance: Callable[[], float] = random.random) -> None:
-        """Wait no longer than until `stop` is set."""
+    def __init__(
+        self,
+        stop: threading.Event,
+        chance: Callable[[], float] = random.random,
+        longest_s: float = LONGEST_WAIT_S,
+    ) -> None:
+        """Wait no longer than until `stop` is set, and at most `longest_s` at a time."""
         self._stop = stop
         self._chance = chance
+        self._longest_s = longest_s
         self._wait_s = FIRST_WAIT_S
 
     def reset(self) -> None:
@@ -54,7 +60,7 @@ class BackOff:
     def wait(self, at_most_s: float) -> None:
         """Wait half to all of the present time, but not over `at_most_s`."""
         self._stop.wait(min(at_most_s, self._wait_s * (1 + self._chance()) / 2))
-        self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
+        self._wait_s = min(2 * self._wait_s, self._longest_s)
 
 
 def follow(
@@ -85,7 +91,7 @@ def follow(
     at, known = start, final_size
     while not stop.is_set() and monotonic() < end_s:
         try:
-            for news in _complete(client, at, known):
+            for news in complete_news(client, at, known):
                 answered = True
                 back_off.reset()
                 at = _size(news.checkpoint) or at
@@ -136,7 +142,7 @@ def keep_witnessing(
                 with held.awake():
                     witness.mirror.learn_from(client)
                 back_off.reset()
-                for news in _complete(client, size, 0):
+                for news in complete_news(client, size, 0):
                     _deal_with(news, held, client)
                     with learner.one_at_a_time:
                         learner.hear(news.final)
@@ -278,7 +284,12 @@ def _deal_with(news: News, held: Held, client: LedgerClient) -> None:
         client.cosign([line], size)
 
 
-def _complete(client: LedgerClient, start: int, final_size: int) -> Iterator[News]:
+def complete_news(client: LedgerClient, start: int, final_size: int) -> Iterator[News]:
+    """The news of one `Follow` stream from entry `start` on, each piece complete, until the service ends it.
+
+    Raises:
+        LedgerError: as the service says; `Unreachable` when the stream breaks.
+    """
     at, entries = start, list[bytes]()
     for piece in client.news(start, final_size):
         entries += map(statement_of, piece.entries)
