@@ -51,6 +51,8 @@ REACHES_OUT = {
     "clients/bank.py",  # a bank asks the coordinator, and has no records of a firm
     "clients/scoring/generate.py",  # compiles the bank's protocol
     "clients/scoring/scores_pb2_grpc.py",
+    # What keeps a firm's processes running opens none of its files but certificates, and connects to see who listens.
+    *(f"clients/supervision/{name}.py" for name in ("keeper", "starting", "supervisor", "up")),
 }
 
 SOURCES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
@@ -173,6 +175,12 @@ def test_nothing_that_answers_a_message_can_reach_a_firms_own_models() -> None:
     assert {"clients/disclosure.py", "clients/taking.py", "clients/training/gradient_sum.py"} <= answering
     faults = [one for file in answering for one in _with_members(file, sources[file]) if PERSONAL in one[1]]
     assert not faults, "\n".join(map(str, faults))
+
+
+def test_nothing_that_answers_a_message_supervises_processes() -> None:
+    sources = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in SOURCES}
+    supervising = {file for file in reached("clients/app.py", sources) if file.startswith("clients/supervision/")}
+    assert not supervising & REACHES_OUT
 
 
 @pytest.mark.parametrize(

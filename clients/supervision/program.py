@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,10 @@ class Listens:
 
 @dataclass(frozen=True)
 class Touches:
-    """Ready when the file exists and is newer than the process's start; the process writes it itself."""
+    """Ready when the file exists and is newer than the process's start; the process writes it itself.
+
+    The supervisor deletes it before each start.
+    """
 
     path: Path
 
@@ -33,6 +36,11 @@ class Program:
         environment: adds to what the supervisor's own environment gives.
         ready_within_s: without being ready by then it is stopped and started again.
         stop_within_s: between SIGTERM and SIGKILL.
+        after: files that must be there before it is started: until then it waits, for as long as it takes.
+        reads: files that it reads only when it starts, like certificates: it is restarted when one changes, and on
+            SIGHUP.
+        essential: whether the set is ready only when this one is.
+        retry_at_most_s: longest pause before it is started again.
     """
 
     name: str
@@ -42,3 +50,33 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_within_s: float = 60.0
     stop_within_s: float = 10.0
+    after: tuple[Path, ...] = ()
+    reads: tuple[Path, ...] = ()
+    essential: bool = True
+    retry_at_most_s: float = 30.0
+
+
+def in_order(programs: Sequence[Program]) -> list[Program]:
+    """The programs, each after those that it needs, otherwise as they were given.
+
+    Raises:
+        ValueError: a name twice, a need that is not there, or a circle of needs.
+    """
+    by_name = {program.name: program for program in programs}
+    if len(by_name) != len(programs):
+        raise ValueError("two programs have one name")
+    ordered: dict[str, Program] = {}
+
+    def place(name: str, above: tuple[str, ...]) -> None:
+        if name in above:
+            raise ValueError(f"programs need each other in a circle: {' -> '.join([*above, name])}")
+        if name not in by_name:
+            raise ValueError(f"{above[-1]} needs {name}, which is not there")
+        if name not in ordered:
+            for need in by_name[name].needs:
+                place(need, (*above, name))
+            ordered[name] = by_name[name]
+
+    for program in programs:
+        place(program.name, ())
+    return list(ordered.values())

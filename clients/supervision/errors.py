@@ -1,0 +1,19 @@
+"""Errors of supervision: one line each."""
+
+from clients.errors import ClientError
+
+
+class AlreadyUp(ClientError):
+    """Another supervisor keeps this home's processes; there is one at a time."""
+
+
+class NotStopped(ClientError):
+    """A supervisor that was asked to stop is still there after the time it was given."""
+
+    exit_code = 1
+
+
+class NeverReady(ClientError):
+    """A set that was stopped, or gave up waiting, before all of it was ready."""
+
+    exit_code = 1
