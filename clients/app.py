@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from clients import encrypted_sums, participation, taking, validation
-from clients.disclosure import Handler, refuse, reply
+from clients.dialect import SPOKEN, Dialect
+from clients.disclosure import Handler, Leaving, refuse, reply
 from clients.errors import ClientError
-from clients.firm import open_firm
+from clients.firm import Firm, open_firm
 from clients.key_setup import end_stale_epoch
-from clients.measuring import handler
+from clients.measuring import handler as measuring
 from clients.messages import (
     CHECK,
     DECRYPT,
@@ -23,12 +27,12 @@ from clients.messages import (
     OPEN,
     PAIR,
     RELEASE,
-    REQUESTS,
     REVEAL,
     TRAIN,
     VALIDATE,
     WITNESS,
     unpack,
+    version_of,
 )
 from clients.node import node_settings
 from clients.pacing import paced
@@ -36,13 +40,30 @@ from clients.round_end import end_stale_reply
 from ledger.errors import LedgerError
 
 log = logging.getLogger("artesian.firm")
-app = ClientApp()
+
+HANDLERS: Mapping[str, Handler] = {
+    PAIR: participation.pair,
+    WITNESS: participation.witness,
+    RELEASE: taking.deliver,
+    TRAIN: participation.train,
+    MEASURE: measuring.measure,
+    OPEN: participation.open_sum,
+    VALIDATE: validation.validate,
+    HOLD: encrypted_sums.hold,
+    KEY: encrypted_sums.take_key,
+    REVEAL: encrypted_sums.reveal,
+    CHECK: encrypted_sums.check,
+    DECRYPT: encrypted_sums.decrypt,
+}
+"""Who answers each kind of message but `query.hello`, which says in which versions this program speaks the others."""
 
 
-def _respond(message: Message, context: Context, kind: str, handler: Handler) -> Message:
+def _respond(spoken: Dialect, kind: str, handler: Handler, message: Message, context: Context) -> Message:
     """Answer one message; whatever goes wrong becomes a refusal that tells no secrets."""
     try:
-        request = unpack(message.content, REQUESTS[kind], kind)
+        version = spoken.version(kind, version_of(message.content))
+        fields = unpack(message.content, spoken.schema("request", kind, version), kind, version)
+        request = spoken.raised("request", kind, fields, version)
         home = node_settings(context).get("home")
         if not isinstance(home, str):
             raise ClientError("this node has no firm: start its SuperNode with --node-config \"home='/path'\"")
@@ -52,7 +73,7 @@ def _respond(message: Message, context: Context, kind: str, handler: Handler) ->
                 end_stale_epoch(firm)
                 end_stale_reply(firm)
                 encrypted_sums.end_stale_key(firm)
-                return reply(message, handler(firm, request))
+                return reply(message, handler(firm, request), spoken, version)
             finally:
                 firm.rest()
     except (ClientError, LedgerError) as error:
@@ -63,79 +84,21 @@ def _respond(message: Message, context: Context, kind: str, handler: Handler) ->
         return refuse(message, error)
 
 
-@app.query("hello")
-def hello(message: Message, context: Context) -> Message:
-    """Who are you?"""
-    return _respond(message, context, HELLO, participation.hello)
+def make_app(spoken: Dialect = SPOKEN, handlers: Mapping[str, Handler] = HANDLERS) -> ClientApp:
+    """A ClientApp that speaks these versions of the messages and answers these kinds, and `query.hello`."""
+    made = ClientApp()
+
+    def hello(firm: Firm, request: Mapping[str, Any]) -> Leaving:
+        return participation.hello(firm, request, spoken.span)
+
+    groups: Mapping[str, Callable[[str], Callable[[Callable[[Message, Context], Message]], object]]] = {
+        "query": made.query,
+        "train": made.train,
+    }
+    for kind, handler in {HELLO: hello, **handlers}.items():
+        group, action = kind.split(".")
+        groups[group](action)(partial(_respond, spoken, kind, handler))
+    return made
 
 
-@app.query("pair")
-def pair(message: Message, context: Context) -> Message:
-    """Set up pair secrets for an epoch."""
-    return _respond(message, context, PAIR, participation.pair)
-
-
-@app.query("witness")
-def witness(message: Message, context: Context) -> Message:
-    """Mirror, replay and cosign the ledger."""
-    return _respond(message, context, WITNESS, participation.witness)
-
-
-@app.query("release")
-def release(message: Message, context: Context) -> Message:
-    """Take a published model."""
-    return _respond(message, context, RELEASE, taking.deliver)
-
-
-@app.train("update")
-def train(message: Message, context: Context) -> Message:
-    """Train and contribute to a round."""
-    return _respond(message, context, TRAIN, participation.train)
-
-
-@app.train("measure")
-def measure(message: Message, context: Context) -> Message:
-    """Take part in a measurement."""
-    return _respond(message, context, MEASURE, handler.measure)
-
-
-@app.train("open")
-def open_round(message: Message, context: Context) -> Message:
-    """Help to open a round's sum."""
-    return _respond(message, context, OPEN, participation.open_sum)
-
-
-@app.train("validate")
-def validate(message: Message, context: Context) -> Message:
-    """Vote on the opened groups of a round."""
-    return _respond(message, context, VALIDATE, validation.validate)
-
-
-@app.query("hold")
-def hold(message: Message, context: Context) -> Message:
-    """Make a key for encrypted sums of others."""
-    return _respond(message, context, HOLD, encrypted_sums.hold)
-
-
-@app.query("key")
-def key(message: Message, context: Context) -> Message:
-    """Take the public key of a key holder."""
-    return _respond(message, context, KEY, encrypted_sums.take_key)
-
-
-@app.train("reveal")
-def reveal(message: Message, context: Context) -> Message:
-    """Hand over an encrypted update that this firm is committed to."""
-    return _respond(message, context, REVEAL, encrypted_sums.reveal)
-
-
-@app.train("check")
-def check(message: Message, context: Context) -> Message:
-    """Compute a piece of an encrypted sum."""
-    return _respond(message, context, CHECK, encrypted_sums.check)
-
-
-@app.train("decrypt")
-def decrypt(message: Message, context: Context) -> Message:
-    """Open an encrypted sum."""
-    return _respond(message, context, DECRYPT, encrypted_sums.decrypt)
+app = make_app()

@@ -18,18 +18,20 @@ from flwr.app import Message, RecordDict
 from clients.accounts import NoCap, OverCap, WalletRefused
 from clients.allowance import OverAllowance
 from clients.cost import Cost
+from clients.dialect import SPOKEN, Dialect
 from clients.errors import ClientError
 from clients.firm import DeclaredTask, Firm, NotTakingPart, PrivateTask
 from clients.firm_wallet import CountedOtherwise
 from clients.grounds import GROUNDS, OPENING, REFUSAL, needs_payment
 from clients.kept_sums import DealtOtherwise, StreamBroken
 from clients.masking.errors import MaskingError, PairSecretRefused, ValueOutOfBounds
-from clients.messages import ACCUSES, VALIDATE, Refusal, pack, pack_refused
+from clients.messages import ACCUSES, LOWEST, VALIDATE, Refusal, pack, pack_refused
 from clients.model_files import ModelFileInvalid
 from clients.offer import Offer
 from clients.plan import PlanInvalid
 from clients.privacy import PrivacyError
 from clients.sitting_out import SittingOut
+from clients.versions import VersionMismatch
 from clients.wallet_ledger import purpose_of
 from clients.wallet_row import Reservation
 from ledger.errors import Damaged, LedgerError, StoreError
@@ -48,6 +50,7 @@ _TOLD = (
     PrivacyError,
     SittingOut,
     StreamBroken,
+    VersionMismatch,
     WitnessRefusal,
 )
 """Errors that speak of the protocol only. All others may name a cell, a count or a path of the firm."""
@@ -229,9 +232,13 @@ def leave_opening(content: bytes, paid: Paid) -> bytes:
     return bytes(leave(OPENING, {"opening": content}, paid)["opening"])
 
 
-def reply(message: Message, leaving: Leaving) -> Message:
-    """The answer to a message."""
-    return Message(pack(leaving), reply_to=message)
+def reply(message: Message, leaving: Leaving, spoken: Dialect = SPOKEN, version: int = LOWEST) -> Message:
+    """The answer to a message, in the version of the schema in which it was asked.
+
+    Raises:
+        VersionMismatch: that version cannot say it; nothing leaves.
+    """
+    return Message(pack(spoken.lowered("reply", leaving.kind, leaving, version), version), reply_to=message)
 
 
 def refuse(message: Message, error: Exception) -> Message:

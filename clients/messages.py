@@ -29,12 +29,21 @@ REVEAL = "train.reveal"
 CHECK = "train.check"
 DECRYPT = "train.decrypt"
 
+LOWEST = 1
+"""The first version of the schema. `query.hello` is of it for ever: `clients.dialect` says how the others differ."""
 _RECORD, _FIELD, _REFUSED = "artesian", "message", "refused"
 ACCUSES = "PairSecretRefused/"
 _MOST_CODE = 96
 
 REQUESTS: Mapping[str, Mapping[str, type]] = {
-    HELLO: {"cid": str, "task": str, "epoch": int, "nonce": bytes},
+    HELLO: {
+        "cid": str,
+        "task": str,
+        "epoch": int,
+        "nonce": bytes,
+        "versions": list,  # the lowest and the highest version of these messages that the coordinator speaks
+        "extension": dict,  # what the other one may not know, and may then leave: `clients.greeting`
+    },
     PAIR: {
         "epoch": int,
         "final": str,  # the checkpoint of the ledger that has the keys; without a ledger empty, and these two:
@@ -96,6 +105,8 @@ REPLIES: Mapping[str, Mapping[str, type]] = {
         "announcement": bytes,
         "signing_key": bytes,
         "mirrored": int,
+        "version": int,  # that of all later messages of the run, both ways
+        "extension": dict,
         "proof": bytes,  # `clients.greeting`
     },
     PAIR: {"sealed": dict},
@@ -129,9 +140,9 @@ class Refusal(ClientError):
         return self.code.removeprefix(ACCUSES) if self.code.startswith(ACCUSES) else None
 
 
-def pack(fields: Mapping[str, Any]) -> RecordDict:
-    """A message as Flower carries it."""
-    return RecordDict({_RECORD: ConfigRecord({_FIELD: wire.encode(fields)})})
+def pack(fields: Mapping[str, Any], version: int = LOWEST) -> RecordDict:
+    """A message as Flower carries it, of one version of the schema."""
+    return RecordDict({_RECORD: ConfigRecord({_FIELD: wire.encode(fields, version)})})
 
 
 def pack_refused(code: str, detail: str) -> RecordDict:
@@ -139,8 +150,14 @@ def pack_refused(code: str, detail: str) -> RecordDict:
     return RecordDict({_RECORD: ConfigRecord({_REFUSED: wire.encode({"code": code, "detail": detail})})})
 
 
-def unpack(content: RecordDict, schema: Mapping[str, type], what: str) -> dict[str, Any]:
-    """Read a message or reply of the given fields.
+def version_of(content: RecordDict) -> int:
+    """The version of the schema that a message says it is packed in; the lowest where it says none."""
+    found = wire.version_of(_as_bytes(content.config_records.get(_RECORD, ConfigRecord()).get(_FIELD)))
+    return LOWEST if found is None else found
+
+
+def unpack(content: RecordDict, schema: Mapping[str, type], what: str, version: int = LOWEST) -> dict[str, Any]:
+    """Read a message or reply of the given fields, packed in this version of the schema.
 
     Raises:
         Refusal: the firm refused.
@@ -150,13 +167,13 @@ def unpack(content: RecordDict, schema: Mapping[str, type], what: str) -> dict[s
     if _REFUSED in record:
         fields = wire.decode(_as_bytes(record[_REFUSED]), {"code": str, "detail": str}, what)
         raise Refusal(fields["code"][:_MOST_CODE], " ".join(fields["detail"].split())[:500])
-    return dict(_decoded(_as_bytes(record.get(_FIELD)), tuple(schema.items()), what))
+    return dict(_decoded(_as_bytes(record.get(_FIELD)), tuple(schema.items()), what, version))
 
 
 @lru_cache(maxsize=2)
-def _decoded(raw: bytes, schema: tuple[tuple[str, type], ...], what: str) -> dict[str, Any]:
+def _decoded(raw: bytes, schema: tuple[tuple[str, type], ...], what: str, version: int) -> dict[str, Any]:
     """A message's fields, to be copied; many simulated firms of one process are sent the same bytes."""
-    return wire.decode(raw, dict(schema), what)
+    return wire.decode(raw, dict(schema), what, version)
 
 
 def _as_bytes(value: object) -> bytes:

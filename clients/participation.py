@@ -20,7 +20,7 @@ from clients.disclosure import Leaving, admit_vote, charge, leave, leave_again, 
 from clients.discrete_gaussian import discrete_gaussian
 from clients.encryption.contribution import seal
 from clients.firm import Firm, NotTakingPart, PrivateTask
-from clients.greeting import NONCE_BYTES, prove
+from clients.greeting import NONCE_BYTES, RELEASE_NAME, agree, prove
 from clients.held_out import deal, divide
 from clients.key_setup import announcement, pair, require_on_ledger
 from clients.masking.contribution import Contribution, protect
@@ -36,6 +36,7 @@ from clients.parent_model import parent_model
 from clients.plan import MICRO, Plan
 from clients.sitting_out import require_taking_part
 from clients.training import Protection, bounded_gradient_sum
+from clients.versions import MESSAGE_VERSIONS, SOFTWARE, Span
 from ledger.genesis import record
 from ledger.statement import sign_statement
 
@@ -44,11 +45,18 @@ __all__ = ["Offer", "hello", "open_sum", "pair", "session_of", "train", "witness
 _LAST_EPOCH = 2**31  # as in a plan: a firm led further could never come back
 
 
-def hello(firm: Firm, request: Mapping[str, Any]) -> Leaving:
+def hello(firm: Firm, request: Mapping[str, Any], spoken: Span = MESSAGE_VERSIONS) -> Leaving:
     """Say who this firm is; for a task, how many units it declares (0: takes no part), and its masking key.
 
-    The answer proves that it is this firm's.
+    The answer proves that it is this firm's, and names the version of the messages that both speak.
+
+    Args:
+        spoken: the versions of the messages that this program speaks.
+
+    Raises:
+        VersionMismatch: the coordinator speaks none of them.
     """
+    version = agree(request, firm.member, spoken)
     if request["cid"] != firm.config.cid:
         raise Refusal("consortium", f"{firm.member} belongs to {firm.config.cid!r}, not {request['cid']!r}")
     units, vouched = 0, b""
@@ -70,9 +78,10 @@ def hello(firm: Firm, request: Mapping[str, Any]) -> Leaving:
         "announcement": vouched,
         "signing_key": firm.key.public.raw,
         "mirrored": 0 if firm.config.limits.without_ledger else firm.witness.size,
-        "proof": prove(request, firm.member, units, firm.key),
+        "version": version,
+        "extension": {RELEASE_NAME: SOFTWARE},
     }
-    return leave(HELLO, fields)
+    return leave(HELLO, {**fields, "proof": prove(request, fields, firm.key)})
 
 
 def witness(firm: Firm, request: Mapping[str, Any]) -> Leaving:

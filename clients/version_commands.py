@@ -14,12 +14,12 @@ app = typer.Typer(no_args_is_help=False)
 def version(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
     """Show the version of the program, of the messages it speaks, of the records it judges, and of its homes."""
     from clients.versions import MESSAGE_VERSIONS, SOFTWARE, facts
-    from ledger.rules.records import RECORD_VERSION
+    from ledger.statement import PAYLOAD_VERSION
 
     said = facts()
     if as_json:
         typer.echo(json.dumps(said))
         return
     typer.echo(f"artesian {SOFTWARE}")
-    typer.echo(f"Messages: version {MESSAGE_VERSIONS}. Records: up to version {RECORD_VERSION}.")
+    typer.echo(f"Messages: version {MESSAGE_VERSIONS}. Records: up to version {PAYLOAD_VERSION}.")
     typer.echo(f"Homes: version {said['state']}.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from clients.errors import ClientError
 from ledger.release import this_release
-from ledger.rules.records import RECORD_VERSION
+from ledger.statement import PAYLOAD_VERSION
 
 SOFTWARE: str = this_release()
 """The version of the installed program; `unknown` where it runs without being installed."""
@@ -84,7 +84,7 @@ def facts() -> dict[str, str | int | list[int]]:
     return {
         "software": SOFTWARE,
         "messages": [MESSAGE_VERSIONS.lowest, MESSAGE_VERSIONS.highest],
-        "records": RECORD_VERSION,
+        "records": PAYLOAD_VERSION,
         "state": STATE_VERSION,
     }
 

@@ -6,16 +6,18 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from clients.dialect import SPOKEN, Dialect
 from clients.errors import ClientError
 from clients.masking.errors import EpochEnded
 from clients.masking.session import RosterEntry
-from clients.messages import HELLO, PAIR, REPLIES, TRAIN, Refusal, pack, unpack
+from clients.messages import HELLO, LOWEST, PAIR, TRAIN, Refusal
 from clients.sitting_out import SittingOut
+from clients.versions import VersionMismatch
 from ledger.errors import LedgerError
 from server.engines.asking import answers
+from server.envelopes import messages, read_reply
 from server.errors import ServerError
 from server.presence import EnrolledKey, NotWhoItSays, Present, greeting, identify
 from server.sealed_secrets import SealedSecrets
@@ -37,8 +39,9 @@ class Cohort:
         refusals: (round, firm, reason) of every answer that was none; round 0 is the beginning of the run.
     """
 
-    def __init__(self, grid: Grid, cid: str, task_name: str, timeout_s: int) -> None:
+    def __init__(self, grid: Grid, cid: str, task_name: str, timeout_s: int, spoken: Dialect = SPOKEN) -> None:
         self._grid = grid
+        self._spoken = spoken
         self._cid = cid
         self._task_name = task_name
         self._timeout_s = timeout_s
@@ -109,9 +112,11 @@ class Cohort:
         """
         self._present, self._unpaired, self._ended, self._sealed = {}, set(), set(), None
         self._silent, self._aside, self._sitting_out = set(), set(), {}
-        twice = self._greet(self._grid.get_node_ids(), greeting(self._cid, self._task_name, epoch), enrolled)
+        twice = self._greet(
+            self._grid.get_node_ids(), greeting(self._cid, self._task_name, epoch, self._spoken.span), enrolled
+        )
         if self._sitting_out:  # who sits out of the task still witnesses
-            twice |= self._greet(sorted(self._sitting_out), greeting(self._cid, "", 0), enrolled)
+            twice |= self._greet(sorted(self._sitting_out), greeting(self._cid, "", 0, spoken), enrolled)
             names = {firm.node: member for member, firm in self._present.items()}
             for node, why in sorted(self._sitting_out.items()):
                 self.note(0, names.get(node, _unknown(node)), why)
@@ -262,19 +267,26 @@ class Cohort:
     def _ask_nodes(
         self, kind: str, requests: Mapping[int, Mapping[str, Any]], number: int
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        names = {firm.node: member for member, firm in self._present.items()}
-        silent = {node: names.get(node, _unknown(node)) for node in requests}
-        for reply in answers(self._grid, _messages(kind, requests, number), float(self._timeout_s)):
+        firms = {firm.node: (member, firm.version) for member, firm in self._present.items()}
+        silent: dict[int, str] = {}
+        versions: dict[int, int] = {}
+        for node, request in requests.items():
+            who, versions[node] = firms.get(node, (_unknown(node), LOWEST))
+            if self._can_be_asked(kind, request, number, who, versions[node]):
+                silent[node] = who
+        requests = {node: requests[node] for node in silent}
+        sent = messages(self._spoken, kind, requests, versions, number)
+        for reply in answers(self._grid, sent, float(self._timeout_s)):
             node = reply.metadata.src_node_id
-            who = silent.pop(node, None)
-            if who is None:
+            if node not in silent:
                 continue  # not asked, or a second reply
+            who = silent.pop(node)
             if reply.has_error():
                 self.note(number, who, f"its client failed (Flower error {reply.error.code})")
                 self._miss(kind, who)
                 continue
             try:
-                fields = unpack(reply.content, REPLIES[kind], f"{kind} reply of {who}")
+                fields = read_reply(self._spoken, kind, reply.content, versions[node], f"{kind} reply of {who}")
             except ClientError as error:
                 if kind == HELLO and isinstance(error, Refusal) and error.code == SittingOut.__name__:
                     self._sitting_out[node] = str(error)  # noted by its name, when it has said that
@@ -291,17 +303,17 @@ class Cohort:
         if kind == TRAIN:
             self.was_silent(who)
 
+    def _can_be_asked(self, kind: str, request: Mapping[str, Any], number: int, who: str, version: int) -> bool:
+        """Whether a firm's program can be told this; if it is too old for it, that is noted, and it is not asked."""
+        try:
+            self._spoken.lowered("request", kind, request, version)
+        except VersionMismatch as error:
+            self.note(number, who, f"VersionMismatch: {error}: upgrade {who}")
+            self._miss(kind, who)
+            return False
+        return True
+
 
 def _unknown(node: int) -> str:
     """What a node is called that has not said who it is."""
     return f"node {node}"
-
-
-def _messages(kind: str, requests: Mapping[int, Mapping[str, Any]], number: int) -> Iterator[Message]:
-    """One message a node, made when it is its turn; most nodes are sent the same, which is packed once."""
-    last: Mapping[str, Any] | None = None
-    content = RecordDict()
-    for node, request in requests.items():
-        if request is not last:
-            last, content = request, pack(request)
-        yield Message(content, node, kind, group_id=str(number))

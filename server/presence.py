@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clients.greeting import NONCE_BYTES, check_proof
+from clients.greeting import NONCE_BYTES, check_proof, question, read_extension, read_span, release_of
 from clients.masking.announcement import read_announcement
 from clients.masking.session import RosterEntry
+from clients.versions import MESSAGE_VERSIONS, SOFTWARE, Span, VersionMismatch
 from ledger.keys import BadSignature, PublicKey
 from server.errors import ServerError
 
@@ -34,6 +35,8 @@ class Present:
         roster: its keys; bare where nothing is masked.
         signing_key: under which it is enrolled, or says it is where there is no ledger.
         announcement: its signed masking key, for the ledger or to be relayed; empty where nothing is masked.
+        version: of all messages to and from it in this run, but for further greetings.
+        release: which release of the program it says it runs.
     """
 
     node: int
@@ -41,11 +44,17 @@ class Present:
     roster: RosterEntry
     signing_key: PublicKey
     announcement: bytes
+    version: int
+    release: str
 
 
-def greeting(cid: str, task_name: str, epoch: int) -> dict[str, Any]:
-    """What a node is asked to say and to prove who it is, new each time."""
-    return {"cid": cid, "task": task_name, "epoch": epoch, "nonce": secrets.token_bytes(NONCE_BYTES)}
+def greeting(cid: str, task_name: str, epoch: int, spoken: Span = MESSAGE_VERSIONS) -> dict[str, Any]:
+    """What a node is asked to say and to prove who it is, new each time.
+
+    Args:
+        spoken: the versions of the messages that the coordinator speaks.
+    """
+    return question(cid, task_name, epoch, secrets.token_bytes(NONCE_BYTES), spoken)
 
 
 def identify(node: int, request: Mapping[str, Any], reply: Mapping[str, Any], enrolled: EnrolledKey | None) -> Present:
@@ -67,8 +76,15 @@ def identify(node: int, request: Mapping[str, Any], reply: Mapping[str, Any], en
     roster = RosterEntry(member, bytes(32))
     if epoch and units:
         roster = read_announcement(announcement, request["cid"], epoch, member, key)
+    release = release_of(read_extension(reply["extension"]))
     try:
         check_proof(request, reply, key)
     except BadSignature:
         raise NotWhoItSays(f"it says it is {member!r} and does not prove it with that firm's key") from None
-    return Present(node, units, roster, key, announcement)
+    asked, version = read_span(request["versions"]), reply["version"]
+    if version not in asked:
+        raise VersionMismatch(
+            f"{member} (artesian {release}) answers in messages {version}, the coordinator (artesian {SOFTWARE}) "
+            f"speaks {asked}: upgrade {member if version < asked.lowest else 'the coordinator'}"
+        )
+    return Present(node, units, roster, key, announcement, version, release)

@@ -13,6 +13,7 @@ from task_world import CREDIT, credit_spec, credit_table
 
 from clients import participation
 from clients.firm import Firm
+from clients.greeting import question
 from clients.model_files import PARAMETERS, write_vector
 from clients.plan import MICRO, Plan
 from clients.tasks.task import task_for
@@ -120,7 +121,7 @@ class Consortium:
     def set_up_keys(self, epoch: int, names: Sequence[str] | None = None) -> None:
         names = names or self.names
         self.epoch = epoch
-        request = {"cid": CID, "task": "credit", "epoch": epoch, "nonce": bytes(32)}
+        request = question(CID, "credit", epoch, bytes(32))
         answers = {name: participation.hello(self.firms[name], request) for name in names}
         self.log.append([one["announcement"] for one in answers.values()])
         self.witness()

@@ -14,13 +14,23 @@ MAX_MESSAGE_BYTES = 1 << 30
 _MAX_DEPTH = 8
 
 
-def encode(fields: Mapping[str, Any]) -> bytes:
+def encode(fields: Mapping[str, Any], version: int = VERSION) -> bytes:
     """Returns the one encoding of `fields`, with the protocol's version under `v`."""
-    return cbor2.dumps({"v": VERSION, **fields}, canonical=True)
+    return cbor2.dumps({"v": version, **fields}, canonical=True)
 
 
-def decode(raw: bytes, schema: Mapping[str, type], what: str) -> dict[str, Any]:
-    """Reads a message whose keys and types are exactly those of `schema` (and `v`).
+def version_of(raw: bytes) -> int | None:
+    """The version that a message says it is of, without decoding the rest; None where it says none from 0 to 23.
+
+    No other key is as short as `v`, so it comes first in the one encoding.
+    """
+    head = 2 if raw[:1] == b"\xb8" else 1  # a map of up to 23 pairs, or of more
+    key, value = raw[head : head + 2], raw[head + 2 : head + 3]
+    return value[0] if key == b"\x61v" and value and value[0] < 24 else None
+
+
+def decode(raw: bytes, schema: Mapping[str, type], what: str, version: int = VERSION) -> dict[str, Any]:
+    """Reads a message whose keys and types are exactly those of `schema` (and `v`, which is `version`).
 
     Raises:
         MalformedMessage: not CBOR, not deterministic (duplicate keys, indefinite lengths, trailing bytes,
@@ -37,8 +47,8 @@ def decode(raw: bytes, schema: Mapping[str, type], what: str) -> dict[str, Any]:
         raise MalformedMessage(f"{what}: expected a map, found {type(fields).__name__}")
     if not canonical:
         raise MalformedMessage(f"{what}: not in deterministic encoding; encode it again from its fields")
-    if fields.get("v") != VERSION or type(fields["v"]) is not int:
-        raise MalformedMessage(f"{what}: protocol version {fields.get('v')!r}, this program speaks {VERSION}")
+    if fields.get("v") != version or type(fields["v"]) is not int:
+        raise MalformedMessage(f"{what}: protocol version {fields.get('v')!r}, this program speaks {version}")
     expected = {"v": int, **schema}
     if fields.keys() != expected.keys():
         odd = sorted(map(str, fields.keys() ^ expected.keys()))

@@ -7,13 +7,12 @@ from typing import Any, TypeAlias
 from ledger.encoding import shown
 from ledger.keys import HYBRID_PUBLIC_KEY_BYTES, HYBRID_SIGNATURE_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 from ledger.rules.state import CLASSICAL, HYBRID
+from ledger.statement import PAYLOAD_VERSION
 
 Check: TypeAlias = Callable[[Any], bool]
 Field: TypeAlias = tuple[Check, str]
 """A test of a value, and in words what passes it."""
 
-RECORD_VERSION = 1
-"""The newest version of records that these rules judge."""
 MAX_TEXT = 1024
 MAX_ORDERS = 256
 MAX_INPUTS = 1024
@@ -90,7 +89,7 @@ _APPROVALS = _list(_APPROVAL, 4096)
 _RDP = _list(_UINT, MAX_ORDERS)
 
 COMMON: Mapping[str, Field] = {
-    "v": (lambda value: value == RECORD_VERSION and not isinstance(value, bool), str(RECORD_VERSION)),
+    "v": (lambda value: value == PAYLOAD_VERSION and not isinstance(value, bool), str(PAYLOAD_VERSION)),
     "cid": _TEXT,
     "id": _bytes(16),
     "t": _TEXT,

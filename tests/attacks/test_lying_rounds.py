@@ -18,6 +18,7 @@ from hoarder import Hoard
 from clients import participation
 from clients.errors import ClientError
 from clients.firm import Firm
+from clients.greeting import question
 from clients.masking import (
     Contribution,
     EpochKeyPair,
@@ -222,7 +223,7 @@ class TestKeySubstitution:
     """The coordinator relays all keys. Between the victim and its peers it would read everything of the victim's."""
 
     def _announced(self, world: Consortium, epoch: int, names: list[str]) -> dict[str, bytes]:
-        request = {"cid": CID, "task": "credit", "epoch": epoch, "nonce": bytes(32)}
+        request = question(CID, "credit", epoch, bytes(32))
         return {name: participation.hello(world.firms[name], request)["announcement"] for name in names}
 
     def test_of_the_peers_epoch_keys(self, world: Consortium) -> None:
@@ -274,7 +275,7 @@ class TestKeySubstitution:
         world.firms[VICTIM].rest()
         twin = Firm(Path(shutil.copytree(world.firms[VICTIM].home, tmp_path / "twin")))
         announced = list(self._announced(world, epoch, honest).values())
-        request = {"cid": CID, "task": "credit", "epoch": epoch, "nonce": bytes(32)}
+        request = question(CID, "credit", epoch, bytes(32))
         world.log.close()
         forked = world.built.coordinator / "fork.db"
         shutil.copy(world.built.coordinator / LEDGER_FILE, forked)

@@ -16,7 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 from clients import participation
 from clients.app import app
 from clients.firm import close_firms, open_firm
-from clients.greeting import check_proof
+from clients.greeting import check_proof, question
 from clients.messages import HELLO, OPEN, PAIR, REPLIES, TRAIN, WITNESS, Refusal, pack, unpack
 from ledger.keys import BadSignature, PublicKey
 from server.engine import run_in_process
@@ -58,7 +58,7 @@ def refused(home: Path | None, kind: str, content: RecordDict) -> Refusal:
     return caught.value
 
 
-GREETING = {"cid": CID, "task": "credit", "epoch": 0, "nonce": bytes(32)}
+GREETING = question(CID, "credit", 0, bytes(32))
 
 
 def test_a_firm_says_who_it_is(world: Consortium) -> None:

@@ -26,6 +26,7 @@ from clients.disclosure import (
 )
 from clients.errors import ClientError
 from clients.firm import Firm
+from clients.greeting import question
 from clients.grounds import GROUNDS, OPENING, REFUSAL, Why, markdown, needs_payment
 from clients.masking.errors import KeySetupRefused, SessionMismatch
 from clients.messages import HELLO, KEY, REPLIES, TRAIN, VALIDATE, Refusal, unpack
@@ -191,7 +192,7 @@ def test_one_record_more_or_less_does_not_make_a_firm_refuse(world: Consortium) 
             again = Firm(firm.home)
             private = again.task("credit")
             assert private.examples.units == len(left)
-            request = {"cid": CID, "task": "credit", "epoch": 0, "nonce": bytes(32)}
+            request = question(CID, "credit", 0, bytes(32))
             assert participation.hello(again, request)["units"] == private.settings.units
             again.close()
     finally:

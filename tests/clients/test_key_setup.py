@@ -12,6 +12,7 @@ from consortium_world import CID, Consortium, a_plan
 
 from clients import participation
 from clients.firm import Firm
+from clients.greeting import question
 from clients.key_setup import end_stale_epoch
 from clients.masking import EpochKeyPair, announce
 from clients.masking.errors import EpochEnded, KeySetupRefused
@@ -37,7 +38,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
 def greeted(world: Consortium, names: list[str]) -> int:
     """A new epoch, in which the keys of these firms stand on the ledger; nobody has mirrored them yet."""
     world.epoch += 1
-    request = {"cid": CID, "task": "credit", "epoch": world.epoch, "nonce": bytes(32)}
+    request = question(CID, "credit", world.epoch, bytes(32))
     world.log.append([participation.hello(world.firms[name], request)["announcement"] for name in names])
     return world.epoch
 
@@ -48,9 +49,7 @@ def test_a_firm_vouches_with_one_statement_for_one_key(world: Consortium) -> Non
     assert known is not None
     keys = world.firms[FIRST].round_secrets.epoch_keys(epoch)
     assert (known.epoch, known.key) == (epoch, keys.public_bytes)
-    again = participation.hello(world.firms[FIRST], {"cid": CID, "task": "credit", "epoch": epoch, "nonce": bytes(32)})[
-        "announcement"
-    ]
+    again = participation.hello(world.firms[FIRST], question(CID, "credit", epoch, bytes(32)))["announcement"]
     with pytest.raises(LedgerError, match="'epoch'"):
         world.log.append([again])
     assert keys is world.firms[FIRST].round_secrets.epoch_keys(epoch)
@@ -132,7 +131,7 @@ def ended(world: Consortium) -> bool:
         with pytest.raises(EpochEnded, match=r"begin a new one"):
             ask(world.epoch)
     with pytest.raises(EpochEnded):
-        participation.hello(world.firms[LAST], {"cid": CID, "task": "credit", "epoch": world.epoch, "nonce": bytes(32)})
+        participation.hello(world.firms[LAST], question(CID, "credit", world.epoch, bytes(32)))
     return True
 
 

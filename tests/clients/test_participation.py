@@ -18,6 +18,7 @@ from clients.disclosure import Charge, NotShown
 from clients.errors import ClientError
 from clients.firm import Firm, NotTakingPart
 from clients.firm_wallet import CountedOtherwise
+from clients.greeting import question
 from clients.masking.contribution import Contribution
 from clients.masking.errors import KeySetupRefused, MaskingError, SessionReused
 from clients.mechanism import Mechanism
@@ -229,18 +230,18 @@ def test_an_ended_epoch_stays_ended(world: Consortium, opened: Callable[..., byt
     statement = opened(a_plan(epoch=EPOCH))
     refuses(world.firms[LAST], world.request(LAST, statement), KeySetupRefused)
     with pytest.raises(KeySetupRefused, match="it has ended"):
-        participation.hello(world.firms[LAST], {"cid": CID, "task": "credit", "epoch": EPOCH, "nonce": bytes(32)})
+        participation.hello(world.firms[LAST], question(CID, "credit", EPOCH, bytes(32)))
 
 
 @pytest.mark.parametrize("epoch", [-1, 2**31 + 1, 10**30])
 def test_no_epoch_from_which_there_is_no_way_back(world: Consortium, epoch: int) -> None:
     with pytest.raises(Refusal, match="epoch"):
-        participation.hello(world.firms[LAST], {"cid": CID, "task": "credit", "epoch": epoch, "nonce": bytes(32)})
+        participation.hello(world.firms[LAST], question(CID, "credit", epoch, bytes(32)))
 
 
 def test_another_consortium_and_another_task(world: Consortium) -> None:
     with pytest.raises(Refusal, match="belongs to 'test', not 'other'"):
-        participation.hello(world.firms[LAST], {"cid": "other", "task": "credit", "epoch": 0, "nonce": bytes(32)})
+        participation.hello(world.firms[LAST], question("other", "credit", 0, bytes(32)))
     with pytest.raises(NotTakingPart, match="takes no part in the task 'fraud'"):
         world.firms[LAST].task("fraud")
 
