@@ -112,9 +112,8 @@ class Cohort:
         """
         self._present, self._unpaired, self._ended, self._sealed = {}, set(), set(), None
         self._silent, self._aside, self._sitting_out = set(), set(), {}
-        twice = self._greet(
-            self._grid.get_node_ids(), greeting(self._cid, self._task_name, epoch, self._spoken.span), enrolled
-        )
+        spoken = self._spoken.span
+        twice = self._greet(self._grid.get_node_ids(), greeting(self._cid, self._task_name, epoch, spoken), enrolled)
         if self._sitting_out:  # who sits out of the task still witnesses
             twice |= self._greet(sorted(self._sitting_out), greeting(self._cid, "", 0, spoken), enrolled)
             names = {firm.node: member for member, firm in self._present.items()}
