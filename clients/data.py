@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from clients.tasks.spec import Column, TaskSpec
 from clients.tasks.spec_rules import FLAGS
 
 __all__ = [
+    "SchemaMismatch",
     "Table",
     "TableInvalid",
     "TableUnreadable",
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 SHOWN = 10  # violations named one by one; the rest are counted
+_CONTRADICT = {"number": ("date", "bytes"), "date": ("number", "flag", "bytes"), "flag": ("date", "bytes")}
+"""Declared types of a column that no value of such a kind can have."""
+_LISTED = 24  # columns of the table that are named where one is missing
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[ T]00:00(?::00(?:\.0+)?)?)?", re.ASCII)  # typed columns add a midnight
 
 
@@ -52,6 +56,18 @@ class TableInvalid(ClientError):
         self.where, self.violations, self.count = where, violations, count
         more = f" (and {count - 1} more; `artesian firm check` lists them)" if count > 1 else ""
         super().__init__(f"{where}: {violations[0]}{more}")
+
+
+class SchemaMismatch(TableInvalid):
+    """A table whose columns are not those of its task spec, whatever its records say.
+
+    Attributes:
+        told: the same for others: columns that the spec names, and nothing that the table alone has.
+    """
+
+    def __init__(self, where: str, violations: tuple[Violation, ...], count: int, told: str) -> None:
+        super().__init__(where, violations, count)
+        self.told = told
 
 
 @dataclass(frozen=True)
@@ -86,40 +102,75 @@ def read_table(path: Path, spec: TaskSpec, *, labelled: bool = True, alone: bool
     return check_frame(read_frame(path), spec, str(path), labelled=labelled, alone=alone)
 
 
-def check_frame(frame: pd.DataFrame, spec: TaskSpec, where: str, *, labelled: bool = True, alone: bool = True) -> Table:
+def check_frame(
+    frame: pd.DataFrame,
+    spec: TaskSpec,
+    where: str,
+    *,
+    labelled: bool = True,
+    alone: bool = True,
+    kinds: Mapping[str, str] | None = None,
+) -> Table:
     """Check a table of strings against the spec and convert it; nothing is changed or dropped silently.
 
     Columns that the spec does not name are ignored.
 
+    Args:
+        kinds: number, date, flag or bytes, of columns that a database declares as such.
+
     Raises:
+        SchemaMismatch: its columns are not the spec's.
         TableInvalid: naming the first `SHOWN` violations by column and row, and their count.
     """
+    wanted = [column for column in spec.column if labelled or spec.label is None or column.name != spec.label.column]
+    broken, told = _against_schema([str(name) for name in frame.columns], kinds or {}, wanted)
     found: list[Violation] = []
-    count = 0
+    count = len(broken)
     columns: dict[str, NDArray[Any]] = {}
-    label = spec.label.column if spec.label is not None else None
     if alone and len(frame) == 0:
         raise TableInvalid(where, (Violation(spec.column[0].name, None, "the table has no rows"),), 1)
-    for column in spec.column:
-        if column.name == label and not labelled:
-            continue
+    for column in wanted:
+        found += [broken[column.name]] if column.name in broken else []
         if column.name not in frame.columns:
-            found.append(Violation(column.name, None, "the column is missing"))
-            count += 1
             continue
         values, problems = _convert(column, frame[column.name].to_numpy(dtype=object))
         columns[column.name] = values
         count += len(problems)
-        found.extend(Violation(column.name, row + 1, text) for row, text in problems[: max(SHOWN - len(found), 0)])
+        shown = problems[: max(SHOWN - len(found), 0)]
+        found.extend(Violation(column.name, row + 1, text) for row, text in shown)
     if not count and labelled and spec.label is not None:
         extra = _check_label(spec, columns[spec.label.column], alone)
         found, count = list(extra[:SHOWN]), len(extra)
     if not count and spec.series is not None:
         extra = _check_series(spec, columns)
         found, count = list(extra[:SHOWN]), len(extra)
+    if told:
+        raise SchemaMismatch(where, tuple(found[:SHOWN]), count, told)
     if count:
         raise TableInvalid(where, tuple(found[:SHOWN]), count)
     return Table(columns, len(frame))
+
+
+def _against_schema(
+    names: list[str], kinds: Mapping[str, str], wanted: list[Column]
+) -> tuple[dict[str, Violation], str]:
+    """What is wrong with a table's columns without a look at any record, and what others may be told of it."""
+    missing = [column for column in wanted if column.name not in names]
+    wrong = [one for one in wanted if kinds.get(one.name) in _CONTRADICT.get(one.kind, ())]
+    there = ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
+    found = {
+        one.name: Violation(one.name, None, f"the column is missing; the table has {there or 'none'}")
+        for one in missing
+    }
+    for one in wrong:
+        problem = f"the database has it as a {kinds[one.name]}, the spec as a {one.kind}; cast it in the query"
+        found[one.name] = Violation(one.name, None, problem)
+    told = [
+        f"{verb} {', '.join(one.name for one in columns)}"
+        for verb, columns in (("lacks", missing), ("has another type for", wrong))
+        if columns
+    ]
+    return found, f"of the columns that the task spec names, the firm's table {' and '.join(told)}" if told else ""
 
 
 _Problems = list[tuple[int, str]]

@@ -18,6 +18,7 @@ from flwr.app import Message, RecordDict
 from clients.accounts import NoCap, OverCap, WalletRefused
 from clients.allowance import OverAllowance
 from clients.cost import Cost
+from clients.data import SchemaMismatch
 from clients.dialect import SPOKEN, Dialect
 from clients.errors import ClientError
 from clients.firm import DeclaredTask, Firm, NotTakingPart, PrivateTask
@@ -263,6 +264,8 @@ def _said(error: Exception) -> tuple[str, str]:
     if isinstance(error, WalletRefused):
         known = next((words for of, words in _WALLET_SAYS.items() if isinstance(error, of)), None)
         return kind, known or "the firm's wallet does not pay; nothing was spent"
+    if isinstance(error, SchemaMismatch):
+        return kind, error.told
     if isinstance(error, PairSecretRefused):
         return ACCUSES + error.sender, str(error)
     if isinstance(error, _TOLD) and not isinstance(error, _OWN):

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from clients.cost import Cost
-from clients.data import read_table
+from clients.data import Table
 from clients.encryption.held_keys import HeldKeys
 from clients.encryption.kept_contexts import KeptContexts
 from clients.encryption.kept_vector import KeptVector
@@ -26,6 +26,7 @@ from clients.measuring.vectors import groups_of_records
 from clients.mechanism import Mechanism
 from clients.noise import RandomStream
 from clients.round_secrets import RoundSecrets
+from clients.table_source import Mark, source_of
 from clients.tasks.credit import CreditTask
 from clients.tasks.examples import Dealt, Divided
 from clients.tasks.spec import load_spec
@@ -42,7 +43,7 @@ __all__ = ["DeclaredTask", "Firm", "NotTakingPart", "PrivateTask", "close_firms"
 
 
 class Firm:
-    """One firm's state. What is on disk stays there between messages; tables are read once per process.
+    """One firm's state. What is on disk stays there between messages; a table is read again when it has changed.
 
     Raises (on use):
         FirmConfigInvalid, TaskSpecInvalid, TableInvalid: what the operator must mend.
@@ -53,7 +54,8 @@ class Firm:
         self.home = home
         self.now = now
         self.config: FirmConfig = load_firm_config(home / "firm.toml")
-        self._tasks: dict[str, PrivateTask] = {}
+        self._tasks: dict[str, tuple[Mark | None, PrivateTask]] = {}
+        self._fitting: dict[str, Mark] = {}  # tables that have been checked
         self.divided: dict[tuple[str, int], Divided] = {}  # by task and held-out share, see `clients.held_out`
         self.dealt: dict[tuple[str, int], Dealt] = {}  # by task and number of parts, see there
         self._kept_sums: dict[str, KeptSums] = {}
@@ -166,19 +168,48 @@ class Firm:
         return KeptContexts(None if self.in_memory else self.home / "contexts")
 
     def task(self, name: str) -> PrivateTask:
-        """A task that the firm takes part in, with its own table encoded.
+        """A task that the firm takes part in, with its own table as it is now, encoded.
 
         Raises:
             NotTakingPart: it is not in `firm.toml`.
+            TableInvalid, TableUnreadable: what is wrong with the table.
         """
-        if name not in self._tasks:
-            declared = self.declared(name)
-            task = task_for(declared.spec)
-            table = read_table(self.home / declared.settings.data, task.spec, alone=False)
-            fairness = "fairness" in self.config.limits.measurements
-            groups = groups_of_records(task, table) if fairness and isinstance(task, CreditTask) else {}
-            self._tasks[name] = PrivateTask(declared.settings, task, task.examples(table), groups)
-        return self._tasks[name]
+        declared = self.declared(name)
+        mark = source_of(self.home, declared.settings).mark()
+        known = self._tasks.get(name)
+        if known is None or mark is None or known[0] != mark:
+            self._tasks[name] = mark, self.encoded(declared, self.table(name))
+            for divisions in (self.divided, self.dealt):
+                for key in [key for key in divisions if key[0] == name]:
+                    del divisions[key]
+        return self._tasks[name][1]
+
+    def table(self, name: str) -> Table:
+        """The table of a task, read now and checked against the spec; what only one record decides about is let be."""
+        declared = self.declared(name)
+        return source_of(self.home, declared.settings).table(declared.spec, alone=False)
+
+    def require_fits(self, name: str) -> DeclaredTask:
+        """A task whose table fits its spec as it is now; a table that has not changed is not read again.
+
+        Raises:
+            NotTakingPart, TableInvalid, TableUnreadable: as `task`.
+        """
+        declared = self.declared(name)
+        mark = source_of(self.home, declared.settings).mark()
+        known = name in self._tasks and self._tasks[name][0] == mark
+        if mark is None or not (known or self._fitting.get(name) == mark):
+            self.table(name)
+            if mark is not None:
+                self._fitting[name] = mark
+        return declared
+
+    def encoded(self, declared: DeclaredTask, table: Table) -> PrivateTask:
+        """A table of a task, encoded."""
+        task = task_for(declared.spec)
+        fairness = "fairness" in self.config.limits.measurements
+        groups = groups_of_records(task, table) if fairness and isinstance(task, CreditTask) else {}
+        return PrivateTask(declared.settings, task, task.examples(table), groups)
 
     def declared(self, name: str) -> DeclaredTask:
         """A task that the firm takes part in, without a look at its table.

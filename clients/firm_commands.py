@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clients.check_commands import check
 from clients.dispute_commands import open_dispute
 from clients.key_commands import forget_epoch
 from clients.pause_commands import pause, resume
@@ -21,9 +22,7 @@ from clients.wallet_commands import check as check_wallet
 from clients.what_if_commands import what_if
 
 if TYPE_CHECKING:
-    from clients.data import Table, TableInvalid
     from clients.firm import Firm
-    from clients.tasks.task import Task
     from ledger.rules import State
 
 app = typer.Typer(
@@ -37,77 +36,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 _LATEST = 5  # rounds that `status` lists for each task
 
-
-@app.command(epilog="Example: artesian firm check --spec task.toml --data table.csv")
-def check(
-    spec: Annotated[Path, typer.Option(help="The task spec, a TOML file.")],
-    data: Annotated[Path, typer.Option(help="The private table: CSV, ARFF (both also .gz) or Parquet.")],
-    as_json: Json = False,
-) -> None:
-    """Check a table against a task spec, before anything is spent: every violation by column and row."""
-    from clients.data import TableInvalid, Violation, read_table
-    from clients.tasks.spec import load_spec
-    from clients.tasks.task import task_for
-
-    task = task_for(load_spec(spec))
-    try:
-        table = read_table(data, task.spec)
-    except TableInvalid as error:
-        _show_violations(error, as_json)
-        raise typer.Exit(error.exit_code) from None
-    units = task.examples(table).units
-    if not units and task.spec.series is not None:
-        days = task.spec.privacy.block_days
-        problem = f"no series has {days} days in a row that make up one block; give a longer history"
-        _show_violations(TableInvalid(str(data), (Violation(task.spec.series.date, None, problem),), 1), as_json)
-        raise typer.Exit(TableInvalid.exit_code)
-    facts = {
-        "ok": True,
-        "task": task.spec.name,
-        "spec_sha256": task.spec.hash.hex(),
-        "rows": table.rows,
-        "privacy_unit": task.spec.privacy.words(task.spec.series),
-        "units": units,
-        **_outcomes(task, table),
-    }
-    if as_json:
-        typer.echo(json.dumps(facts, ensure_ascii=False))
-        return
-    typer.echo(f"{data} fits {spec}: {table.rows} rows.")
-    typer.echo(
-        f"Privacy unit: {facts['privacy_unit']}; {facts['units']} units. Declare a round figure, not this count."
-    )
-    if "classes" in facts:
-        typer.echo(f"Classes: {facts['classes']['positive']} positive, {facts['classes']['negative']} negative.")
-    else:
-        typer.echo(f"Series: {facts['series']}, {facts['from']} to {facts['to']}.")
-
-
-def _outcomes(task: Task, table: Table) -> dict[str, Any]:
-    """What there is to learn from: the classes of a credit table, the series of a demand table."""
-    from clients.data import label_mask
-
-    label, series = task.spec.label, task.spec.series
-    if label is not None:
-        positive = int(label_mask(table.columns[label.column], label.positive).sum())
-        return {"classes": {"positive": positive, "negative": table.rows - positive}}
-    assert series is not None
-    dates = table.columns[series.date]
-    return {"series": len(set(table.columns[series.id])), "from": str(dates.min()), "to": str(dates.max())}
-
-
-def _show_violations(error: TableInvalid, as_json: bool) -> None:
-    if as_json:
-        found = [{"column": one.column, "row": one.row, "problem": one.problem} for one in error.violations]
-        facts = {"ok": False, "problem": f"{error.where}: {error.violations[0]}"}
-        typer.echo(json.dumps({**facts, "violations": found, "count": error.count}, ensure_ascii=False))
-        return
-    for one in error.violations:
-        typer.echo(f"{error.where}: {one}", err=True)
-    if error.count > 1:
-        shown = len(error.violations)
-        rest = f"; the first {shown} are shown" if error.count > shown else ""
-        typer.echo(f"{error.where}: {error.count} violations{rest}", err=True)
+app.command(
+    epilog="Example: artesian firm check --home firm-1\n\nExample: artesian firm check --spec task.toml --data t.csv"
+)(check)
 
 
 @app.command(epilog="Example: artesian firm wallet --home firm-1")
@@ -187,7 +118,7 @@ def status(home: Home, as_json: Json = False) -> None:
             {
                 "name": task.name,
                 "declared_units": task.units,
-                "data": task.data,
+                "data": task.location,
                 "privacy_unit": firm.declared(task.name).unit,
             }
             for task in firm.config.task

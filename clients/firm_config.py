@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from clients.errors import ClientError
 from clients.size_buckets import bucket, buckets_around
+from clients.sql_settings import SqlTable
 from clients.tasks.spec import Slug
 from clients.toml_files import load_toml
 
@@ -29,6 +30,9 @@ class _Part(BaseModel):
 class TaskAtFirm(_Part):
     """A task that this firm takes part in. Paths are relative to the firm's home.
 
+    Its records are in a file, `data`, or in a database, `sql`. Of a database the owner has to name the `dataset`: the
+    same records can be asked for in many ways, so that nothing but the owner can say which account of the wallet pays.
+
     `units` is the number of privacy units that the firm *declares*: a round figure that its operator makes public,
     not a count that a program takes from the data, since an exact count would say something about every unit. A figure
     that is not round is rounded before anything else sees it. Where a plan sums weights it weighs nothing: it sizes
@@ -37,7 +41,8 @@ class TaskAtFirm(_Part):
 
     name: Slug
     spec: str
-    data: str
+    data: str | None = None
+    sql: SqlTable | None = None
     dataset: str | None = None  # tables with the same name share one account in the wallet
     units: int = Field(ge=1)
 
@@ -49,6 +54,22 @@ class TaskAtFirm(_Part):
             nearest = " or ".join(map(str, buckets_around(units)))
             log.warning("units: %d tells others too much, %d is declared; write %s", units, declared, nearest)
         return declared
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.data is None) == (self.sql is None):
+            raise ValueError(f"task {self.name!r}: give either 'data', a table file, or [task.sql], a url and a query")
+        if self.sql is not None and not self.dataset:
+            raise ValueError(
+                f"task {self.name!r}: name the 'dataset' beside [task.sql]: the wallet's account of these records, the "
+                "same name for every query that reads any of them"
+            )
+        return self
+
+    @property
+    def location(self) -> str:
+        """Where the records are: the file's path, or the database and a hash of the query; never a password."""
+        return self.sql.location if self.sql is not None else str(self.data)
 
 
 class Raising(_Part):

@@ -49,11 +49,11 @@ class DeclaredTask:
 
     @property
     def data(self) -> str:
-        return self.settings.data
+        return self.settings.location
 
     @property
     def dataset(self) -> str:
-        return self.settings.dataset or self.settings.data
+        return self.settings.dataset or self.settings.location
 
     @property
     def named(self) -> bool:

@@ -13,6 +13,7 @@ from clients.accounts import WalletRefused
 from clients.allowance import Allowance
 from clients.errors import ClientError
 from clients.firm_config import FirmConfig, Limits
+from clients.sql_settings import SQLITE
 from clients.wallet import Wallet
 
 
@@ -33,7 +34,7 @@ class Payer(Protocol):
 
     Attributes:
         name: the task's.
-        data: its table, as `firm.toml` names it.
+        data: its table, as `firm.toml` names it, or a database's URL with a hash of the query.
         named: whether `firm.toml` names its data set; else that is called after the table.
     """
 
@@ -61,8 +62,11 @@ def journal_path(wallet: Path) -> Path:
 
 @lru_cache(maxsize=256)
 def table_of(home: Path, data: str) -> str:
-    """The file that a task's records are in, by the one path that leads nowhere else."""
-    return str((home / data).resolve())
+    """The file that a task's records are in, by the one path that leads nowhere else; of a database, what names it."""
+    file, found, rest = data.removeprefix(SQLITE).partition("#")
+    if data.startswith(SQLITE) and found:
+        return f"{SQLITE}{(home / file).resolve()}#{rest}"
+    return data if "://" in data else str((home / data).resolve())
 
 
 def open_wallet(home: Path, config: FirmConfig, payers: Iterable[Payer], clock: Callable[[], float]) -> Wallet:
@@ -91,7 +95,7 @@ def apply_policy(wallet: Wallet, home: Path, limits: Limits, payers: Iterable[Pa
     """
     tasks = tuple(payers)
     for one, other in combinations(tasks, 2):
-        if one.dataset != other.dataset and _same_records(home / one.data, home / other.data):
+        if one.dataset != other.dataset and _same_records(home, one.data, other.data):
             raise TwoNames(
                 f"firm.toml: the tasks {one.name!r} and {other.name!r} read the same records, as the data sets "
                 f"{one.dataset!r} and {other.dataset!r}: give both the same 'dataset'"
@@ -165,8 +169,11 @@ def require_name_kept(wallet: Wallet, payer: Payer) -> None:
         )
 
 
-def _same_records(one: Path, other: Path) -> bool:
-    """Whether two files are one, or copies of one; a file that is not there is nobody's copy."""
+def _same_records(home: Path, first: str, second: str) -> bool:
+    """Whether two tables are one, or copies of one; a file that is not there is nobody's copy."""
+    if table_of(home, first) == table_of(home, second):
+        return True
+    one, other = home / first, home / second
     try:
         return one.samefile(other) or (
             one.stat().st_size == other.stat().st_size and filecmp.cmp(one, other, shallow=False)

@@ -101,9 +101,10 @@ GROUNDS: Mapping[str, Mapping[str, Ground]] = {
     },
     OPENING: {"opening": Ground(Why.PAID, "the seeds that take the masks off one noised contribution")},
     REFUSAL: {
-        "code": Ground(Why.PROTOCOL, "a kind only where the refusal is about the protocol; else `Unready`"),
+        "code": Ground(Why.PROTOCOL, "a kind only where the refusal is about the protocol or columns; else `Unready`"),
         "detail": Ground(
-            Why.PROTOCOL, "one line about the protocol, a limit of `firm.toml` or a pause; no spend, cell or path"
+            Why.PROTOCOL,
+            "one line about the protocol, columns, a limit of `firm.toml` or a pause; no spend, cell or path",
         ),
     },
 }

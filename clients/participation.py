@@ -64,7 +64,7 @@ def hello(firm: Firm, request: Mapping[str, Any], spoken: Span = MESSAGE_VERSION
         require_taking_part(firm, request["task"])
         # A firm without this task still witnesses: the quorum is of all members, whatever they train.
         with suppress(NotTakingPart):
-            units = firm.task(request["task"]).settings.units
+            units = firm.require_fits(request["task"]).settings.units
     epoch = request["epoch"]
     if not 0 <= epoch <= _LAST_EPOCH:
         raise Refusal("epoch", f"{epoch} is not an epoch between 0 and {_LAST_EPOCH}")

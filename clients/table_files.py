@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -71,24 +73,35 @@ def _read_arff(text: str) -> pd.DataFrame:
             decoded = np.char.decode(values, "utf-8").astype(object)
             out[name] = np.where(decoded == "?", "", decoded)
         else:
-            out[name] = _column(values)
+            out[name] = spelled(values.tolist())
     return pd.DataFrame(out)
 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    columns = [_column(frame.iloc[:, position].to_numpy(dtype=object)) for position in range(frame.shape[1])]
+    columns = [spelled(frame.iloc[:, place].to_numpy(dtype=object).tolist()) for place in range(frame.shape[1])]
     names = [str(name) for name in frame.columns]
     return pd.DataFrame(dict(enumerate(columns))).set_axis(names, axis="columns")
 
 
-def _column(values: NDArray[Any]) -> NDArray[Any]:
-    return np.array([_spell(value) for value in values.tolist()], dtype=object)
+def spelled(values: Sequence[Any]) -> NDArray[Any]:
+    """object[n]: typed cells as a CSV would have them, "" for a missing one."""
+    kinds = set(map(type, values))
+    if kinds <= {str}:
+        cells = list(values)
+    elif kinds <= {int}:
+        cells = list(map(str, values))
+    else:
+        cells = [_spell(value) for value in values]
+    out = np.empty(len(cells), dtype=object)
+    out[:] = cells
+    return out
 
 
 def _spell(value: object) -> str:
-    """A typed cell as a CSV would have it."""
     if value is None or value is pd.NA or value != value:
         return ""
+    if isinstance(value, Decimal):
+        return format(value.to_integral_value() if value == value.to_integral_value() else value, "f")
     if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_EXACT:
         return str(int(value))
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)

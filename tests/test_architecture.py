@@ -35,6 +35,8 @@ MAY_CALL: dict[str, set[str]] = {
     **{key: {CODEC} for key in ("RecordDict", "ConfigRecord")},
     **{key: set[str]() for key in ("ArrayRecord", "MetricRecord", "ParametersRecord")},
     **{key: {DOOR} for key in ("Message", "pack", "pack_refused", "settle", "may_vote", "Paid", "Leaving")},
+    "create_engine": {"clients/sql_tables.py"},  # reads the firm's own database, and sends it nothing but the query
+    "raw_connection": {"clients/sql_tables.py"},
     "seal_opening": {"clients/dispute.py"},  # which hands it to the door
 }
 NAMED_ALIKE = {"ring", "struct"}  # they pack integers
@@ -45,7 +47,17 @@ MAY_IMPORT_NAME = {
 }
 NETWORK = {
     *("aiohttp", "asyncio", "ftplib", "grpc", "http", "httpx", "multiprocessing", "requests", "smtplib", "socket"),
-    *("ssl", "subprocess", "telnetlib", "urllib", "webbrowser", "websockets", "xmlrpc", "ledger.service.client"),
+    *(
+        "psycopg",
+        "ssl",
+        "subprocess",
+        "telnetlib",
+        "urllib",
+        "webbrowser",
+        "websockets",
+        "xmlrpc",
+        "ledger.service.client",
+    ),
 }
 REACHES_OUT = {
     "clients/bank.py",  # a bank asks the coordinator, and has no records of a firm
@@ -53,6 +65,8 @@ REACHES_OUT = {
     "clients/scoring/scores_pb2_grpc.py",
     # What keeps a firm's processes running opens none of its files but certificates, and connects to see who listens.
     *(f"clients/supervision/{name}.py" for name in ("keeper", "starting", "supervisor", "up")),
+    "clients/sql_settings.py",  # takes the URL of the firm's own database apart
+    "clients/sql_tables.py",  # reads that database, and sends it nothing but the query of firm.toml
 }
 
 SOURCES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
@@ -265,6 +279,8 @@ def test_an_import_of_flower_out_of_place_is_named(file: str, source: str, fault
         ("clients/participation.py", "Paid(_SEAL, 'nothing')", 1),
         ("clients/participation.py", "session.ring.pack(values)", 0),
         ("clients/participation.py", "import socket", 1),
+        ("clients/participation.py", "import sqlalchemy as sa\nsa.create_engine(url)", 1),
+        ("clients/sql_tables.py", "import sqlalchemy as sa\nsa.create_engine(url)", 0),
         ("clients/participation.py", "def late():\n    from urllib.request import urlopen", 1),
         ("clients/participation.py", "import ledger.service.client", 1),
         ("clients/participation.py", "from ledger.service.encryption_key import seal", 0),

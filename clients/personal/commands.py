@@ -159,9 +159,9 @@ def _opened(firm: Firm, task_name: str, kind: str | None = None) -> tuple[Any, H
         NoSuchTask, ReleaseNotTaken, TableInvalid: what the operator must mend.
         OtherKind: the task is of another kind than is asked for.
     """
-    from clients.data import read_table
     from clients.firm_tasks import require_named
     from clients.personal.errors import OtherKind
+    from clients.table_source import source_of
     from clients.taking import current_release
     from clients.tasks.task import task_for
 
@@ -171,7 +171,7 @@ def _opened(firm: Firm, task_name: str, kind: str | None = None) -> tuple[Any, H
         other = f"a {declared.spec.kind} task; this command is for {kind} tasks"
         raise OtherKind(f"{task_name}: {other}, for this one there is artesian firm {own[declared.spec.kind]}")
     release = current_release(firm, task_name)
-    table = read_table(firm.home / declared.settings.data, declared.spec)
+    table = source_of(firm.home, declared.settings).table(declared.spec)
     return task_for(declared.spec), release, table
 
 
