@@ -104,7 +104,7 @@ GROUNDS: Mapping[str, Mapping[str, Ground]] = {
         "code": Ground(Why.PROTOCOL, "a kind only where the refusal is about the protocol or columns; else `Unready`"),
         "detail": Ground(
             Why.PROTOCOL,
-            "one line about the protocol, columns, a limit of `firm.toml` or a pause; no spend, cell or path",
+            "one line about the protocol, columns, a limit of `firm.toml`, a pause; no spend, cell or path",
         ),
     },
 }

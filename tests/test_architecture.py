@@ -47,17 +47,8 @@ MAY_IMPORT_NAME = {
 }
 NETWORK = {
     *("aiohttp", "asyncio", "ftplib", "grpc", "http", "httpx", "multiprocessing", "requests", "smtplib", "socket"),
-    *(
-        "psycopg",
-        "ssl",
-        "subprocess",
-        "telnetlib",
-        "urllib",
-        "webbrowser",
-        "websockets",
-        "xmlrpc",
-        "ledger.service.client",
-    ),
+    *("ssl", "subprocess", "telnetlib", "urllib", "webbrowser", "websockets", "xmlrpc", "ledger.service.client"),
+    "psycopg",
 }
 REACHES_OUT = {
     "clients/bank.py",  # a bank asks the coordinator, and has no records of a firm
