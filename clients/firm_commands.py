@@ -17,6 +17,7 @@ from clients.personal.commands import forecast, personalise, score
 from clients.plan_commands import plan
 from clients.release_commands import take_release
 from clients.statement_commands import privacy_statement
+from clients.up_commands import down, processes, up
 from clients.wallet_commands import adopt, backup, forgotten, planned, restore
 from clients.wallet_commands import check as check_wallet
 from clients.what_if_commands import what_if
@@ -167,6 +168,9 @@ app.command(epilog='Example: artesian firm pause credit --until 2027-01-04 --rea
     pause
 )
 app.command(epilog="Example: artesian firm resume credit --home firm-1")(resume)
+app.command(epilog="Example: artesian firm up --home firm-1")(up)
+app.command(epilog="Example: artesian firm down --home firm-1")(down)
+app.command(epilog="Example: artesian firm processes --home firm-1 --json")(processes)
 app.command("forget-epoch", epilog="Example: artesian firm forget-epoch --home firm-1")(forget_epoch)
 
 

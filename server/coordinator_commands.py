@@ -12,6 +12,7 @@ import typer
 
 from server.measure_commands import measure, measured
 from server.planner_commands import propose
+from server.up_commands import down, processes, up
 
 if TYPE_CHECKING:
     from server.ledger_copy import RecordedRound
@@ -122,6 +123,9 @@ app.command(epilog="Example: artesian coordinator measure credit --what evaluati
     measure
 )
 app.command(epilog="Example: artesian coordinator measured credit --home coordinator")(measured)
+app.command(epilog="Example: artesian coordinator up --home coordinator")(up)
+app.command(epilog="Example: artesian coordinator down --home coordinator")(down)
+app.command(epilog="Example: artesian coordinator processes --home coordinator --json")(processes)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from clients.toml_files import load_toml
 from server.errors import ServerError
 
-_CONFIG = "coordinator.toml"
+CONFIG_FILE = "coordinator.toml"
 
 
 class Network(BaseModel):
@@ -61,4 +61,4 @@ def load_network(home: Path) -> Network:
     Raises:
         NetworkInvalid: missing, not TOML, or against the rules; one line says where.
     """
-    return load_toml(home / _CONFIG, _Document, NetworkInvalid).network
+    return load_toml(home / CONFIG_FILE, _Document, NetworkInvalid).network

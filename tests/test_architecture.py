@@ -58,6 +58,7 @@ REACHES_OUT = {
     *(f"clients/supervision/{name}.py" for name in ("keeper", "starting", "supervisor", "up")),
     "clients/sql_settings.py",  # takes the URL of the firm's own database apart
     "clients/sql_tables.py",  # reads that database, and sends it nothing but the query of firm.toml
+    "clients/proxy.py",  # takes a URL apart
 }
 
 SOURCES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))

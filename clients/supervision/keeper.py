@@ -60,7 +60,13 @@ class Keeper:
         self._changed, self._say, self._now, self._hurry = changed, say, now, hurry
         self.ready = asyncio.Event()
         self._restart = asyncio.Event()
+        self._dormant = False
         self.status = ProgramStatus(program.name, "waiting", since_s=now())
+
+    @property
+    def is_dormant(self) -> bool:
+        """Whether it, or what it needs, waits for a file."""
+        return self._dormant or any(need.is_dormant for need in self.needs)
 
     def restart(self) -> None:
         """Stop the process and start it again at once; one that waits for its next start does so now."""
@@ -81,8 +87,10 @@ class Keeper:
 
     async def _until_it_may_start(self) -> None:
         while missing := [path for path in self.program.after if not path.exists()]:
+            self._dormant = True
             self._set("waiting", f"for {missing[0]}")
             await asyncio.sleep(5 * POLL_S)
+        self._dormant = False
         for need in self.needs:
             if not need.ready.is_set():
                 self._set("waiting", f"for {need.program.name} to be ready")

@@ -93,13 +93,14 @@ class Supervisor:
 
     @property
     def state(self) -> Standing:
-        """The set's: ready when all that is essential is."""
+        """The set's: ready when all that is essential is, or waits for a file that only a person's deed brings."""
         if self._finished:
             return "stopped"
         if self._stopping.is_set():
             return "stopping"
         essential = [keeper for keeper in self.keepers.values() if keeper.program.essential]
-        return "ready" if all(keeper.status.state == "ready" for keeper in essential) else "starting"
+        there = all(keeper.status.state == "ready" or keeper.is_dormant for keeper in essential)
+        return "ready" if there else "starting"
 
     async def _end(self, tasks: dict[str, asyncio.Task[None]]) -> list[BaseException]:
         """Cancel each keeper when those that need it have ended; returns what went wrong in them."""

@@ -204,15 +204,17 @@ def test_it_stops_while_some_wait(tmp_path: Path) -> None:
 
 def test_what_waits_for_a_file_starts_when_it_is_there(tmp_path: Path) -> None:
     later = tmp_path / "ledger.db"
-    world = World([program("desk"), program("ledger", after=(later,))])
+    world = World([program("desk"), program("ledger", after=(later,)), program("runner", "ledger")])
 
     async def script() -> None:
         await asyncio.sleep(500)
+        assert world.states == ["starting", "ready"]  # all that can be
         later.touch()
         await asyncio.sleep(1)
-        assert world.states[-1] == "ready"
+        assert world.programs["runner"].state == "ready"
 
     world.run(script)
+    assert world.states[:4] == ["starting", "ready", "starting", "ready"]
 
 
 def test_a_set_is_ready_without_what_is_not_essential() -> None:

@@ -1,0 +1,45 @@
+"""What `artesian firm up` runs: the witness, SuperNode and its executor, and what renews certificates."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from clients.connection import CONNECTION, load_connection
+from clients.flower.node_home import flower_environment
+from clients.flower.programs import firm_programs as flower_programs
+from clients.homes import FIRM_CONFIG
+from clients.proxy import proxy_environment
+from clients.supervision.program import Program
+from ledger.homes import POLICY, SETTINGS
+
+TLS_CERTIFICATE = "tls.crt"
+
+
+def firm_programs(home: Path, python: str = sys.executable) -> list[Program]:
+    """All processes of a firm. Each only calls out: to the ledger, to the fence, to the join desk.
+
+    Those that need what admission brings wait for it; the one that fetches it is started at once.
+
+    Raises:
+        ConnectionInvalid: the home has not joined.
+    """
+    home = home.resolve()
+    environment = {**flower_environment(), **proxy_environment(load_connection(home).proxy)}
+    artesian = (python, "-m", "artesian")
+    admitted = tuple(home / name for name in (TLS_CERTIFICATE, POLICY, SETTINGS))
+    certificates = (home / TLS_CERTIFICATE, home / CONNECTION)
+    renewal = Program("renewal", (*artesian, "firm", "renew", "--watch", "--home", str(home)))
+    witness = Program(
+        "witness", (*artesian, "ledger", "witness", "--home", str(home)), after=admitted, reads=certificates
+    )
+    supernode, executor = (replace(one, after=admitted) for one in flower_programs(home, python))
+    programs = [
+        renewal,
+        witness,
+        # A SuperNode that was killed is refused for up to a minute, until Flower counts its key as gone.
+        replace(supernode, reads=(home / CONNECTION,), retry_at_most_s=5.0),
+        replace(executor, reads=(home / FIRM_CONFIG,)),
+    ]
+    return [replace(one, environment={**one.environment, **environment}) for one in programs]
