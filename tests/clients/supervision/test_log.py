@@ -33,6 +33,8 @@ def test_a_line_without_an_end_takes_no_memory() -> None:
         ("\x1b[92mINFO \x1b[0m:      Starting Flower", "info", "Starting Flower"),
         ("WARNING :   slow", "warning", "slow"),
         ("[ERROR] gone", "error", "gone"),
+        ("artesian.superlink WARNING refused", "warning", "refused"),
+        ("an info is not a level", "info", "an info is not a level"),
         ("CRITICAL: worse", "error", "worse"),
         ("information is not a level", "info", "information is not a level"),
         ('{"level": "warning", "text": "late", "time": "x", "name": "y"}', "warning", "late"),
