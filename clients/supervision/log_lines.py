@@ -14,7 +14,9 @@ MAX_LINE = 4096
 """Bytes; what is more of a line is left out, and shown as …"""
 
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_WORD = re.compile(r"^(?:[a-z_.]+ (?=[A-Z]+ ))?\W{0,2}(debug|info|warning|warn|error|critical|fatal)\b[\s:\])|-]*", re.IGNORECASE)
+_WORD = re.compile(
+    r"^(?:[a-z_.]+ (?=(?-i:[A-Z]+) ))?\W{0,2}(debug|info|warning|warn|error|critical|fatal)\b[\s:\])|-]*", re.IGNORECASE
+)
 _NAMES: dict[Level, tuple[str, ...]] = {
     "debug": ("debug",),
     "info": ("info",),
