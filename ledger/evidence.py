@@ -39,7 +39,7 @@ from ledger.note import Vkey
 from ledger.replay import require_base
 from ledger.rules import Refused, State, admit
 from ledger.service.promise import BadPromise, Promise, open_promise
-from ledger.statement import StatementError, decode_statement
+from ledger.statement import NewerRecord, StatementError, decode_statement
 from ledger.succession import key_lines
 
 _CHUNK = 1024
@@ -137,6 +137,8 @@ def _verify_rules(fields: Mapping[str, Any], policy: Policy, history: History | 
     _signers(policy, _all(history, before, index), signed)  # by now the rules have allowed all of these
     try:
         _admitted(history, state, before, entry)
+    except NewerRecord as error:
+        raise EvidenceError(f"whether entry {index} breaks a rule cannot be said here: {error}") from None
     except (Refused, StatementError) as error:
         words = [f"The log {point.origin} signed a checkpoint over an entry that no log may take.", _of(point)]
         words += [f"Entry {index} stands in it, and the mirror has the same entries before it.", f"{error}."]

@@ -13,7 +13,7 @@ from ledger.merkle import leaf_hash
 from ledger.replay import Replayed, step
 from ledger.rules import Refused, State, approval_bytes
 from ledger.source import Source, WitnessRefusal
-from ledger.statement import Statement, StatementError, decode_statement
+from ledger.statement import NewerRecord, Statement, StatementError, decode_statement
 from ledger.transaction import Transaction
 
 _CHUNK = 1024
@@ -69,6 +69,7 @@ class Intake:
 
         Raises:
             Forbidden: one breaks a rule, is not signed by its issuer or cannot be read.
+            WitnessRefusal: one is of a version that a newer release judges; that accuses nobody.
         """
         rest, leaves = iter(entries), list[bytes]()
         while chunk := list(islice(rest, _CHUNK)):
@@ -78,6 +79,8 @@ class Intake:
                 try:
                     statement = decode_statement(raw)
                     after, full = step(self.at, statement, verify=True)
+                except NewerRecord as error:
+                    raise WitnessRefusal(f"entry {index} cannot be judged: {error}; nothing is cosigned") from None
                 except (Refused, StatementError) as error:
                     others = [*chunk[number:], *rest]
                     before = chunk[:number] if len(leaves) == number else []

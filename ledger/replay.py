@@ -9,7 +9,7 @@ from ledger.finality import log_vkey
 from ledger.merkle import leaf_hash
 from ledger.note import Vkey
 from ledger.rules import Refused, State, admit, apply, initial
-from ledger.statement import Statement, StatementError, decode_statement
+from ledger.statement import NewerRecord, Statement, StatementError, decode_statement
 from ledger.store import EntryRow, Store
 from ledger.tiles import RightEdge, Tile
 
@@ -82,6 +82,7 @@ def replay(
 
     Raises:
         Damaged: names the first entry, tile or checkpoint that is not what was written.
+        NewerRecord: a newer release has taken an entry that this one cannot judge.
     """
     begin = start or Replayed.nothing(cid)
     notes = store.checkpoints(begin.state.size)
@@ -143,6 +144,8 @@ class _Walk:
         index, name = at.state.size, self.store.name
         try:
             statement = decode_statement(row.raw)
+        except NewerRecord as error:
+            raise NewerRecord(f"{name}: entry {index} cannot be judged: {error}") from None
         except StatementError as error:
             raise Damaged(f"{name}: entry {index} is not what was written: {error}") from None
         if statement.digest != row.digest:

@@ -29,6 +29,7 @@ from ledger.encoding import EncodingError, Value, decode, encode, encode_item, s
 from ledger.errors import LedgerError
 from ledger.keys import SIGNATURE_BYTES, BadSignature, PublicKey, SigningKey
 from ledger.post_quantum import SIGNATURE_BYTES as POST_QUANTUM_SIGNATURE_BYTES
+from ledger.release import this_release
 
 STATEMENT_TYPE = "application/vnd.artesian.statement+cbor"
 PAYLOAD_VERSION = 1
@@ -42,6 +43,10 @@ class StatementError(LedgerError):
     """The bytes are not a statement of this version."""
 
     exit_code = 2
+
+
+class NewerRecord(StatementError):
+    """The record is of a version that a newer release makes; nothing is said about whether it is right."""
 
 
 @dataclass(frozen=True)
@@ -226,6 +231,11 @@ def _require_signature_bytes(message: Sign1, algorithm: str, expected: int) -> N
 
 def _require_version(payload: Mapping[str, Value]) -> None:
     version = payload.get("v")
+    if type(version) is int and version > PAYLOAD_VERSION:
+        raise NewerRecord(
+            f"record version {version} is unknown; artesian {this_release()} judges records of version "
+            f"{PAYLOAD_VERSION}: upgrade it"
+        )
     if version != PAYLOAD_VERSION or isinstance(version, bool):
         raise StatementError(f"record version {shown(version)} is unknown; this ledger reads version {PAYLOAD_VERSION}")
 
