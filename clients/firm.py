@@ -24,6 +24,7 @@ from clients.masking.answer_book import AnswerBook
 from clients.masking.threshold import GroupPolicy
 from clients.measuring.vectors import groups_of_records
 from clients.mechanism import Mechanism
+from clients.migration import state_version
 from clients.noise import RandomStream
 from clients.round_secrets import RoundSecrets
 from clients.table_source import Mark, source_of
@@ -53,6 +54,7 @@ class Firm:
         """Open the firm at `home`; `now` is the clock, in seconds since 1970."""
         self.home = home
         self.now = now
+        state_version(home)  # files of a later release are not for this one to write
         self.config: FirmConfig = load_firm_config(home / "firm.toml")
         self._tasks: dict[str, tuple[Mark | None, PrivateTask]] = {}
         self._fitting: dict[str, Mark] = {}  # tables that have been checked

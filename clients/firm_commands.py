@@ -12,6 +12,7 @@ import typer
 from clients.check_commands import check
 from clients.dispute_commands import open_dispute
 from clients.key_commands import forget_epoch
+from clients.migrate_commands import migrate
 from clients.pause_commands import pause, resume
 from clients.personal.commands import forecast, personalise, score
 from clients.plan_commands import plan
@@ -168,6 +169,7 @@ app.command(epilog='Example: artesian firm pause credit --until 2027-01-04 --rea
     pause
 )
 app.command(epilog="Example: artesian firm resume credit --home firm-1")(resume)
+app.command(epilog="Example: artesian firm migrate --home firm-1 --dry-run")(migrate)
 app.command(epilog="Example: artesian firm up --home firm-1")(up)
 app.command(epilog="Example: artesian firm down --home firm-1")(down)
 app.command(epilog="Example: artesian firm processes --home firm-1 --json")(processes)

@@ -18,9 +18,12 @@ def up(home: Home, as_json: WhenReady = False, log_format: LogFormat = "text") -
     What dies is started again. One log on standard error, and a file for each in `logs/`. Nothing listens for others:
     a firm needs only connections that it opens itself. `firm.toml` may be edited meanwhile: what reads it starts anew.
     """
+    from clients.firm_migrations import FIRM_MIGRATIONS
     from clients.firm_programs import firm_programs
+    from clients.migrate_commands import bring_forward
     from clients.supervision.commands import bring_up
 
+    bring_forward(home, FIRM_MIGRATIONS)
     bring_up(home, firm_programs(home), as_json, log_format)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from clients.migration import state_version
 from clients.tasks.spec import Slug, TaskSpec, load_spec
 from clients.toml_files import load_toml
 from ledger.homes import Settings, log_key_of
@@ -89,6 +90,7 @@ class Coordinator:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        state_version(home)  # files of a later release are not for this one to write
         self.config = load_coordinator_config(home / CONFIG_FILE)
 
     @cached_property

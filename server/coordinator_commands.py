@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from server.measure_commands import measure, measured
+from server.migrate_commands import migrate
 from server.planner_commands import propose
 from server.up_commands import down, processes, up
 
@@ -123,6 +124,7 @@ app.command(epilog="Example: artesian coordinator measure credit --what evaluati
     measure
 )
 app.command(epilog="Example: artesian coordinator measured credit --home coordinator")(measured)
+app.command(epilog="Example: artesian coordinator migrate --home coordinator --dry-run")(migrate)
 app.command(epilog="Example: artesian coordinator up --home coordinator")(up)
 app.command(epilog="Example: artesian coordinator down --home coordinator")(down)
 app.command(epilog="Example: artesian coordinator processes --home coordinator --json")(processes)

@@ -19,9 +19,12 @@ def up(home: Home, as_json: WhenReady = False, log_format: LogFormat = "text") -
     dies is started again. One log on standard error, and a file for each in `logs/`. Ports are in \[network] of
     `coordinator.toml`; `dashboard_port` is reserved, and nothing listens there yet.
     """
+    from clients.migrate_commands import bring_forward
     from clients.supervision.commands import bring_up
     from server.coordinator_programs import coordinator_programs
+    from server.migration import COORDINATOR_MIGRATIONS
 
+    bring_forward(home, COORDINATOR_MIGRATIONS)
     bring_up(home, coordinator_programs(home), as_json, log_format)
 
 
