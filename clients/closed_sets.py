@@ -9,12 +9,12 @@ from ledger.rules import Phase
 
 
 def final_commits(firm: Firm, round_id: bytes, note: str) -> dict[str, bytes]:
-    """What the contributions to a round are committed to, once a quorum has cosigned exactly what this firm mirrors.
+    """What the contributions to a round are committed to, once a quorum has cosigned all of the round that is mirrored.
 
     Without the quorum a coordinator that forks the ledger could have firms answer for different sets, and open a sum
     of fewer firms, with less noise, than the threshold says.
     """
-    require_final(firm, note)
+    require_final(firm, note, lambda later: later.payload.get("round") == round_id)
     current = firm.witness.state.rounds.get(round_id)
     if current is None or current.phase is not Phase.OPEN:
         raise Refusal("round", "the round to open is not open in this firm's mirror of the ledger")

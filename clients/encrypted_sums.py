@@ -133,6 +133,7 @@ def check(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     context, number = firm.contexts.context(session.key_holder, session.context), request["number"]
     if not 0 <= number < len(blocks_of(session.dimension)):
         raise Refusal("piece", f"the sum has no piece {number}")
+    firm.rest_mirror()
     piece = sum_piece(context, session, number, commits, request["headers"], request["hashes"], request["pieces"])
     signature = firm.key.sign(check_message(session, closed_set_hash(session, commits), number, piece))
     return leave(CHECK, {"signature": signature})
@@ -190,6 +191,7 @@ def decrypt(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     fewest = firm.config.limits.colluders + 1
     require_reveals(session, closed_set, wire.bytes_by_member(request["reveals"], "reveals"), keys)
     require_checks(session, closed_set, sums, read_checks(request["checks"]), keys, fewest)
+    firm.rest_mirror()
     total = _open_once(firm, session, pieces, hashlib.sha256(closed_set + sums).digest(), len(commits))
     signature = firm.key.sign(opening_message(session, closed_set, sums, total))
     return leave(DECRYPT, {"total": total, "signature": signature})

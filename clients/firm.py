@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
+from clients.connection import CONNECTION
 from clients.cost import Cost
 from clients.data import Table
 from clients.encryption.held_keys import HeldKeys
@@ -35,12 +37,18 @@ from clients.tasks.task import task_for
 from clients.wallet import Wallet
 from clients.wallet_ledger import LedgerView, require_booked
 from clients.wallet_row import Occasion, Reservation
+from ledger.homes import MIRROR
 from ledger.keys import SigningKey
 from ledger.policy import Policy
 from ledger.rules import State
+from ledger.turns import Turns, take_turn
 from ledger.witness import Witness
 
 __all__ = ["DeclaredTask", "Firm", "NotTakingPart", "PrivateTask", "close_firms", "open_firm"]
+
+T = TypeVar("T")
+MIRROR_PATIENCE_S = 10.0
+"""How long a message waits until the firm's live witness lets it have the mirror, or has caught up with the ledger."""
 
 
 class Firm:
@@ -97,17 +105,39 @@ class Firm:
         mirror = self.witness.mirror
         return mirror.settled_policy if mirror.final_size else self.policy
 
+    @cached_property
+    def has_live_witness(self) -> bool:
+        """Whether a process of its own follows the served ledger for this firm, and shares the mirror with this one."""
+        return (self.home / CONNECTION).exists()
+
     @property
     def witness(self) -> Witness:
-        """The mirror of the ledger, this process's alone until `rest`."""
+        """The mirror of the ledger, this process's alone until `rest` or `rest_mirror`.
+
+        Raises:
+            Locked: another process kept it, beside a live witness for `MIRROR_PATIENCE_S` seconds.
+        """
         if self._witness is None:
-            log = self.policy.logs[-1]  # a policy file keeps the log's earlier keys; the last is that of its founding
-            place, config = self._file("mirror.db"), self.config
-            self._witness = Witness(place, self.key, self.member, log, config.cid, founding=config.founding)
+            self._witness = self._take_turn(self._open_witness)
         elif self._resting:
-            self._witness.wake()
+            self._take_turn(self._witness.wake)
         self._resting = False
         return self._witness
+
+    def _open_witness(self) -> Witness:
+        log = self.policy.logs[-1]  # a policy file keeps the log's earlier keys; the last is that of its founding
+        place, config = self._file(MIRROR), self.config
+        return Witness(place, self.key, self.member, log, config.cid, founding=config.founding)
+
+    def _take_turn(self, take: Callable[[], T]) -> T:
+        patience_s = MIRROR_PATIENCE_S if self.has_live_witness else 0.0
+        return take_turn(Turns(self._file(MIRROR)), take, patience_s)
+
+    def rest_mirror(self) -> None:
+        """Let the live witness have the mirror while this process computes; the next use of it takes it back."""
+        if self.has_live_witness and self._witness is not None and not self._resting:
+            self._witness.rest()
+            self._resting = True
 
     @property
     def ledger(self) -> State | None:
@@ -189,6 +219,7 @@ class Firm:
     def table(self, name: str) -> Table:
         """The table of a task, read now and checked against the spec; what only one record decides about is let be."""
         declared = self.declared(name)
+        self.rest_mirror()  # it may take long
         return source_of(self.home, declared.settings).table(declared.spec, alone=False)
 
     def require_fits(self, name: str) -> DeclaredTask:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from clients.catching_up import catch_up
 from clients.disclosure import Leaving, leave
 from clients.firm import Firm
 from clients.masking.announcement import PURPOSE, announce, read_announcement, roster_on_ledger
@@ -18,6 +19,8 @@ from clients.round_secrets import Begun
 from ledger.checkpoint import SignedCheckpoint, verify_final
 from ledger.errors import LedgerError
 from ledger.keys import PublicKey
+from ledger.rules import MEMBERSHIP
+from ledger.statement import Statement, decode_statement
 
 log = logging.getLogger("artesian.firm")
 
@@ -66,7 +69,7 @@ def _roster(firm: Firm, request: Mapping[str, Any]) -> tuple[RosterEntry, ...]:
     """Authenticated epoch keys: from this firm's own mirror of the ledger, and only without one from the message."""
     epoch = request["epoch"]
     if not firm.config.limits.without_ledger:
-        require_final(firm, request["final"])
+        require_final(firm, request["final"], lambda later: later.payload["t"] == "epoch_key")
         return roster_on_ledger(firm.witness.state, epoch)
     out = []
     for member, raw in sorted(request["announcements"].items()):
@@ -75,15 +78,26 @@ def _roster(firm: Firm, request: Mapping[str, Any]) -> tuple[RosterEntry, ...]:
     return tuple(out)
 
 
-def require_final(firm: Firm, note: str) -> None:
-    """Insist that a quorum has cosigned exactly what this firm mirrors.
+def require_final(firm: Firm, note: str, matters: Callable[[Statement], bool]) -> None:
+    """Insist that a quorum has cosigned what this firm mirrors, all but later entries that do not matter here.
+
+    A live witness goes on while a message travels, so that the mirror may be ahead of the checkpoint. What is read from
+    the mirror is then as final as the checkpoint, if no later entry could change it.
+
+    Args:
+        matters: whether an entry could change what is about to be read; that members or keys change always matters.
 
     Raises:
         Refusal, NotFinal: it has not.
     """
+    catch_up(firm, note)
     mirror, point = firm.witness.mirror, SignedCheckpoint.parse(note).checkpoint
-    if (point.size, point.root) != (mirror.size, mirror.root):
-        raise Refusal("final", f"the final checkpoint is not of the ledger that {firm.member} mirrors")
+    other = f"the final checkpoint is not of the ledger that {firm.member} mirrors"
+    if point.size > mirror.size or mirror.root_at(point.size) != point.root:
+        raise Refusal("final", other)
+    later = map(decode_statement, mirror.entries(point.size, mirror.size))
+    if any(one.payload["t"] in MEMBERSHIP or matters(one) for one in later):
+        raise Refusal("final", f"{other}: what is asked hangs on entries after it")
     verify_final(note, mirror.policy)
     mirror.learn(note)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import cbor2
 
+from clients.catching_up import catch_up
 from clients.encryption.policy import check_holder
 from clients.firm import Firm
 from clients.groups import draw_groups, group_sizes, is_next
@@ -57,10 +58,11 @@ def read_offer(firm: Firm, statement: bytes, receipt: bytes) -> Offer:
     """The round that is offered, proven final on the ledger and open in this firm's own mirror.
 
     Raises:
-        ReceiptError, Refusal: it is not.
+        ReceiptError, Refusal: it is not, or this firm's witness is not so far.
     """
     if firm.config.limits.without_ledger:
         return _unrecorded_offer(statement)
+    catch_up(firm, Receipt.from_bytes(receipt).checkpoint)
     with suppress(WitnessRefusal):  # it may be of a history that this firm lacks: then the receipt alone is judged
         firm.witness.mirror.learn(Receipt.from_bytes(receipt).checkpoint)
     verify_receipt(receipt, statement, firm.trusted)

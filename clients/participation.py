@@ -133,6 +133,7 @@ def contribute(
         dealt = deal(firm, private, offer.plan.correlated.bands)
         firm.kept_sums(private.settings.name).before(offer.stream, offer.plan.row, dealt.digest)  # or nothing is paid
     reserved = charge(firm, private, offer)
+    firm.rest_mirror()
     values = compute(session)
     paid = reserved.pay()  # before anything is protected
     contribution = _protect(firm, session, values)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from clients.catching_up import catch_up
 from clients.disclosure import Leaving, leave
 from clients.firm import Firm
 from clients.messages import RELEASE, Refusal
@@ -42,6 +43,7 @@ def deliver(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     if not all(type(one) is bytes for one in files.values()):
         raise Refusal("release", "its files must be bytes")
     offered = OfferedRelease(files, request["manifest"], request["statement"], request["receipt"])
+    catch_up(firm, Receipt.from_bytes(offered.receipt).checkpoint)
     with suppress(WitnessRefusal):  # it may be of a history that this firm lacks: then the receipt alone is judged
         firm.witness.mirror.learn(Receipt.from_bytes(offered.receipt).checkpoint)
     proof = verify_receipt(offered.receipt, offered.statement, firm.trusted)

@@ -61,6 +61,7 @@ def validate(firm: Firm, request: Mapping[str, Any]) -> Leaving:
         scores = scores_of(private.task.architecture, parameters, gradients, examples, plan, stream)
         return Vote(firm.config.cid, offer.round_id, firm.member, groups, scores).sign(firm.key)
 
+    firm.rest_mirror()
     return leave_vote(firm, offer, groups, make)
 
 

@@ -27,6 +27,7 @@ from ledger.startup import resume
 from ledger.statement import decode_statement
 from ledger.store import Store
 from ledger.tiles import RightEdge, TileReader
+from ledger.turns import Turns
 
 _CHUNK = 1024
 
@@ -36,6 +37,7 @@ class Mirrored:
 
     Attributes:
         origin: the log's name.
+        turns: the processes that wait for it.
     """
 
     _rested: tuple[int, str, int] | None
@@ -74,6 +76,7 @@ class Mirrored:
         self._seal = seal
         self._identity = {"origin": log.name, "cid": cid, "vkey": str(log), "member": member}
         self._store = Store(location)
+        self.turns = Turns(self._store.path)
         self._blank()
         try:
             self._open()

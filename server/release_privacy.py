@@ -10,7 +10,7 @@ from clients.plan import Plan, PlanInvalid
 from clients.privacy_facts import Facts, RunFacts, SpentFacts, UnitFacts
 from clients.privacy_statement import statement
 from clients.tasks.spec import TaskSpec
-from ledger.log import Log
+from ledger.open_ledger import OpenLedger
 from ledger.rules import Phase
 from ledger.statement import decode_statement
 
@@ -18,7 +18,7 @@ _MADE = (Phase.AGGREGATED, Phase.PUBLISHED)
 
 
 def release_privacy(
-    plans: Sequence[Plan], task: str, spec: TaskSpec, cohort_size: int, ledger: Log | None
+    plans: Sequence[Plan], task: str, spec: TaskSpec, cohort_size: int, ledger: OpenLedger | None
 ) -> dict[str, Any]:
     """What the manifest says of privacy, in numbers and in words: of the run, and of the ledger if there is one."""
     plan, recorded = plans[-1], _recorded(task, ledger)
@@ -41,7 +41,7 @@ def release_privacy(
     }
 
 
-def _recorded(task: str, ledger: Log | None) -> list[tuple[Phase, Plan]] | None:
+def _recorded(task: str, ledger: OpenLedger | None) -> list[tuple[Phase, Plan]] | None:
     """Every round of the task on the ledger, oldest first; None where one cannot be read by this version."""
     if ledger is None:
         return []
@@ -60,7 +60,7 @@ def _run(plans: Sequence[Plan], recorded: Sequence[tuple[Phase, Plan]] | None) -
 
 
 def _lifetime(
-    run: Total, recorded: Sequence[tuple[Phase, Plan]] | None, task: str, delta: float, ledger: Log | None
+    run: Total, recorded: Sequence[tuple[Phase, Plan]] | None, task: str, delta: float, ledger: OpenLedger | None
 ) -> Total:
     """What one unit has paid whose firm was in every round of the task that the ledger has, those that failed included.
 

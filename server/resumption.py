@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clients.plan import Plan
-from ledger.log import Log
+from ledger.open_ledger import OpenLedger
 from ledger.rules import Phase, Round, State, Task
 from ledger.statement import decode_statement
 
@@ -56,14 +56,14 @@ class Standing:
     published: bool = False
 
 
-def open_round(log: Log, task_name: str) -> Round | None:
+def open_round(log: OpenLedger, task_name: str) -> Round | None:
     """The task's round that was left open, if there is one."""
     task = log.state.tasks.get(task_name)
     last = None if task is None or task.latest is None else log.state.rounds.get(task.latest)
     return last if last is not None and last.phase is Phase.OPEN else None
 
 
-def standing(log: Log, task_name: str, plans: Sequence[Plan]) -> Standing:
+def standing(log: OpenLedger, task_name: str, plans: Sequence[Plan]) -> Standing:
     """Read from the ledger where a run with these plans begins; no round may be open.
 
     A run that stopped goes on after its last aggregated round. Another run, or one after a publication, begins at
@@ -95,7 +95,7 @@ def _parent(state: State, task: Task) -> bytes | None:
     return None if newest is None else newest.model
 
 
-def _round_of(log: Log, task_name: str, model: bytes) -> Round | None:
+def _round_of(log: OpenLedger, task_name: str, model: bytes) -> Round | None:
     """The latest round that trained this model; a measurement leaves the model as it was."""
     made = [
         one
@@ -109,7 +109,7 @@ def _round_of(log: Log, task_name: str, model: bytes) -> Round | None:
     return None
 
 
-def _plan(log: Log, made: Round) -> Plan | None:
+def _plan(log: OpenLedger, made: Round) -> Plan | None:
     payload = decode_statement(log.entries(made.index, made.index + 1)[0]).payload
     return Plan.from_map(payload["plan"]) if isinstance(payload["plan"], dict) else None
 

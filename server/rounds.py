@@ -35,7 +35,7 @@ from server.root_table import RootTable
 from server.round_setting import Setting
 from server.statements import Statements
 from server.training_round import RoundAborted, TrainingRound
-from server.witnessing import bring_up_to_date
+from server.witnessing import bring_up_to_date, open_record
 
 log = logging.getLogger("artesian.coordinator")
 _ATTEMPTS = 3  # rounds in a row that may fail before a run is given up
@@ -64,7 +64,7 @@ class Run:
         self._task: Task = task_for(coordinator.spec(task_name))
         root, robust = coordinator.home, self._settings.robust
         self._root = None if robust.root is None else RootTable.read(root / robust.root, self._task)
-        self._record = Record(coordinator.log) if coordinator.config.ledger else None
+        self._record = open_record(coordinator) if coordinator.config.ledger else None
         self._statements = Statements(coordinator.config.cid, lambda: coordinator.key, now)
         self._progress = progress
         self._now = now

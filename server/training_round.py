@@ -119,6 +119,7 @@ class TrainingRound:
         for member in offer.cohort:
             if member not in asked:
                 self._cohort.was_silent(member)
+                self._cohort.note(self._plan.number, member, "not asked: its witness has not cosigned the round")
         requests = {}
         for member in asked:
             sealed = self._cohort.sealed_for(member)

@@ -8,10 +8,23 @@ from clients.messages import HELLO, WITNESS
 from server.cohort import Cohort
 from server.coordinator import Coordinator
 from server.delivery import Delivery
+from server.live_record import LiveRecord
 from server.presence import greeting
-from server.recording import Record
+from server.recording import MessagedRecord, Record
 
 _TIMEOUT_S = 600
+
+
+def open_record(coordinator: Coordinator) -> Record:
+    """The ledger for a run: opened here, or as it is served.
+
+    Raises:
+        LedgerError: it cannot be opened or reached.
+    """
+    service = coordinator.config.ledger_service
+    if service is None:
+        return MessagedRecord(coordinator.log)
+    return LiveRecord(coordinator.served, final_s=service.final_s, witness_s=service.witness_s)
 
 
 def witness(grid: Grid, coordinator: Coordinator) -> None:
@@ -23,7 +36,7 @@ def witness(grid: Grid, coordinator: Coordinator) -> None:
         RunFailed: no firm answered.
         NotWitnessed: too few cosigned.
     """
-    record = Record(coordinator.log)
+    record = open_record(coordinator)
     cohort = Cohort(grid, coordinator.config.cid, "", _TIMEOUT_S)
     cohort.meet(0, record.enrolled_key)
     for member, size in cohort.mirrored.items():
@@ -36,6 +49,18 @@ def witness(grid: Grid, coordinator: Coordinator) -> None:
 
 
 def bring_up_to_date(cohort: Cohort, record: Record, number: int) -> None:
+    """Have every firm's witness mirror and cosign what it lacks: ask it to, or wait where it does so by itself.
+
+    Raises:
+        NotWitnessed: live witnesses do not make the entries final in time.
+    """
+    if isinstance(record, LiveRecord):
+        record.wait_for(cohort.witnesses)
+    elif isinstance(record, MessagedRecord):
+        _send_news(cohort, record, number)
+
+
+def _send_news(cohort: Cohort, record: MessagedRecord, number: int) -> None:
     """Send every firm's witness the entries that it lacks, and keep the cosignatures that come back.
 
     A firm whose last answer was lost may have mirrored what it was sent, and its witness takes exactly what it lacks:

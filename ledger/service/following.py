@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import Self
 
 from ledger.checkpoint import SignedCheckpoint
-from ledger.errors import LedgerError, StoreError
+from ledger.errors import LedgerError, Locked
 from ledger.service.client import LedgerClient, Unreachable, statement_of
+from ledger.turns import PAUSE_S, take_turn
 from ledger.witness import Witness
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
-MIRROR_TRIES, MIRROR_WAIT_S = 60, 0.5
+MIRROR_WAIT_S = 30.0
+GIVE_WAY_S = 1.0
 LEARN_S = 1.0
 REST_AFTER_S = 0.5
+WATCH_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -152,13 +155,16 @@ def keep_witnessing(
             except Unreachable as error:
                 on_trouble(error)
                 back_off.wait(end_s - time.monotonic())
+            except Locked:
+                if not stop.is_set():  # else it was told to end while it waited for the mirror
+                    raise
 
 
 class Held:
     """A witness whose mirror is held while there is work, and rests soon after.
 
-    Waking takes some reads, so that it does not rest between news that follow each other closely. While it rests,
-    the member's other commands may use the mirror.
+    Waking takes some reads, so that it does not rest between news that follow each other closely, unless another
+    process of the member waits for the mirror: then it rests at once, and wakes when that one has had its turn.
     """
 
     def __init__(self, witness: Witness, stop: threading.Event, rest_after_s: float = REST_AFTER_S) -> None:
@@ -167,7 +173,7 @@ class Held:
         self._stop = stop
         self._rest_after_s = rest_after_s
         self._lock = threading.Lock()
-        self._awake = False
+        self._awake = threading.Event()
         self._used_s = 0.0
         self._ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="mirror", daemon=True)
@@ -179,6 +185,7 @@ class Held:
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
+        self._awake.set()  # the watcher looks
         self._watcher.join()
         self._rest()
 
@@ -190,7 +197,7 @@ class Held:
             StoreError: another process keeps the mirror to itself.
         """
         with self._lock:
-            if not self._awake:
+            if not self._awake.is_set():
                 self._wake()
             try:
                 yield self.witness
@@ -203,26 +210,27 @@ class Held:
             return check(), witness.size
 
     def _wake(self) -> None:
-        for tries_left in reversed(range(MIRROR_TRIES)):
-            try:
-                self.witness.wake()
-            except StoreError:
-                if not tries_left or self._stop.wait(MIRROR_WAIT_S):
-                    raise
-            else:
-                self._awake = True
-                return
+        turns, end_s = self.witness.mirror.turns, time.monotonic() + GIVE_WAY_S
+        while turns.are_wanted() and time.monotonic() < end_s and not self._stop.wait(PAUSE_S):
+            pass
+        take_turn(turns, self.witness.wake, MIRROR_WAIT_S, sleep=self._pause)
+        self._awake.set()
+
+    def _pause(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise Locked("told to stop while another process used the mirror")
 
     def _watch(self) -> None:
-        while not self._ended.wait(self._rest_after_s):
-            if time.monotonic() >= self._used_s + self._rest_after_s:
+        while self._awake.wait() and not self._ended.wait(WATCH_S):
+            idle = time.monotonic() >= self._used_s + self._rest_after_s
+            if idle or self.witness.mirror.turns.are_wanted():
                 self._rest()
 
     def _rest(self) -> None:
         with self._lock:
-            if self._awake:
+            if self._awake.is_set():
                 self.witness.rest()
-                self._awake = False
+                self._awake.clear()
 
 
 class _Learner:

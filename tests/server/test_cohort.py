@@ -14,7 +14,7 @@ from flwr.serverapp import Grid
 from clients.messages import HELLO, PAIR, REPLIES, WITNESS, unpack
 from server.cohort import Cohort, RunFailed
 from server.key_epochs import KeyEpochs
-from server.recording import Record
+from server.recording import MessagedRecord, Record
 
 
 def met(
@@ -29,7 +29,7 @@ def met(
     """A cohort that has met in a new epoch; `then` goes on with it while the nodes are there."""
 
     def use(grid: Grid) -> Cohort:
-        record = Record(coordinator.log)
+        record = MessagedRecord(coordinator.log)
         cohort = Cohort(grid, "simulation", TASK, 60)
         cohort.meet(coordinator.next_epoch() if masked else 0, record.enrolled_key)
         for member, size in cohort.mirrored.items():

@@ -13,7 +13,7 @@ from federation_world import Lost, Meddler, federation, on_grid, opened, train, 
 from clients.messages import WITNESS
 from ledger.keys import SigningKey
 from ledger.witness import Witness
-from server.recording import NotWitnessed, Record
+from server.recording import MessagedRecord, NotWitnessed
 from server.statements import Statements
 from server.witnessing import witness
 
@@ -22,7 +22,7 @@ class Ledger:
     """A coordinator's record, and the witnesses of its firms in memory."""
 
     def __init__(self, built: Any, coordinator: Any) -> None:
-        self.record = Record(coordinator.log)
+        self.record = MessagedRecord(coordinator.log)
         self.statements = Statements("simulation", lambda: coordinator.key, lambda: 1_800_000_000.0)
         self.witnesses = {}
         for firm in built.firms:

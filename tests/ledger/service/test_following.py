@@ -13,7 +13,6 @@ from service_world import placed, served
 from ledger.errors import NoSuchEntry, StoreError
 from ledger.log import Log
 from ledger.mirror import Mirror
-from ledger.service import following
 from ledger.service.access import NotAllowed
 from ledger.service.client import Unreachable
 from ledger.service.following import BackOff, News, follow, keep_witnessing
@@ -221,7 +220,6 @@ def test_waits_grow_and_shrink_again() -> None:
 
 
 def test_a_mirror_in_use_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "MIRROR_WAIT_S", 0.01)
     with served(heartbeat_s=0.1) as service:
         witness = service.made.witness("firm-0")
         wake, failures = witness.wake, [StoreError("in use")] * 3
