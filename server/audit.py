@@ -21,7 +21,9 @@ from clients.masking.contribution import Header
 from clients.masking.ring import Integers
 from clients.plan import Plan
 from ledger.errors import LedgerError
+from ledger.homes import Settings
 from ledger.policy import Policy
+from ledger.postgresql import is_url
 from server.aggregation.encrypted import recompute_encrypted
 from server.aggregation.group_sums import Electorate, Evidence, GroupSum, after_round, units_of
 from server.aggregation.masked import recompute
@@ -61,10 +63,13 @@ def audit_all(home: Path, policy: Policy | None = None, now: Clock = time.time) 
     return audit_copies(ledger_in(home), home / ARTIFACTS, policy, now=now)
 
 
-def ledger_in(home: Path) -> Path:
-    """The ledger's database in a home: the coordinator's own, or a member's mirror of it."""
-    mirror = home / MIRROR
-    return mirror if mirror.exists() and not (home / LEDGER_FILE).exists() else home / LEDGER_FILE
+def ledger_in(home: Path) -> str:
+    """The ledger's database of a home, a path or a URL: the coordinator's own, or a member's mirror of it."""
+    named = Settings.load(home).database
+    if is_url(named):
+        return named
+    own, mirror = home / (named or LEDGER_FILE), home / MIRROR
+    return str(mirror if mirror.exists() and not own.exists() else own)
 
 
 def audit_copies(

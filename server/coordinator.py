@@ -19,6 +19,7 @@ from ledger.keys import SigningKey
 from ledger.log import Log
 from ledger.open_ledger import OpenLedger
 from ledger.postgresql import is_url
+from ledger.store import Store
 from server.artifacts import ArtifactStore
 from server.errors import ServerError
 from server.ledger_service import LedgerService, connect
@@ -126,6 +127,20 @@ class Coordinator:
         """Where the ledger's database is: a path, or the URL of a PostgreSQL database."""
         named = Settings.load(self.home).database
         return named if is_url(named) else str(self.home / (named or LEDGER_FILE))
+
+    def read_entries(self) -> list[bytes]:
+        """All entries of the ledger; nothing is changed, and no lock taken.
+
+        Raises:
+            LedgerError: it cannot be read or reached.
+        """
+        if self.config.ledger_service is not None:
+            return self.served.entries(0, self.served.size)
+        database = Store(self.database, read_only=not is_url(self.database))
+        try:
+            return list(database.entries(0, database.size()))
+        finally:
+            database.close()
 
     @cached_property
     def store(self) -> StateStore:

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, epilog="Example: artesian coordinator scores --home coordinator")
 
-LEDGER_FILE = "ledger.db"
-SIGNING_KEY = "signing.pem"
-
 
 @app.callback()
 def main() -> None:
@@ -68,15 +65,16 @@ def prune(
     they go with the next run of the coordinator, or when this command is given again.
     """
     from server.coordinator import Coordinator
+    from server.live_record import wait_until_final
     from server.pruning import preview, prune
     from server.retention import require_policy
 
     with Coordinator(home) as coordinator:
         policy = require_policy(coordinator.config.retention_policy, older_than)
         if dry_run:
-            done = preview(home / LEDGER_FILE, coordinator.artifacts, policy, time.time())
+            done = preview(coordinator.read_entries(), coordinator.artifacts, policy, time.time())
         else:
-            done = prune(coordinator, policy, time.time)
+            done = prune(coordinator, policy, time.time, lambda: wait_until_final(coordinator))
     rounds = {"recorded": done.recorded, "deleted": done.deleted, "waiting": done.waiting, "left_alone": done.unread}
     if as_json:
         listed = {name: [_round(one) for one in found] for name, found in rounds.items()}
@@ -134,29 +132,28 @@ app.command(epilog="Example: artesian coordinator processes --home coordinator -
 def open_desk(home: Path, rate_per_s: float, burst: int) -> "Iterator[Desk]":
     """Put together what answering needs from the coordinator's home: key, ledger, certificates, releases.
 
-    The ledger is open for writing meanwhile, so this process is its only sequencer.
+    Where the ledger is served, this runs beside everything else; else it is this process's alone meanwhile.
 
     Raises:
-        LedgerError, ServerError: a part is missing, damaged or in use.
+        LedgerError, ServerError: a part is missing, damaged, in use or not reached.
     """
-    from ledger.keys import SigningKey
-    from ledger.log import Log
     from ledger.rules import COORDINATOR
-    from server.releases import load_scorers
+    from server.coordinator import Coordinator
     from server.scoring.desk import Desk
     from server.scoring.on_ledger import QueryStatements, enrolled_in
+    from server.scoring.present import PresentScorers
     from server.scoring.quota import Quota
     from server.scoring.recording import GroupRecorder
 
-    key = SigningKey.load(home / SIGNING_KEY)
-    with Log.open(home / LEDGER_FILE, key) as log:
-        write = QueryStatements(log.append, cid=log.cid, issuer=COORDINATOR, key=key, now_s=time.time)
+    with Coordinator(home) as coordinator:
+        ledger, key = coordinator.ledger, coordinator.key
+        write = QueryStatements(ledger.append, cid=ledger.cid, issuer=COORDINATOR, key=key, now_s=time.time)
         yield Desk(
-            cid=log.cid,
+            cid=ledger.cid,
             issuer=COORDINATOR,
             key=key,
-            scorers=load_scorers(home),
-            is_enrolled=enrolled_in(lambda: log.state),
+            scorers=PresentScorers(home),
+            is_enrolled=enrolled_in(lambda: ledger.state),
             quota=Quota(rate_per_s, burst, time.monotonic),
             record=GroupRecorder(write),
             now_ms=lambda: time.time_ns() // 1_000_000,

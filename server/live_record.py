@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ledger.errors import LedgerError
-from server.recording import NotWitnessed, Record
+from server.coordinator import Coordinator
+from server.recording import MessagedRecord, NotWitnessed, Record
 
 if TYPE_CHECKING:
     from ledger.service.served import ServedLedger
@@ -89,3 +90,26 @@ class LiveRecord(Record):
         late = [f"{member} has cosigned {has}" for member, has in sorted(cosigned.items()) if has < size]
         since = datetime.fromtimestamp(self._now() - waits_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
         return f"{said}: {', '.join(late)}; the oldest waits since {since} UTC; {mend}"
+
+
+def open_record(coordinator: Coordinator) -> Record:
+    """The ledger for a run: opened here, or as it is served.
+
+    Raises:
+        LedgerError: it cannot be opened or reached.
+    """
+    service = coordinator.config.ledger_service
+    if service is None:
+        return MessagedRecord(coordinator.log)
+    return LiveRecord(coordinator.served, final_s=service.final_s, witness_s=service.witness_s)
+
+
+def wait_until_final(coordinator: Coordinator) -> None:
+    """Outside of a run: wait until live witnesses have made everything final; without them it happens in the next run.
+
+    Raises:
+        NotWitnessed: they do not in time.
+    """
+    record = open_record(coordinator)
+    if isinstance(record, LiveRecord):
+        record.require_final()

@@ -7,15 +7,13 @@ records of opened seeds, which go last, whether it is.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ledger.errors import Locked
-from ledger.log import Log
+from ledger.open_ledger import OpenLedger
 from ledger.rules import DELETION
 from ledger.rules.records import MAX_INPUTS
-from ledger.store import Store
 from server.artifacts import ArtifactStore
 from server.coordinator import Coordinator
 from server.errors import ServerError
@@ -58,7 +56,7 @@ def prune(
     """Record what is due under a policy, and delete everything whose deletion is final, now or from earlier.
 
     Args:
-        home: its ledger is opened for writing.
+        home: its ledger is opened for writing, unless it is served.
         policy: None records nothing.
         now: seconds since the epoch.
         witness: has the members cosign, if they can be reached.
@@ -81,15 +79,9 @@ def prune(
     return Pruned(tuple(rounds[one.id] for one in due), tuple(ready), tuple(waiting), freed, _unread(rounds))
 
 
-def preview(
-    ledger: str | os.PathLike[str], store: ArtifactStore, policy: RetentionPolicy | None, now_s: float
-) -> Pruned:
-    """What `prune` would do in the end, once all of it is final. Changes nothing, and takes no lock."""
-    database = Store(ledger, read_only=True)
-    try:
-        rounds = LedgerCopy.index(list(database.entries(0, database.size())))
-    finally:
-        database.close()
+def preview(entries: Sequence[bytes], store: ArtifactStore, policy: RetentionPolicy | None, now_s: float) -> Pruned:
+    """What `prune` would do in the end, once all of it is final, with a ledger of these entries. Changes nothing."""
+    rounds = LedgerCopy.index(entries)
     due = [one for one in rounds.values() if policy is not None and is_due(one, policy, now_s)]
     ready, waiting = _pending(rounds, store, 0, now_s)
     gone = [*due, *ready, *waiting]
@@ -106,9 +98,9 @@ def _unread(rounds: Rounds) -> tuple[RecordedRound, ...]:
     return tuple(one for one in rounds.values() if one.aggregate is not None and one.plan is None)
 
 
-def _ledger(home: Coordinator) -> Log:
+def _ledger(home: Coordinator) -> OpenLedger:
     try:
-        return home.log
+        return home.ledger
     except Locked as locked:
         raise LedgerInUse(
             f"{locked}; or leave it to the coordinator that runs: with [retention] in coordinator.toml it does the "

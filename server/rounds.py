@@ -25,6 +25,7 @@ from server.descent import Descent
 from server.errors import ServerError
 from server.held_key import set_up_key
 from server.key_epochs import KeyEpochs, last_epoch
+from server.live_record import open_record
 from server.model_store import load_model, store_model
 from server.pruning import prune
 from server.recording import Record
@@ -35,7 +36,7 @@ from server.root_table import RootTable
 from server.round_setting import Setting
 from server.statements import Statements
 from server.training_round import RoundAborted, TrainingRound
-from server.witnessing import bring_up_to_date, open_record
+from server.witnessing import bring_up_to_date
 
 log = logging.getLogger("artesian.coordinator")
 _ATTEMPTS = 3  # rounds in a row that may fail before a run is given up

@@ -8,23 +8,11 @@ from clients.messages import HELLO, WITNESS
 from server.cohort import Cohort
 from server.coordinator import Coordinator
 from server.delivery import Delivery
-from server.live_record import LiveRecord
+from server.live_record import LiveRecord, open_record
 from server.presence import greeting
 from server.recording import MessagedRecord, Record
 
 _TIMEOUT_S = 600
-
-
-def open_record(coordinator: Coordinator) -> Record:
-    """The ledger for a run: opened here, or as it is served.
-
-    Raises:
-        LedgerError: it cannot be opened or reached.
-    """
-    service = coordinator.config.ledger_service
-    if service is None:
-        return MessagedRecord(coordinator.log)
-    return LiveRecord(coordinator.served, final_s=service.final_s, witness_s=service.witness_s)
 
 
 def witness(grid: Grid, coordinator: Coordinator) -> None:

@@ -113,7 +113,7 @@ def trusted(built: Federation) -> Policy:
 
 def test_what_is_old_goes_and_everything_else_stays(built: Federation, coordinator: Coordinator) -> None:
     before, expected = files(built), {name for one in known(coordinator) for name in _names(coordinator, one)}
-    assert preview(built.coordinator / "ledger.db", coordinator.artifacts, YEAR, NOW_S).recorded
+    assert preview(coordinator.read_entries(), coordinator.artifacts, YEAR, NOW_S).recorded
     assert files(built) == before
     size = sum(coordinator.artifacts.size(bytes.fromhex(name)) for name in expected)
     done = pruned(built, coordinator)

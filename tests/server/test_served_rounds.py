@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,16 @@ from served_world import served
 from clients import catching_up, firm
 from clients.messages import HELLO, OPEN, PAIR, RELEASE, TRAIN
 from ledger.rules import Phase
+from ledger.statement import decode_statement
 from server.audit import audit_all
 from server.coordinator import Coordinator
+from server.coordinator_commands import open_desk
+from server.live_record import wait_until_final
+from server.pruning import preview, prune
 from server.recording import NotWitnessed
 from server.releases import Release
+from server.retention import DISPUTE_DAYS, RetentionPolicy
+from server.scoring.recording import QueryRecord
 
 
 def train(built: Any, coordinator: Coordinator, meddler: Meddler) -> Release:
@@ -99,3 +107,24 @@ def test_the_ledger_is_as_before_when_it_is_opened_again(tmp_path: Path) -> None
         assert (coordinator.log.size, coordinator.log.entries(0, size)) == (size, root)
         assert coordinator.log.final_size == size
         assert TASK in coordinator.log.state.tasks
+
+
+def test_scores_and_pruning_work_beside_a_run_and_become_final_by_themselves(tmp_path: Path) -> None:
+    built = federation(tmp_path / "f", 3, training(1), banks=("bank-1",))
+    home = built.coordinator
+    with served(built) as world, opened(built) as coordinator:
+        release = train(built, coordinator, Meddler())
+        with open_desk(home, 500.0, 5000) as desk, Coordinator(home) as pruner:
+            assert desk.is_enrolled("bank-1", "bank")
+            assert desk.scorers[TASK].model_hash == release.model
+            asyncio.run(desk.record(QueryRecord("bank-1", "loan", bytes(32), bytes(32), release.model)))
+            later = time.time() + 2 * DISPUTE_DAYS * 86_400
+            policy = RetentionPolicy(DISPUTE_DAYS)
+            assert preview(pruner.read_entries(), pruner.artifacts, policy, later).recorded
+            done = prune(pruner, policy, lambda: later, lambda: wait_until_final(pruner))
+            assert (len(done.deleted), len(done.waiting)) == (1, 0)
+        kinds = [decode_statement(raw).payload["t"] for raw in coordinator.read_entries()]
+        assert coordinator.served.wait_final(len(kinds), 20.0)
+        assert kinds[-2:] == ["query", "attest"]
+        assert world.witnessing == set(built.firms)
+        assert sorted(one.name for one in (home / "mirrors").glob("*.db")) == [f"ledger-{n}.db" for n in range(3)]

@@ -1,0 +1,57 @@
+"""The scorers that answer now: a release that is published while the service runs is the next to answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from server.errors import ServerError
+from server.releases import CURRENT, load_scorers
+from server.scoring.desk import PublishedScorer
+
+log = logging.getLogger("artesian.scores")
+
+
+class PresentScorers(Mapping[str, PublishedScorer]):
+    """Scorers by task, read again when another release has become the current one.
+
+    A release that cannot be read leaves those in place that were read before; that is logged.
+    """
+
+    def __init__(self, home: Path) -> None:
+        """Read those of the coordinator's home.
+
+        Raises:
+            ReleaseDamaged: a release is not what was published.
+        """
+        self._home = home
+        self._seen = self._pointers()
+        self._scorers = load_scorers(home)
+
+    def __getitem__(self, task: str) -> PublishedScorer:
+        self._refresh()
+        return self._scorers[task]
+
+    def __iter__(self) -> Iterator[str]:
+        self._refresh()
+        return iter(self._scorers)
+
+    def __len__(self) -> int:
+        self._refresh()
+        return len(self._scorers)
+
+    def _refresh(self) -> None:
+        seen = self._pointers()
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            self._scorers = load_scorers(self._home)
+        except ServerError as error:
+            log.error("the release that was published last is not taken: %s", error)
+
+    def _pointers(self) -> dict[str, int]:
+        """When each task's pointer to its current release was last written, in ns."""
+        found = (self._home / "releases").glob(f"*/{CURRENT}")
+        return {path.parent.name: path.stat().st_mtime_ns for path in found}
