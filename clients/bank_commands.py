@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clients.join_commands import approve, join_bank, proposals, renew
+
 if TYPE_CHECKING:
     from clients.bank import AnswerFileError, ScoredAnswer, VerifiedAnswer
 
@@ -15,6 +17,11 @@ app = typer.Typer(
     help="Ask for credit scores, and check the answers offline.",
     epilog="Example: artesian bank verify answer.cbor --policy policy.txt",
 )
+
+app.command("join", epilog="Example: artesian bank join bank-1.txt --home bank-1")(join_bank)
+app.command("proposals", epilog="Example: artesian bank proposals --home bank-1")(proposals)
+app.command("approve", epilog="Example: artesian bank approve enrol-firm-9 --home bank-1")(approve)
+app.command("renew", epilog="Example: artesian bank renew --home bank-1")(renew)
 
 Home = Annotated[Path, typer.Option(envvar="ARTESIAN_HOME", help="The bank's home directory.")]
 Policy = Annotated[

@@ -11,6 +11,7 @@ import typer
 
 from clients.check_commands import check
 from clients.dispute_commands import open_dispute
+from clients.join_commands import approve, join_firm, proposals, renew
 from clients.key_commands import forget_epoch
 from clients.migrate_commands import migrate
 from clients.pause_commands import pause, resume
@@ -149,6 +150,10 @@ def _print_status(facts: Mapping[str, Any]) -> None:
         _print_account(one)
 
 
+app.command("join", epilog="Example: artesian firm join firm-1.txt --home firm-1")(join_firm)
+app.command("proposals", epilog="Example: artesian firm proposals --home firm-1")(proposals)
+app.command("approve", epilog="Example: artesian firm approve enrol-firm-9 --home firm-1")(approve)
+app.command("renew", epilog="Example: artesian firm renew --home firm-1")(renew)
 app.command("plan", epilog="Example: artesian firm plan 4f2a --home firm-1")(plan)
 app.command("privacy-statement", epilog="Example: artesian firm privacy-statement credit --language zh --home firm-1")(
     privacy_statement

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ledger.checkpoint import Checkpoint
 from ledger.errors import LedgerError
+from ledger.folder_sync import sync_folder
 from ledger.genesis import Founder, genesis_statements
 from ledger.homes import (
     LEDGER,
@@ -75,6 +76,7 @@ def found(
     *,
     min_cohort: int,
     signatures: str,
+    config: bytes | None = None,
     origin: str | None = None,
     database: str = "",
     now: Callable[[], float] = time.time,
@@ -86,6 +88,7 @@ def found(
         home: a directory that is empty or does not exist.
         origin: the log's name; by default `artesian/CID`.
         signatures: `ledger.rules.CLASSICAL` or `HYBRID`.
+        config: SHA-256 of the consortium's configuration file.
         database: an SQLAlchemy URL; by default a file in the home.
 
     Raises:
@@ -103,6 +106,7 @@ def found(
         min_cohort=min_cohort,
         ts=int(now()),
         entropy=entropy,
+        config=config,
         log=log_key.public,
         next_log=commitment(next_key.public),
         signatures=signatures,
@@ -133,6 +137,60 @@ def found(
             shutil.rmtree(home, ignore_errors=True)
             raise
     return Founded(origin, policy, fingerprint, tuple(statements))
+
+
+def found_at_home(
+    home: Path,
+    cid: str,
+    founders: Sequence[Founder],
+    *,
+    min_cohort: int,
+    signatures: str,
+    config: bytes | None,
+    address: str = "",
+    now: Callable[[], float] = time.time,
+    entropy: Callable[[int], bytes] = os.urandom,
+) -> Founded:
+    """Found the ledger in a coordinator's home whose keys were made before: signing key, log key, next log key.
+
+    All of it or nothing; a founding that was cut short is finished by the next call, with the founders of the first.
+
+    Args:
+        address: HOST:PORT at which this home's own commands reach the ledger's service.
+
+    Raises:
+        FoundingError: founders do not fit each other, or there is a ledger that this home remembers.
+        KeyFileError: a key is missing.
+        Refused: the founding entries break a rule.
+    """
+    _check(None, cid, founders)
+    if Settings.load(home).founding:
+        raise FoundingError(f"{home}: a consortium has been founded here already")
+    origin = f"artesian/{cid}"
+    key, log_key, next_key = (SigningKey.load(home / name) for name in (SIGNING_KEY, LOG_KEY, NEXT_LOG_KEY))
+    if not (home / LEDGER).exists():
+        statements = genesis_statements(
+            cid,
+            key,
+            founders,
+            min_cohort=min_cohort,
+            ts=int(now()),
+            entropy=entropy,
+            config=config,
+            log=log_key.public,
+            next_log=commitment(next_key.public),
+            signatures=signatures,
+        )
+        _rehearse(origin, cid, log_key, statements)
+        _place(home, origin, cid, log_key, statements)
+    with Log.open(home / LEDGER, log_key) as log:
+        size, policy = log.size, log.policy
+        found = read_founding(origin, log.entries, size)
+        entries = tuple(log.entries(0, found.size))
+    (home / f"{LEDGER}.lock").unlink(missing_ok=True)
+    _replace(home / POLICY, policy.text())
+    _replace(home / SETTINGS, Settings(COORDINATOR, cid, origin, LEDGER, found.fingerprint, address).toml())
+    return Founded(origin, policy, found.fingerprint, entries)
 
 
 @dataclass(frozen=True)
@@ -200,10 +258,10 @@ def read_founding(origin: str, read: Callable[[int, int], Sequence[bytes]], size
     return founding_of(origin, read(0, min(count, size)))
 
 
-def _check(home: Path, cid: str, founders: Sequence[Founder]) -> None:
+def _check(home: Path | None, cid: str, founders: Sequence[Founder]) -> None:
     if not is_slug(cid):
         raise FoundingError(f"the consortium's id {cid!r} must be of lower-case letters, digits and hyphens")
-    if home.exists() and (not home.is_dir() or any(home.iterdir())):
+    if home is not None and home.exists() and (not home.is_dir() or any(home.iterdir())):
         raise FoundingError(f"{home}: is not empty; choose another directory for the coordinator's home")
     for what, values in (("id", [f.member for f in founders]), ("key", [f.key.ed25519.raw for f in founders])):
         if len(set(values)) != len(values):
@@ -228,6 +286,26 @@ def _create(location: str | Path, origin: str, cid: str, key: SigningKey, statem
             raise
     if isinstance(location, Path):
         location.with_name(f"{location.name}.lock").unlink(missing_ok=True)
+
+
+def _place(home: Path, origin: str, cid: str, key: SigningKey, statements: Sequence[bytes]) -> None:
+    """Create the home's ledger under another name and give it its own when it is whole; never over another."""
+    unfinished = home / f".{LEDGER}.{os.urandom(6).hex()}"
+    try:
+        _create(unfinished, origin, cid, key, statements)
+        os.link(unfinished, home / LEDGER)
+    except FileExistsError:
+        raise FoundingError(f"{home / LEDGER}: another process has just founded it") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+    sync_folder(home)
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    _write(temporary, text)
+    os.replace(temporary, path)
+    sync_folder(path.parent)
 
 
 def _drop(url: str) -> None:

@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from server.admission_commands import (
+    admit,
+    proposals,
+    register_nodes,
+    renew,
+    revoke_certificate,
+    suspend,
+)
+from server.founding_commands import enrolment, init, invite, invites, withdraw
 from server.measure_commands import measure, measured
 from server.migrate_commands import migrate
 from server.planner_commands import propose
@@ -126,6 +135,23 @@ app.command(epilog="Example: artesian coordinator migrate --home coordinator --d
 app.command(epilog="Example: artesian coordinator up --home coordinator")(up)
 app.command(epilog="Example: artesian coordinator down --home coordinator")(down)
 app.command(epilog="Example: artesian coordinator processes --home coordinator --json")(processes)
+
+
+app.command(epilog="Example: artesian coordinator init --home coordinator --cid acme --firm firm-1 --bank bank-1")(init)
+app.command(epilog="Example: artesian coordinator invite firm-9 --kind firm --home coordinator")(invite)
+app.command(epilog="Example: artesian coordinator invites --home coordinator")(invites)
+app.command(epilog="Example: artesian coordinator withdraw firm-9 --home coordinator")(withdraw)
+app.command(epilog="Example: artesian coordinator enrolment --home coordinator")(enrolment)
+app.command(epilog="Example: artesian coordinator admit --all --home coordinator")(admit)
+app.command(epilog="Example: artesian coordinator proposals --home coordinator")(proposals)
+app.command(epilog='Example: artesian coordinator suspend firm-2 --reason "left" --home coordinator')(suspend)
+app.command("revoke-certificate", epilog="Example: artesian coordinator revoke-certificate firm-2 --home coordinator")(
+    revoke_certificate
+)
+app.command(epilog="Example: artesian coordinator renew --home coordinator")(renew)
+app.command("register-nodes", hidden=True, epilog="Example: artesian coordinator register-nodes --home coordinator")(
+    register_nodes
+)
 
 
 @contextmanager

@@ -52,6 +52,10 @@ NETWORK = {
 }
 REACHES_OUT = {
     "clients/bank.py",  # a bank asks the coordinator, and has no records of a firm
+    "clients/enrolment/desk_client.py",  # asks to join: names, public keys and signatures, and nothing of a table
+    "clients/enrolment/mirroring.py",  # a new member fetches the ledger
+    "clients/enrolment/enrolment_pb2_grpc.py",
+    "clients/enrolment/generate.py",  # compiles the desk's protocol
     "clients/scoring/generate.py",  # compiles the bank's protocol
     "clients/scoring/scores_pb2_grpc.py",
     # What keeps a firm's processes running opens none of its files but certificates, and connects to see who listens.

@@ -26,7 +26,12 @@ def serve(
         Path | None, typer.Option("--tls-certificate", help="TLS certificate (PEM); default: the home's tls.crt.")
     ] = None,
     client_ca: Annotated[
-        Path | None, typer.Option("--client-ca", help="Let in only clients with a certificate by this authority.")
+        Path | None,
+        typer.Option(
+            "--client-ca",
+            help="Let in only clients with a certificate by this authority; default: the home's ca.crt, if the home "
+            "has a revoked.json. What that lists is refused.",
+        ),
     ] = None,
     inclusion_s: Annotated[int, typer.Option(min=1, help="Promise a place in the tree within so many seconds.")] = 60,
     checkpoint_s: Annotated[float, typer.Option(min=0, help="Least seconds between checkpoints.")] = 0.0,
@@ -46,6 +51,7 @@ def serve(
     from ledger.homes import NEXT_LOG_KEY, log_key_of
     from ledger.keys import SigningKey
     from ledger.service.limits import Settings
+    from ledger.service.peers import REVOKED, PeerCheck
     from ledger.service.server import serve as serve_log
     from ledger.service.tls import ServerTls, host_and_port
 
@@ -57,6 +63,9 @@ def serve(
     with answering(as_json):
         host, port = host_and_port(address)
         key, certificate = key or home / "tls.key", certificate or home / "tls.crt"
+        revoked = home / REVOKED
+        if client_ca is None and revoked.exists():
+            client_ca = home / "ca.crt"
         secured = key.is_file() or certificate.is_file() or client_ca is not None
         coming, location = home / NEXT_LOG_KEY, ledger_of(home)
         require_not_replaced(home, copy or [])
@@ -70,6 +79,7 @@ def serve(
             next_key=SigningKey.load(coming) if coming.is_file() else None,
             at_least=at_least,
             announce=announce,
+            peers=PeerCheck(revoked) if revoked.exists() else None,
             on_settled=partial(_keep_policies, home, location),
         )
 

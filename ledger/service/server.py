@@ -25,6 +25,7 @@ from ledger.service.desk import Desk
 from ledger.service.gate import Gate
 from ledger.service.ledger_pb2_grpc import add_LedgerServicer_to_server
 from ledger.service.limits import Settings
+from ledger.service.peers import PeerCheck
 from ledger.service.sequencer import Sequencer
 from ledger.service.service import LedgerService
 from ledger.service.tls import ServerTls, require_tls_beyond_loopback
@@ -64,6 +65,7 @@ class LedgerServer:
         settings: Settings | None = None,
         next_key: SigningKey | None = None,
         on_settled: Callable[[Membership], None] = lambda _: None,
+        peers: PeerCheck | None = None,
         clock: Clock = time.time,
     ) -> None:
         """Bind, without serving yet. The log belongs to the server from here on, also when this raises.
@@ -75,6 +77,7 @@ class LedgerServer:
             next_key: the key that the log changes to when its rotation is appended.
             on_settled: called in a thread of its own with the membership that is final, at the start and when another
                 one is; one after the other.
+            peers: which client certificates are good; without it, all by the authority that `tls` names.
 
         Raises:
             CannotServe: the address is taken or not ours, or certificate and key do not fit.
@@ -84,6 +87,7 @@ class LedgerServer:
         self._sequencer = Sequencer(log, key, self._settings, next_key=next_key)
         self._board = Board(self._sequencer.view)
         self._on_settled = on_settled
+        self._peers = peers
         self._settled: Membership | None = None
         self._settling = ThreadPoolExecutor(1, "settled")  # of two, the later one must not be overtaken
         self._stopped = asyncio.Event()
@@ -124,7 +128,7 @@ class LedgerServer:
                 loop.call_soon_threadsafe(self._end)
 
         self._sequencer.start(listen, ended)
-        service = LedgerService(Desk(self._sequencer, self._board, self._settings))
+        service = LedgerService(Desk(self._sequencer, self._board, self._settings), peers=self._peers)
         add_LedgerServicer_to_server(service, self._server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
@@ -189,13 +193,14 @@ def serve(
     clock: Clock = time.time,
     announce: Callable[[str], None] = lambda _: None,
     on_settled: Callable[[Membership], None] = lambda _: None,
+    peers: PeerCheck | None = None,
 ) -> None:
     """Open the log at `location` and serve it until SIGTERM or SIGINT. Call it from the main thread.
 
     Args:
         at_least: the largest size that a witness is known to have cosigned (see `Log.open`).
         announce: called with the address once calls are answered.
-        on_settled: as `LedgerServer`.
+        on_settled, peers: as `LedgerServer`.
 
     Raises:
         CannotServe, BadTls, StoreError, Damaged: it cannot start.
@@ -217,6 +222,7 @@ def serve(
             settings=settings,
             next_key=next_key,
             on_settled=on_settled,
+            peers=peers,
             clock=clock,
         )
         ends = [asyncio.ensure_future(server.wait()), asyncio.ensure_future(told.wait())]

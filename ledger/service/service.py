@@ -14,6 +14,7 @@ from ledger.service.desk import Desk
 from ledger.service.errors import status_of
 from ledger.service.gate import calling
 from ledger.service.ledger_pb2_grpc import LedgerServicer
+from ledger.service.peers import PeerCheck
 from ledger.service.seats import Seats
 
 T = TypeVar("T")
@@ -22,9 +23,12 @@ T = TypeVar("T")
 class LedgerService(LedgerServicer):
     """Each method is one rpc of ledger.proto, which says what it does."""
 
-    def __init__(self, desk: Desk, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Serve what `desk` answers, behind a `ledger.service.gate.Gate`."""
+    def __init__(
+        self, desk: Desk, monotonic: Callable[[], float] = time.monotonic, peers: PeerCheck | None = None
+    ) -> None:
+        """Serve what `desk` answers, behind a `ledger.service.gate.Gate`, to those whose certificates `peers` takes."""
         self._desk = desk
+        self._peers = peers
         self._monotonic = monotonic
         self._leaps = streams.Leaps(desk)
         limits = desk.settings
@@ -88,8 +92,11 @@ class LedgerService(LedgerServicer):
         return await self._answer(context, lambda caller: self._desk.receipt(request, caller))
 
     async def Cosign(self, request: pb.CosignRequest, context: Any) -> pb.CosignReply:  # noqa: N802
-        """Cosignatures in, from anyone: they say themselves whose they are."""
-        return await self._answer(context, lambda caller: self._desk.cosign(request, caller))
+        """Cosignatures in, from anyone: they say themselves whose they are.
+
+        Also from a member whose certificate is revoked: it may have to cosign its own suspension.
+        """
+        return await self._answer(context, lambda caller: self._desk.cosign(request, caller), anyone=True)
 
     async def Body(self, request: pb.BodyRequest, context: Any) -> pb.BodyReply:  # noqa: N802
         """An encrypted body."""
@@ -111,9 +118,15 @@ class LedgerService(LedgerServicer):
         """How the ledger is doing."""
         return await self._answer(context, self._desk.status)
 
-    async def _answer(self, context: Any, answer: Callable[[str | None], Awaitable[T]]) -> T:
-        """What `answer` gives to the caller of this rpc; an error of ours becomes the status of the call."""
+    async def _answer(self, context: Any, answer: Callable[[str | None], Awaitable[T]], *, anyone: bool = False) -> T:
+        """What `answer` gives to the caller of this rpc; an error of ours becomes the status of the call.
+
+        Args:
+            anyone: whatever certificate the caller has.
+        """
         try:
+            if self._peers is not None and not anyone:
+                self._peers.require(context, calling())
             return await answer(calling())
         except LedgerError as error:
             await context.abort(status_of(error), str(error))

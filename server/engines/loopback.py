@@ -14,9 +14,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
+from clients.node_key import node_public_key
 from server.certificates import (
     AUTHORITY_CERTIFICATE,
     TLS_CERTIFICATE,
@@ -55,7 +53,7 @@ class Loopback:
         self._make_certificates()
         _write_secret(self.secret, secrets.token_bytes(32))
         for number in range(node_count):
-            self._make_node_key(number)
+            node_public_key(self.node_key(number))
         config = {"address": self.address, "root-certificates": str(self.authority)}
         text = f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\n{toml(config)}'
         (self.flower_home / "config.toml").write_text(text, encoding="utf-8")
@@ -100,7 +98,7 @@ class Loopback:
         return self.work / _SECRET
 
     def node_key(self, number: int) -> Path:
-        """Private key of one SuperNode (EC P-384, OpenSSH); its public half is beside it, `.pub`."""
+        """Private key of one SuperNode (EC P-384, OpenSSH); its public half is beside it, `.key.pub`."""
         return self.work / f"node-{number}.key"
 
     def _make_certificates(self) -> None:
@@ -109,15 +107,6 @@ class Loopback:
         request = request_certificate(self.work / _SUPERLINK, _SUPERLINK)
         certificate = authority.issue_server(request, _SUPERLINK, now)
         install_certificate(self.work / _SUPERLINK, certificate, authority.certificate_pem)
-
-    def _make_node_key(self, number: int) -> None:
-        key = ec.generate_private_key(ec.SECP384R1())
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-        )
-        public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-        _write_secret(self.node_key(number), private)
-        self.node_key(number).with_suffix(".pub").write_bytes(public + b"\n")
 
 
 def free_ports(count: int) -> list[int]:

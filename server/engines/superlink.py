@@ -146,7 +146,7 @@ def _start_nodes(files: Loopback, processes: Processes, configs: Sequence[str]) 
     registering = [
         processes.launch(
             f"register-{number}",
-            [*register, files.node_key(number).with_suffix(".pub"), CONNECTION, "--name", f"node-{number}"],
+            [*register, files.node_key(number).with_suffix(".key.pub"), CONNECTION, "--name", f"node-{number}"],
         )
         for number in range(len(configs))
     ]

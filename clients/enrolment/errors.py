@@ -1,0 +1,39 @@
+"""What can be wrong when an organisation joins, in one line each."""
+
+from clients.errors import ClientError
+
+
+class BadInvite(ClientError):
+    """The text or file is no invite, not a whole one, or cannot be used any more."""
+
+
+class BadConsortium(ClientError):
+    """A `consortium.toml`, or what the desk says of the consortium, is not what the invite names."""
+
+
+class NotConfirmed(ClientError):
+    """Nobody has confirmed whom this home is about to trust."""
+
+
+class OtherConsortium(ClientError):
+    """What answers is not the consortium of the invite: someone may be between, or the invite is another's."""
+
+    exit_code = 1
+
+
+class NotAdmitted(ClientError):
+    """The desk says no."""
+
+    exit_code = 1
+
+
+class DeskUnreachable(ClientError):
+    """The join desk cannot be reached, or cannot answer now."""
+
+    exit_code = 3
+
+
+class StillWaiting(ClientError):
+    """The request is at the desk, and it is not this organisation's turn to do anything."""
+
+    exit_code = 1

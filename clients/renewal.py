@@ -1,0 +1,131 @@
+"""A member's TLS certificate, renewed before it runs out; the key stays, unless its owner wants another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from clients.certificates import (
+    AUTHORITY_CERTIFICATE,
+    COMING_KEY,
+    TLS_CERTIFICATE,
+    TLS_KEY,
+    BadCertificate,
+    check_certificate,
+    facts_of,
+    finish_coming,
+    install_certificate,
+    install_coming,
+    read_pem,
+    request_certificate,
+)
+from clients.connection import Connection, load_connection
+from clients.enrolment.desk_client import DeskClient
+from clients.enrolment.errors import OtherConsortium
+from clients.errors import ClientError
+from clients.homes import SIGNING_KEY
+from ledger.errors import LedgerError
+from ledger.keys import SigningKey
+
+LOOK_S = 3600.0
+"""How often a process that watches looks at least."""
+RETRY_S = 300.0
+"""How soon it tries again when the desk does not answer."""
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """How a home's certificate stands.
+
+    Attributes:
+        done: whether another was fetched now.
+        due_s, until_s: seconds since 1970 from when it is to be renewed, and until when it holds.
+    """
+
+    done: bool
+    due_s: float
+    until_s: float
+
+
+def authority_of(home: Path, connection: Connection) -> bytes:
+    """The CA certificate (PEM) that this home trusts.
+
+    Raises:
+        OtherConsortium: the file is not the certificate that the member confirmed.
+        BadCertificate: it cannot be read.
+    """
+    pem = read_pem(home / AUTHORITY_CERTIFICATE)
+    if facts_of(pem).fingerprint != connection.authority_sha256:
+        raise OtherConsortium(f"{home / AUTHORITY_CERTIFICATE}: is not the CA certificate that this member confirmed")
+    return pem
+
+
+def desk_of(home: Path, now: Callable[[], float]) -> DeskClient:
+    """A client of the join desk for a home that has asked to join."""
+    connection = load_connection(home)
+    return DeskClient(connection.enrolment, authority_of(home, connection), now=now)
+
+
+def renew(home: Path, now: Callable[[], float], *, new_key: bool = False, force: bool = False) -> Renewed:
+    """Renew the certificate if it is due, is not for this home's key, or another key is wanted.
+
+    Args:
+        new_key: make another TLS key, which takes the present one's place when its certificate is there.
+        force: also when it is not due.
+
+    Raises:
+        NotAdmitted: the desk refuses.
+        DeskUnreachable: it does not answer; the present certificate stays.
+    """
+    finish_coming(home)
+    if not (new_key or force):
+        standing = _present(home)
+        if standing is not None and now() < standing.due_s:
+            return standing
+    connection, key = load_connection(home), SigningKey.load(home / SIGNING_KEY)
+    authority = authority_of(home, connection)
+    csr = request_certificate(home, connection.member, key_file=COMING_KEY if new_key else TLS_KEY)
+    with desk_of(home, now) as desk:
+        pem = desk.renew(connection.cid, connection.member, key, csr)
+    identity = facts_of(pem).identity
+    if (identity.cid, identity.member) != (connection.cid, connection.member):
+        raise OtherConsortium(f"the certificate is {identity.uri}'s, not {connection.member}'s of {connection.cid}")
+    (install_coming if new_key else install_certificate)(home, pem, authority)
+    facts = facts_of(pem)
+    return Renewed(True, facts.due_s, facts.until_s)
+
+
+def keep_renewed(
+    home: Path,
+    now: Callable[[], float],
+    pause: Callable[[float], bool],
+    say: Callable[[str], None],
+) -> None:
+    """Renew whenever it is due, until told to stop.
+
+    Args:
+        pause: waits for so many seconds, and says whether to go on.
+        say: told one line when something was renewed, or could not be.
+    """
+    wait_s = 0.0
+    while pause(wait_s):
+        try:
+            at = renew(home, now)
+            if at.done:
+                say(f"the certificate of {home} was renewed; processes that have it open take it when they start again")
+            wait_s = min(LOOK_S, max(1.0, at.due_s - now()))
+        except (ClientError, LedgerError) as error:
+            say(f"the certificate of {home} could not be renewed: {error}; trying again in {RETRY_S:.0f} s")
+            wait_s = RETRY_S
+
+
+def _present(home: Path) -> Renewed | None:
+    """How the certificate stands; None if there is none for the home's key."""
+    try:
+        pem = read_pem(home / TLS_CERTIFICATE)
+        check_certificate(pem, home / TLS_KEY, read_pem(home / AUTHORITY_CERTIFICATE))
+    except BadCertificate:
+        return None
+    facts = facts_of(pem)
+    return Renewed(False, facts.due_s, facts.until_s)

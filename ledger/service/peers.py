@@ -1,0 +1,101 @@
+"""Who is at the other end of a TLS connection: its certificate must not be revoked, and be that of who signs the calls.
+
+A file lists the serial numbers of certificates that are revoked and since when; whoever keeps the authority writes it.
+It is read again when it changes. A file that cannot be read lets nobody in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+
+from ledger.errors import LedgerError
+from ledger.service.access import NotAllowed
+
+REVOKED = "revoked.json"
+_SCHEME = "artesian://"
+
+
+class BadRevocations(LedgerError):
+    """The list of revoked certificates cannot be read; until it can, nobody is let in."""
+
+    exit_code = 2
+
+
+class PeerCheck:
+    """Checks the certificates of callers. Threads may share it."""
+
+    def __init__(self, path: str | os.PathLike[str], clock: Callable[[], float] = time.time) -> None:
+        """Use the list at `path`."""
+        self._path = Path(path)
+        self._clock = clock
+        self._read: tuple[object, Mapping[int, float]] = (None, {})
+
+    def require(self, context: Any, caller: str | None = None) -> str:
+        """The member that the certificate of a call's connection names.
+
+        Args:
+            context: gRPC's, of the call.
+            caller: who the call says it is by; None for nobody.
+
+        Raises:
+            NotAllowed: no certificate, a revoked one, or another's than the caller's.
+        """
+        shown = context.auth_context().get("x509_pem_cert", ())
+        if len(shown) != 1:
+            raise NotAllowed("show a certificate of the consortium: artesian firm join, artesian bank join")
+        return self.require_certificate(shown[0], caller)
+
+    def require_certificate(self, pem: bytes, caller: str | None = None) -> str:
+        """As `require`, of the certificate itself (PEM), which TLS has found to be by the authority."""
+        try:
+            certificate = x509.load_pem_x509_certificate(pem)
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except (ValueError, x509.ExtensionNotFound):
+            raise NotAllowed("the certificate cannot be read") from None
+        uris = [one for one in names.get_values_for_type(x509.UniformResourceIdentifier) if one.startswith(_SCHEME)]
+        member = uris[0].rpartition("/")[2] if len(uris) == 1 else ""
+        if not member:
+            raise NotAllowed("the certificate names no member")
+        try:
+            since_s = self._listed().get(certificate.serial_number)
+        except BadRevocations as error:
+            raise NotAllowed(str(error)) from None
+        if since_s is not None and since_s <= self._clock():
+            raise NotAllowed(
+                f"the certificate of {member} was revoked or superseded; get one with: artesian firm renew"
+            )
+        if caller is not None and caller != member:
+            raise NotAllowed(f"the connection is {member}'s and the call {caller}'s; use the home of one member")
+        return member
+
+    def _listed(self) -> Mapping[int, float]:
+        try:
+            status = self._path.stat()
+            mark = (status.st_mtime_ns, status.st_ino, status.st_size)
+            if self._read[0] != mark:
+                self._read = (mark, revocations(self._path.read_bytes()))
+        except OSError as error:
+            raise BadRevocations(f"{self._path}: cannot be read: {error.strerror}") from None
+        return self._read[1]
+
+
+def revocations(raw: bytes) -> dict[int, float]:
+    """Since when, in seconds since 1970, each serial number is revoked.
+
+    Raises:
+        BadRevocations: these bytes are no such list.
+    """
+    try:
+        document = json.loads(raw)
+        if document["version"] != 1:
+            raise ValueError("another version")
+        return {int(serial, 16): float(since_s) for serial, since_s in document["since"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadRevocations(f"{REVOKED}: not a list of revoked certificates: {error}") from None

@@ -1,0 +1,312 @@
+"""`enrolment.db`: who was invited, who asked, which certificates were issued, what is proposed; a transaction each.
+
+The desk's process and the operator's commands use it at once. Tokens are kept by their SHA-256 only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from server.errors import ServerError
+from server.store import PREFIX, Part, StateStore
+
+ENROLMENT = "enrolment.db"
+
+_META = sa.MetaData()
+_INVITES = sa.Table(
+    f"{PREFIX}invites",
+    _META,
+    sa.Column("token_sha256", sa.LargeBinary, primary_key=True),
+    sa.Column("member", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("until_s", sa.BigInteger, nullable=False),
+    sa.Column("used_by", sa.LargeBinary),
+    sa.Column("withdrawn", sa.Boolean, nullable=False, default=False),
+)
+_REQUESTS = sa.Table(
+    f"{PREFIX}requests",
+    _META,
+    sa.Column("member", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("key", sa.LargeBinary, nullable=False),
+    sa.Column("csr", sa.LargeBinary, nullable=False),
+    sa.Column("node_key", sa.LargeBinary, nullable=False),
+    sa.Column("asked_s", sa.BigInteger, nullable=False),
+    sa.Column("admitted", sa.Boolean, nullable=False, default=False),
+)
+_CERTIFICATES = sa.Table(
+    f"{PREFIX}certificates",
+    _META,
+    sa.Column("serial", sa.Text, primary_key=True),
+    sa.Column("member", sa.Text, nullable=False),
+    sa.Column("pem", sa.LargeBinary, nullable=False),
+    sa.Column("issued_s", sa.BigInteger, nullable=False),
+    sa.Column("until_s", sa.BigInteger, nullable=False),
+    sa.Column("revoked_s", sa.BigInteger),
+)
+_NODES = sa.Table(
+    f"{PREFIX}nodes",
+    _META,
+    sa.Column("member", sa.Text, primary_key=True),
+    sa.Column("public_key", sa.LargeBinary, nullable=False),
+    sa.Column("wanted", sa.Boolean, nullable=False),
+    sa.Column("applied", sa.Boolean, nullable=False),
+)
+_PROPOSALS = sa.Table(
+    f"{PREFIX}proposals",
+    _META,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("proposal", sa.LargeBinary, nullable=False),
+    sa.Column("made_s", sa.BigInteger, nullable=False),
+    sa.Column("placed", sa.Boolean, nullable=False, default=False),
+)
+_PART = Part("enrolment", _META)
+
+
+class NoSuchRequest(ServerError):
+    """Nobody of this name has asked, or been invited."""
+
+
+@dataclass(frozen=True)
+class Invited:
+    """An invite that was made.
+
+    Attributes:
+        used_by: the signing key of who used it; None while nobody has.
+    """
+
+    token_sha256: bytes
+    member: str
+    kind: str
+    name: str
+    until_s: int
+    used_by: bytes | None
+    withdrawn: bool
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request to be enrolled, as it was signed.
+
+    Attributes:
+        key: the signing key's bytes.
+        csr: signing request (PEM) for the TLS certificate.
+        node_key: OpenSSH public key of the SuperNode; empty for a bank.
+        admitted: the operator has said yes.
+    """
+
+    member: str
+    kind: str
+    name: str
+    key: bytes
+    csr: bytes
+    node_key: bytes
+    asked_s: int
+    admitted: bool = False
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A certificate that was issued; `serial` in hexadecimal."""
+
+    serial: str
+    member: str
+    pem: bytes
+    issued_s: int
+    until_s: int
+    revoked_s: int | None = None
+
+
+@dataclass(frozen=True)
+class NodeKey:
+    """Whether a SuperNode's key should be registered, and whether Flower has been told so."""
+
+    member: str
+    public_key: bytes
+    wanted: bool
+    applied: bool
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """A proposal that members are asked to approve."""
+
+    name: str
+    proposal: bytes
+    made_s: int
+    placed: bool
+
+
+Outcome = Literal["taken", "known", "unknown token", "expired", "withdrawn", "used", "other member"]
+
+
+class EnrolmentBook:
+    """The tables. Threads and processes may share them."""
+
+    def __init__(self, home: Path | None) -> None:
+        """Open the book of a coordinator's home, or one in memory.
+
+        Raises:
+            StateUnusable: it cannot be opened.
+        """
+        self._store = StateStore(None if home is None else home / ENROLMENT)
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._store.close()
+
+    def __enter__(self) -> EnrolmentBook:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def invite(self, invited: Invited) -> None:
+        """Keep an invite; those before it for the same member that nobody used are withdrawn."""
+        with self._store.write(_PART) as at:
+            mine = (_INVITES.c.member == invited.member) & _INVITES.c.used_by.is_(None)
+            at.execute(sa.update(_INVITES).where(mine).values(withdrawn=True))
+            at.execute(sa.insert(_INVITES).values(**vars(invited)))
+
+    def withdraw(self, member: str) -> int:
+        """Withdraw a member's invites and a request that is not admitted yet; says how many there were."""
+        with self._store.write(_PART) as at:
+            live = (_INVITES.c.member == member) & ~_INVITES.c.withdrawn
+            count = at.execute(sa.update(_INVITES).where(live).values(withdrawn=True)).rowcount
+            at.execute(sa.delete(_REQUESTS).where((_REQUESTS.c.member == member) & ~_REQUESTS.c.admitted))
+            return int(count)
+
+    def invites(self) -> list[Invited]:
+        """All, by member."""
+        return [Invited(**row) for row in self._rows(sa.select(_INVITES).order_by(_INVITES.c.member))]
+
+    def invited(self, token_sha256: bytes) -> Invited | None:
+        """The invite with this token."""
+        found = self._rows(sa.select(_INVITES).where(_INVITES.c.token_sha256 == token_sha256))
+        return Invited(**found[0]) if found else None
+
+    def ask(self, asked: Asked, token_sha256: bytes) -> Outcome:
+        """Take a request and its token, both or neither; the same request by the same key is `known`."""
+        with self._store.write(_PART) as at:
+            row = at.execute(sa.select(_INVITES).where(_INVITES.c.token_sha256 == token_sha256)).mappings().first()
+            if row is None:
+                return "unknown token"
+            invited = Invited(**row)
+            if (invited.member, invited.kind, invited.name) != (asked.member, asked.kind, asked.name):
+                return "other member"
+            if invited.withdrawn:
+                return "withdrawn"
+            if invited.used_by is not None:
+                return "known" if invited.used_by == asked.key else "used"
+            if asked.asked_s > invited.until_s:
+                return "expired"
+            mine = _INVITES.c.token_sha256 == token_sha256
+            at.execute(sa.update(_INVITES).where(mine).values(used_by=asked.key))
+            at.execute(sa.delete(_REQUESTS).where(_REQUESTS.c.member == asked.member))
+            at.execute(sa.insert(_REQUESTS).values(**vars(asked)))
+            return "taken"
+
+    def requests(self) -> list[Asked]:
+        """All, by member."""
+        return [Asked(**row) for row in self._rows(sa.select(_REQUESTS).order_by(_REQUESTS.c.member))]
+
+    def asked(self, member: str) -> Asked | None:
+        """The request of a member."""
+        found = self._rows(sa.select(_REQUESTS).where(_REQUESTS.c.member == member))
+        return Asked(**found[0]) if found else None
+
+    def admit(self, member: str) -> None:
+        """Note the operator's yes.
+
+        Raises:
+            NoSuchRequest: nobody of this name has asked.
+        """
+        with self._store.write(_PART) as at:
+            mine = _REQUESTS.c.member == member
+            if not at.execute(sa.update(_REQUESTS).where(mine).values(admitted=True)).rowcount:
+                raise NoSuchRequest(f"{member!r} has not asked to join; see: artesian coordinator admit")
+
+    def new_request(self, member: str, csr: bytes) -> None:
+        """Keep the signing request that a member's certificates are issued for from now on."""
+        with self._store.write(_PART) as at:
+            at.execute(sa.update(_REQUESTS).where(_REQUESTS.c.member == member).values(csr=csr))
+
+    def issued(self, issued: Issued) -> None:
+        """Keep a certificate."""
+        with self._store.write(_PART) as at:
+            at.execute(sa.insert(_CERTIFICATES).values(**vars(issued)))
+
+    def certificates(self, member: str | None = None) -> list[Issued]:
+        """A member's, or all, newest first."""
+        query = sa.select(_CERTIFICATES).order_by(_CERTIFICATES.c.issued_s.desc(), _CERTIFICATES.c.serial)
+        rows = self._rows(query if member is None else query.where(_CERTIFICATES.c.member == member))
+        return [Issued(**row) for row in rows]
+
+    def revoke(self, member: str, now_s: float) -> int:
+        """Revoke every certificate of a member that still holds; says how many."""
+        return self._end(_CERTIFICATES.c.member == member, now_s)
+
+    def supersede(self, serial: str, from_s: float) -> None:
+        """Let a certificate hold only until `from_s`; one that ends before stays as it is."""
+        self._end(_CERTIFICATES.c.serial == serial, from_s)
+
+    def _end(self, which: sa.ColumnElement[bool], from_s: float) -> int:
+        with self._store.write(_PART) as at:
+            later = _CERTIFICATES.c.revoked_s.is_(None) | (_CERTIFICATES.c.revoked_s > int(from_s))
+            return int(at.execute(sa.update(_CERTIFICATES).where(which & later).values(revoked_s=int(from_s))).rowcount)
+
+    def want_node(self, member: str, public_key: bytes | None) -> None:
+        """Have a SuperNode's key registered, or with None unregistered; nothing changes where that is so already."""
+        with self._store.write(_PART) as at:
+            mine = _NODES.c.member == member
+            row = at.execute(sa.select(_NODES).where(mine)).mappings().first()
+            if public_key is None:
+                if row is not None and row["wanted"]:
+                    at.execute(sa.update(_NODES).where(mine).values(wanted=False, applied=False))
+                return
+            values = {"public_key": public_key, "wanted": True, "applied": False}
+            if row is None:
+                at.execute(sa.insert(_NODES).values(member=member, **values))
+            elif not row["wanted"] or row["public_key"] != public_key:
+                at.execute(sa.update(_NODES).where(mine).values(**values))
+
+    def nodes(self) -> list[NodeKey]:
+        """All, by member."""
+        return [NodeKey(**row) for row in self._rows(sa.select(_NODES).order_by(_NODES.c.member))]
+
+    def node_applied(self, node: NodeKey) -> None:
+        """Note that Flower has been told; not if something else is wanted by now."""
+        with self._store.write(_PART) as at:
+            same = (_NODES.c.member == node.member) & (_NODES.c.wanted == node.wanted)
+            same &= _NODES.c.public_key == node.public_key
+            at.execute(sa.update(_NODES).where(same).values(applied=True))
+
+    def propose(self, proposed: Proposed) -> None:
+        """Keep a proposal, in place of one of the same name."""
+        with self._store.write(_PART) as at:
+            at.execute(sa.delete(_PROPOSALS).where(_PROPOSALS.c.name == proposed.name))
+            at.execute(sa.insert(_PROPOSALS).values(**vars(proposed)))
+
+    def proposals(self) -> list[Proposed]:
+        """All, oldest first."""
+        rows = self._rows(sa.select(_PROPOSALS).order_by(_PROPOSALS.c.made_s, _PROPOSALS.c.name))
+        return [Proposed(**row) for row in rows]
+
+    def change_proposal(self, before: Proposed, proposal: bytes, *, placed: bool) -> bool:
+        """Replace a proposal if it is still as it was `before`; says whether it was."""
+        with self._store.write(_PART) as at:
+            same = (_PROPOSALS.c.name == before.name) & (_PROPOSALS.c.proposal == before.proposal)
+            same &= _PROPOSALS.c.placed == before.placed
+            values = {"proposal": proposal, "placed": placed}
+            return bool(at.execute(sa.update(_PROPOSALS).where(same).values(**values)).rowcount)
+
+    def _rows(self, query: sa.Select[Any]) -> list[Mapping[str, Any]]:
+        with self._store.read(_PART) as at:
+            return [dict(row) for row in at.execute(query).mappings()]

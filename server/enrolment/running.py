@@ -1,0 +1,104 @@
+"""The join desk as a process: it answers, and between calls it does what time and the ledger ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from clients.errors import ClientError
+from ledger.errors import LedgerError
+from server.enrolment.admission import Admission
+from server.enrolment.book import EnrolmentBook
+from server.enrolment.ledger_access import LedgerAccess
+from server.enrolment.registrations import pending
+from server.enrolment.service import serving_desk
+from server.errors import ServerError
+from server.network import load_network
+from server.service_certificate import renew_service_certificate
+
+TEND_S = 5.0
+CERTIFICATE_S = 3600.0
+REGISTER_S = 60.0
+"""Longest that one telling of SuperLink may take."""
+
+
+async def run_desk(home: Path, say: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        CannotServe: the address is taken, or the home lacks something.
+    """
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    network = load_network(home)
+    renew_service_certificate(home, time.time())
+    async with serving_desk(home, network.bind, network.enrolment_port, time.time) as server:
+        say(f"the join desk of {home} answers on {network.bind}:{server.port}")
+        with EnrolmentBook(home) as book:
+            tending = Tending(home, Admission(home, book, LedgerAccess(home), time.time), say)
+            while not told.is_set():
+                await server.tend(tending.once)
+                await _register(home, book, network.superlink_port, say)
+                try:
+                    await asyncio.wait_for(told.wait(), TEND_S)
+                except TimeoutError:
+                    continue
+
+
+class Tending:
+    """What is done between calls; an error is said once, and tried again."""
+
+    def __init__(
+        self,
+        home: Path,
+        admission: Admission,
+        say: Callable[[str], None],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._home, self._admission, self._say, self._now = home, admission, say, now
+        self._looked_s, self._trouble = 0.0, ""
+
+    def once(self) -> None:
+        """Settle what the ledger has changed; see to the coordinator's own certificate and the revocation list."""
+        try:
+            self._admission.settle()
+            self._admission.issuing.publish()
+            if self._now() >= self._looked_s + CERTIFICATE_S:
+                self._looked_s = self._now()
+                renewed = renew_service_certificate(self._home, self._now())
+                if renewed is not None:
+                    self._say(f"the coordinator's certificate was renewed: serial {renewed.serial:x}")
+            self._trouble = ""
+        except (ClientError, ServerError, LedgerError) as error:
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                self._say(f"{error}; trying again")
+
+
+async def _register(home: Path, book: EnrolmentBook, port: int, say: Callable[[str], None]) -> None:
+    """Have a process of its own tell SuperLink: what speaks Flower's language is large, and rarely needed."""
+    if not pending(book) or not _listens(port):
+        return
+    command = [sys.executable, "-m", "artesian", "coordinator", "register-nodes", "--home", str(home)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+    try:
+        if await asyncio.wait_for(process.wait(), REGISTER_S):
+            say("SuperLink was not told of all members' nodes; trying again")
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        say(f"SuperLink did not answer within {REGISTER_S:.0f} s; trying again")
+
+
+def _listens(port: int) -> bool:
+    """Whether something accepts connections at a port of this machine."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.5):
+        return True
+    return False

@@ -1,0 +1,184 @@
+"""Making a coordinator's home: every key where it stays, the CA, the shared policy, and `coordinator.toml` to edit.
+
+The ledger is founded later, when the founders' keys are known (`server.enrolment.admission`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from clients.certificates import keep_file
+from clients.enrolment.consortium import CONSORTIUM, TASKS, ConsortiumPolicy, ConsortiumTask
+from clients.tasks.spec import load_spec
+from ledger.folder_sync import sync_folder
+from ledger.homes import LOG_KEY, NEXT_LOG_KEY, SIGNING_KEY
+from ledger.keys import SigningKey
+from ledger.rules import COORDINATOR, HYBRID
+from server.certificates import LOCAL_HOSTS, CertificateAuthority, install_certificate, request_certificate
+from server.coordinator import CONFIG_FILE, load_coordinator_config
+from server.engines.flower_home import FlowerHome
+from server.errors import ServerError
+from server.network import Network
+
+_EVERYWHERE = ("0.0.0.0", "::")
+
+
+class NotInitialised(ServerError):
+    """The folder is no coordinator's home."""
+
+
+class HomeNotEmpty(ServerError):
+    """There is something where the home should be made."""
+
+
+@dataclass(frozen=True)
+class Founding:
+    """What a consortium is to be.
+
+    Attributes:
+        cid, name: its id, and its name for people.
+        network: where members reach the coordinator.
+        min_cohort: fewest firms in a cohort.
+        signatures: of statements and approvals.
+        specs: files of task specs.
+    """
+
+    cid: str
+    name: str
+    network: Network
+    min_cohort: int
+    signatures: str
+    specs: tuple[Path, ...] = ()
+
+
+def initialise(
+    home: Path, founding: Founding, now: Callable[[], float], then: Callable[[Path], None] = lambda _: None
+) -> ConsortiumPolicy:
+    """Make the home, all of it or nothing.
+
+    Args:
+        home: a directory that is empty or does not exist.
+        then: called with the folder before it gets its name, to put more into it.
+
+    Raises:
+        HomeNotEmpty: there is something already.
+        TaskSpecInvalid, ServerError, LedgerError: it cannot be made like this.
+    """
+    if home.exists() and (not home.is_dir() or any(home.iterdir())):
+        raise HomeNotEmpty(f"{home}: is not empty; its keys must not be replaced, so choose another directory")
+    specs = {load_spec(path).name: path for path in founding.specs}
+    policy = ConsortiumPolicy.model_validate(
+        {
+            "cid": founding.cid,
+            "name": founding.name,
+            "min_cohort": founding.min_cohort,
+            "signatures": founding.signatures,
+            "task": [ConsortiumTask(name=name, spec_sha256=load_spec(path).hash.hex()) for name, path in specs.items()],
+        }
+    )
+    home.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = home.with_name(f".{home.name}.{secrets.token_hex(6)}")
+    unfinished.mkdir(mode=0o700)
+    try:
+        _fill(unfinished, founding, policy, specs, now)
+        then(unfinished)
+        os.rename(unfinished, home)  # replaces an empty directory, never a full one
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    sync_folder(home.parent)
+    return policy
+
+
+def _fill(
+    home: Path, founding: Founding, policy: ConsortiumPolicy, specs: Mapping[str, Path], now: Callable[[], float]
+) -> None:
+    SigningKey.generate(founding.signatures == HYBRID).save(home / SIGNING_KEY)
+    for name in (LOG_KEY, NEXT_LOG_KEY):
+        SigningKey.generate().save(home / name)
+    moment, network = datetime.fromtimestamp(now(), UTC), founding.network
+    authority = CertificateAuthority.create(home, founding.cid, moment)
+    request = request_certificate(home, COORDINATOR)
+    certificate = authority.issue_server(request, COORDINATOR, moment, hosts_of(network), client_too=True)
+    install_certificate(home, certificate, authority.certificate_pem)
+    keep_file(home / CONSORTIUM, policy.text().encode())
+    (home / TASKS).mkdir()
+    for name, path in specs.items():
+        keep_file(home / TASKS / f"{name}.toml", path.read_bytes())
+    keep_file(home / CONFIG_FILE, coordinator_toml(founding.cid, network, policy).encode())
+    load_coordinator_config(home / CONFIG_FILE)
+    flower = FlowerHome(home, network)
+    assert flower.control_secret != flower.executor_secret  # made by being asked for
+
+
+def hosts_of(network: Network) -> list[str]:
+    """The names and addresses that the services' certificate is for."""
+    bound = [] if network.bind in _EVERYWHERE else [network.bind]
+    return list(dict.fromkeys([network.host, *bound, *LOCAL_HOSTS]))
+
+
+def own_address(network: Network, port: int) -> str:
+    """HOST:PORT at which this machine itself reaches one of the services."""
+    host = "127.0.0.1" if network.bind in _EVERYWHERE else network.bind
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def coordinator_toml(cid: str, network: Network, policy: ConsortiumPolicy) -> str:
+    """A `coordinator.toml` with comments."""
+    ports = "\n".join(f"{f'{name} = {getattr(network, name)}':<26}# {words}" for name, words in _PORTS.items())
+    tasks = "\n".join(_TASK.format(name=json.dumps(task.name), spec=json.dumps(task.file)) for task in policy.task)
+    return _CONFIG.format(
+        cid=json.dumps(cid), host=json.dumps(network.host), bind=json.dumps(network.bind), ports=ports, tasks=tasks
+    )
+
+
+_PORTS = {
+    "enrolment_port": "the join desk: members join, renew certificates, approve",
+    "ledger_port": "the ledger",
+    "fleet_port": "where firms' SuperNodes connect",
+    "scores_port": "banks' questions",
+    "superlink_port": "Flower itself; this machine only",
+    "metrics_port": "Prometheus; this machine only",
+    "dashboard_port": "reserved; this machine only",
+}
+_CONFIG = """\
+# How this coordinator runs. It stays here; what all members share is in consortium.toml.
+cid = {cid}
+
+[network]
+host = {host}  # the name or address by which members reach this machine: in invites and certificates
+bind = {bind}  # the address that services for members listen on; 0.0.0.0 is every one of this machine
+{ports}
+
+# `artesian ledger serve` has the ledger, and all other processes here ask it.
+[ledger_service]
+
+# Delete what old rounds' updates were in so many days after the release; without it everything is kept.
+# [retention]
+# days = 90
+{tasks}"""
+_TASK = """
+[[task]]
+name = {name}
+spec = {spec}
+
+# How it is trained. What is not said here takes the default; `artesian coordinator propose` finds good values.
+# [task.training]
+# rounds = 10
+# [task.privacy]
+# epsilon = 3.0   # of the whole run, for every privacy unit of every firm
+# delta = 1e-5
+"""
+
+
+def require_home(home: Path) -> None:
+    """Raise `NotInitialised` unless `home` was made by `initialise`."""
+    if not (home / CONSORTIUM).exists():
+        raise NotInitialised(f"{home}: holds no {CONSORTIUM}; make it with: artesian coordinator init --home {home}")
