@@ -28,12 +28,13 @@ from clients.measuring.vectors import groups_of_records
 from clients.mechanism import Mechanism
 from clients.migration import state_version
 from clients.noise import RandomStream
+from clients.private_tables import PrivateTables, Stream
 from clients.round_secrets import RoundSecrets
-from clients.table_source import Mark, source_of
 from clients.tasks.credit import CreditTask
-from clients.tasks.examples import Dealt, Divided
+from clients.tasks.examples import Dealt, Divided, Examples
 from clients.tasks.spec import load_spec
-from clients.tasks.task import task_for
+from clients.tasks.task import Task, task_for
+from clients.unit_secret import unit_secret
 from clients.wallet import Wallet
 from clients.wallet_ledger import LedgerView, require_booked
 from clients.wallet_row import Occasion, Reservation
@@ -64,10 +65,9 @@ class Firm:
         self.now = now
         state_version(home)  # files of a later release are not for this one to write
         self.config: FirmConfig = load_firm_config(home / "firm.toml")
-        self._tasks: dict[str, tuple[Mark | None, PrivateTask]] = {}
-        self._fitting: dict[str, Mark] = {}  # tables that have been checked
-        self.divided: dict[tuple[str, int], Divided] = {}  # by task and held-out share, see `clients.held_out`
-        self.dealt: dict[tuple[str, int], Dealt] = {}  # by task and number of parts, see there
+        # By task and held-out share or number of parts, with the examples that were divided: see `clients.held_out`.
+        self.divided: dict[tuple[str, int], tuple[Examples, Divided]] = {}
+        self.dealt: dict[tuple[str, int], tuple[Examples, Dealt]] = {}
         self._kept_sums: dict[str, KeptSums] = {}
         self._witness: Witness | None = None
         self._resting = False
@@ -199,46 +199,43 @@ class Firm:
         """The public contexts of key holders."""
         return KeptContexts(None if self.in_memory else self.home / "contexts")
 
-    def task(self, name: str) -> PrivateTask:
-        """A task that the firm takes part in, with its own table as it is now, encoded.
+    @cached_property
+    def tables(self) -> PrivateTables:
+        """The tables of the firm's tasks."""
+        research = self.config.experiment is not None
+        secret = (lambda: b"") if research else (lambda: unit_secret(self.home))
+        kept = lambda task: self._file(f"records-{task}")  # noqa: E731
+        return PrivateTables(self.home, kept, secret, self._encoded, self.rest_mirror)
+
+    def task(self, name: str, stream: Stream | None = None) -> PrivateTask:
+        """A task that the firm takes part in, with its own table encoded: as it is now, or as a stream needs it.
 
         Raises:
             NotTakingPart: it is not in `firm.toml`.
             TableInvalid, TableUnreadable: what is wrong with the table.
+            DealtOtherwise: some of the stream's records are no more in it.
         """
-        declared = self.declared(name)
-        mark = source_of(self.home, declared.settings).mark()
-        known = self._tasks.get(name)
-        if known is None or mark is None or known[0] != mark:
-            self._tasks[name] = mark, self.encoded(declared, self.table(name))
-            for divisions in (self.divided, self.dealt):
-                for key in [key for key in divisions if key[0] == name]:
-                    del divisions[key]
-        return self._tasks[name][1]
+        return self.tables.task(self.declared(name), stream)
 
-    def table(self, name: str) -> Table:
-        """The table of a task, read now and checked against the spec; what only one record decides about is let be."""
-        declared = self.declared(name)
-        self.rest_mirror()  # it may take long
-        return source_of(self.home, declared.settings).table(declared.spec, alone=False)
+    def model(self, name: str) -> Task:
+        """What a task that the firm takes part in computes, without a look at its table.
+
+        Raises:
+            NotTakingPart: it is not in `firm.toml`.
+        """
+        return task_for(self.declared(name).spec)
 
     def require_fits(self, name: str) -> DeclaredTask:
-        """A task whose table fits its spec as it is now; a table that has not changed is not read again.
+        """A task whose table fits its spec as it is now.
 
         Raises:
             NotTakingPart, TableInvalid, TableUnreadable: as `task`.
         """
         declared = self.declared(name)
-        mark = source_of(self.home, declared.settings).mark()
-        known = name in self._tasks and self._tasks[name][0] == mark
-        if mark is None or not (known or self._fitting.get(name) == mark):
-            self.table(name)
-            if mark is not None:
-                self._fitting[name] = mark
+        self.tables.require_fits(declared)
         return declared
 
-    def encoded(self, declared: DeclaredTask, table: Table) -> PrivateTask:
-        """A table of a task, encoded."""
+    def _encoded(self, declared: DeclaredTask, table: Table) -> PrivateTask:
         task = task_for(declared.spec)
         fairness = "fairness" in self.config.limits.measurements
         groups = groups_of_records(task, table) if fairness and isinstance(task, CreditTask) else {}

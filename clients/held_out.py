@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from collections import Counter
 from collections.abc import Iterator
 
@@ -20,10 +19,9 @@ from scipy import sparse
 from clients.firm import Firm, PrivateTask
 from clients.plan import MICRO, Plan
 from clients.tasks.examples import Dealt, Divided, Examples
-from ledger.errors import LedgerError
-from ledger.secret_files import read_secret_file, write_secret_file
+from clients.unit_secret import SECRET_FILE, unit_secret
 
-SECRET_FILE = "held-out.key"
+__all__ = ["SECRET_FILE", "deal", "divide"]
 
 
 def divide(firm: Firm, private: PrivateTask, plan: Plan) -> Divided:
@@ -31,9 +29,10 @@ def divide(firm: Firm, private: PrivateTask, plan: Plan) -> Divided:
     if not plan.held_out_micro:
         return Divided(private.examples, None)
     key = (private.settings.name, plan.held_out_micro)
-    if key not in firm.divided:
-        firm.divided[key] = _divide(firm, private, plan.held_out_micro)
-    return firm.divided[key]
+    known = firm.divided.get(key)
+    if known is None or known[0] is not private.examples:
+        known = firm.divided[key] = private.examples, _divide(firm, private, plan.held_out_micro)
+    return known[1]
 
 
 def _divide(firm: Firm, private: PrivateTask, held_out_micro: int) -> Divided:
@@ -41,7 +40,7 @@ def _divide(firm: Firm, private: PrivateTask, held_out_micro: int) -> Divided:
     if firm.config.experiment is not None:
         key = firm.stream("held out", name).bytes(32)
     else:
-        key = hmac.digest(_secret(firm), name.encode(), hashlib.sha256)
+        key = hmac.digest(unit_secret(firm.home), name.encode(), hashlib.sha256)
     below = (held_out_micro << 64) // MICRO
     aside = np.array([lot < below for lot in _lots(examples, key)], dtype=np.bool_)
     return Divided(examples.sample(~aside), examples.sample(aside), aside)
@@ -53,16 +52,17 @@ def deal(firm: Firm, private: PrivateTask, parts: int) -> Dealt:
     The parts are the same in every round and run of a task, as long as the firm has the same secret and the same table.
     """
     name = private.settings.name
-    key = (name, parts)
-    if key not in firm.dealt:
+    known = firm.dealt.get((name, parts))
+    if known is None or known[0] is not private.examples:
         if firm.config.experiment is not None:
             secret = firm.stream("dealt", name).bytes(32)
         else:
-            secret = hmac.digest(_secret(firm), b"dealt\0" + name.encode(), hashlib.sha256)
+            secret = hmac.digest(unit_secret(firm.home), b"dealt\0" + name.encode(), hashlib.sha256)
         places = np.array([lot * parts >> 64 for lot in _lots(private.examples, secret)], dtype=np.int64)
         digest = hashlib.sha256(secret + private.examples.digest + parts.to_bytes(4, "big")).digest()
-        firm.dealt[key] = Dealt(tuple(private.examples.sample(places == k) for k in range(parts)), digest)
-    return firm.dealt[key]
+        dealt = Dealt(tuple(private.examples.sample(places == k) for k in range(parts)), digest)
+        known = firm.dealt[name, parts] = private.examples, dealt
+    return known[1]
 
 
 def _lots(examples: Examples, key: bytes) -> Iterator[int]:
@@ -85,20 +85,3 @@ def _identities(examples: Examples) -> Iterator[bytes]:
         said = columns.tobytes() + values.tobytes() + beside[place].tobytes()
         yield said + alike[said].to_bytes(8, "big")  # rows that say the same are told apart by counting them
         alike[said] += 1
-
-
-def _secret(firm: Firm) -> bytes:
-    """The firm's secret, 32 bytes, made on first use.
-
-    Whoever loses it divides and deals anew: what was trained on may then be held out. No unit pays for it, since a
-    vote or a stream of correlated noise that has begun by the old lots does not go on by new ones: both are bound to
-    the digest of theirs.
-    """
-    path = firm.home / SECRET_FILE
-    if not path.exists():
-        try:
-            write_secret_file(path, secrets.token_bytes(32), "the secret of held-out units")
-        except LedgerError:
-            if not path.exists():  # else another process of this firm was first
-                raise
-    return read_secret_file(path, "the secret of held-out units")

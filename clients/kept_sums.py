@@ -6,7 +6,6 @@ holds as many sums as the next row needs, and is destroyed with the last row of 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.errors import ClientError
-from ledger.folder_sync import sync_folder
+from clients.private_file import PrivateFile
 
 Vector = NDArray[np.float64]
 
@@ -38,8 +37,7 @@ class KeptSums:
     """A firm's kept sums of one task; in memory where there is no path."""
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._memory: bytes | None = None
+        self._file = PrivateFile(path)
 
     def before(self, stream: bytes, row: int, deal: bytes) -> list[Vector]:
         """The sums of the rows before `row`, newest first.
@@ -67,29 +65,12 @@ class KeptSums:
     def keep(self, stream: bytes, row: int, deal: bytes, sums: list[Vector]) -> None:
         """Keep these sums, newest first, in place of all others."""
         raws = [np.ascontiguousarray(one, dtype=np.float64).tobytes() for one in sums]
-        self._write(cbor2.dumps({"stream": stream, "row": row, "deal": deal, "sums": raws}, canonical=True))
+        self._file.write(cbor2.dumps({"stream": stream, "row": row, "deal": deal, "sums": raws}, canonical=True))
 
     def destroy(self) -> None:
         """Forget them all."""
-        self._memory = None
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        self._file.destroy()
 
     def _read(self) -> dict[str, Any] | None:
-        raw = self._memory
-        if self._path is not None:
-            raw = self._path.read_bytes() if self._path.exists() else None
+        raw = self._file.read()
         return None if raw is None else dict(cbor2.loads(raw))
-
-    def _write(self, content: bytes) -> None:
-        if self._path is None:
-            self._memory = content
-            return
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._path)
-        sync_folder(self._path.parent)

@@ -20,6 +20,7 @@ from clients.masking.threshold import threshold_for
 from clients.measuring.statistic import statistic_of_plan
 from clients.messages import Refusal
 from clients.plan import Plan
+from clients.private_tables import Stream
 from clients.tasks.task import Task
 from ledger.receipt import Receipt, verify_receipt
 from ledger.rules import Phase, State
@@ -48,6 +49,11 @@ class Offer:
         terms = {name: value for name, value in self.plan.to_map().items() if name not in of_round}
         said = [self.payload["task"], sorted(self.cohort), terms]
         return hashlib.sha256(cbor2.dumps(said, canonical=True)).digest()
+
+    @property
+    def held_to(self) -> Stream | None:
+        """The stream to whose records the round keeps the firm; None where the firm's table is as it is now."""
+        return None if self.plan.correlated is None else Stream(self.stream, begins=self.plan.row == 0)
 
     @property
     def cohort(self) -> list[str]:

@@ -103,10 +103,10 @@ def train(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     again = leave_again(firm, offer, TRAIN)
     if again is not None:
         return again
-    private = firm.task(offer.payload["task"])
-    check_plan(firm, private.task, offer, firm.ledger)
+    check_plan(firm, firm.model(offer.payload["task"]), offer, firm.ledger)
     if offer.plan.measures:
         raise Refusal("plan", "the round measures, and trains no model")
+    private = firm.task(offer.payload["task"], offer.held_to)
     parameters = parent_model(offer, private, request)
     compute = partial(_update, firm, offer, private, parameters)
     return contribute(firm, offer, private, request["sealed"], TRAIN, compute)

@@ -40,11 +40,11 @@ def validate(firm: Firm, request: Mapping[str, Any]) -> Leaving:
         Refusal, DividedOtherwise, MaskingError, LedgerError: no vote was cast.
     """
     offer = read_offer(firm, request["statement"], request["receipt"])
-    private = firm.task(offer.payload["task"])
-    check_plan(firm, private.task, offer, firm.ledger)
+    check_plan(firm, firm.model(offer.payload["task"]), offer, firm.ledger)
     plan = offer.plan
     if not plan.votes:
         raise Refusal("vote", "the plan asks for no votes")
+    private = firm.task(offer.payload["task"])
     parameters = parent_model(offer, private, request)
     gradients = _gradients(offer, request["groups"])
     groups = groups_hash(request["groups"])

@@ -33,10 +33,10 @@ def measure(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     again = leave_again(firm, offer, MEASURE)
     if again is not None:
         return again
-    private = firm.task(offer.payload["task"])
     if not offer.plan.measures:
         raise Refusal("plan", "the round trains a model and measures nothing")
-    check_plan(firm, private.task, offer, firm.ledger)
+    check_plan(firm, firm.model(offer.payload["task"]), offer, firm.ledger)
+    private = firm.task(offer.payload["task"])
     model, plan = parent_model(offer, private, request, AVERAGE), offer.plan
     groups = private.groups[plan.measure_column] if plan.measure_column else None
 

@@ -24,7 +24,9 @@ from clients.firm import Firm, PrivateTask, close_firms, open_firm
 from clients.firm_config import SIMULATION
 from clients.held_out import deal
 from clients.plan import Plan
+from clients.private_tables import Stream
 from clients.tasks.examples import Examples
+from clients.tasks.task import Task
 from clients.wallet_row import Reservation
 from experiments.federation import FederatedTask, Federation, Terms, build, run
 from experiments.privacy_audit.canaries import CanaryTask
@@ -97,7 +99,10 @@ class AuditedFirm(Firm):
         self._is_absent, self._split = absent, split
         self._with_canaries: dict[str, PrivateTask] = {}
 
-    def task(self, name: str) -> PrivateTask:
+    def model(self, name: str) -> Task:
+        return self._audited
+
+    def task(self, name: str, stream: Stream | None = None) -> PrivateTask:
         if name not in self._with_canaries:
             own = super().task(name)
             self._with_canaries[name] = PrivateTask(own.settings, self._audited, self._examples(own.examples))

@@ -5,23 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from consortium_world import Consortium, a_plan
+from stream_world import ME, restart, row, table_of, take_part
 
-from clients import participation
 from clients.disclosure import pack_refusal
-from clients.firm import Firm
 from clients.held_out import SECRET_FILE, deal
 from clients.kept_sums import DealtOtherwise
 from clients.measuring.handler import measure
 from clients.measuring.statistic import statistic_of
 from clients.messages import REPLIES, TRAIN, Refusal, unpack
 from clients.model_files import AVERAGE, PARAMETERS
-from clients.plan import MICRO, Plan
+from clients.plan import MICRO
 
-ME, BINS = "firm-2", 5
+BINS = 5
 
 
 @pytest.fixture(scope="module")
@@ -30,28 +28,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
     made = Consortium(tmp_path_factory.mktemp("dealt") / "home", firms=5, limits=limits)
     yield made
     made.close()
-
-
-def row(number: int) -> Plan:
-    return a_plan(number=number, rounds=4, correlation="1000000 500000", stream_from=1)
-
-
-def take_part(world: Consortium, plan: Plan) -> Any:
-    statement = world.open_round(plan)
-    try:
-        return participation.train(world.firms[ME], world.request(ME, statement))
-    finally:
-        world.abort(statement)
-
-
-def restart(world: Consortium) -> Firm:
-    world.firms[ME].close()
-    world.firms[ME] = Firm(world.firms[ME].home)
-    return world.firms[ME]
-
-
-def table_of(firm: Firm) -> Path:
-    return firm.home / firm.config.task[0].data
 
 
 def without_first_record(path: Path) -> None:
