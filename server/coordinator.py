@@ -51,6 +51,7 @@ class TaskAtCoordinator(TrainingConfig):
     name: Slug
     spec: str
     schedule: Schedule | None = None  # without one it is trained when the operator says so
+    firms: int | None = Field(default=None, ge=1)  # fewest that must be connected before a run begins
 
 
 class Retention(_Part):

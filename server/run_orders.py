@@ -1,0 +1,379 @@
+"""What the operator and the schedules want of each task, and the orders to train that follow: on disk, in `server.store`.
+
+Those who order (commands), who carries out (the runner) and who trains (the ServerApp) are different processes that any
+of them may outlive: they share nothing but these tables. An order's *ticket* is new with each try to begin it; a
+ServerApp trains only if it can claim the ticket that is its order's present one, so that a run whose submission was not
+heard of again can never train beside the one that took its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import sqlalchemy as sa
+
+from server.errors import ServerError
+from server.run_tables import ATTEMPTS, ORDERS, PART, RUNNER, TASKS
+from server.store import StateStore
+
+Wanted = Literal["scheduled", "paused", "stopped"]
+Phase = Literal["waiting", "starting", "running", "ended"]
+Outcome = Literal["completed", "failed", "stopped", "given-up"]
+Said = Literal["completed", "paused", "failed", "wrong"]
+"""What a ServerApp says of its own end; `wrong` is a failure that comes again until somebody mends its cause."""
+
+OPEN: tuple[Phase, ...] = ("waiting", "starting", "running")
+LIVE: tuple[Phase, ...] = ("starting", "running")
+assert set(OPEN) < set(get_args(Phase))
+
+
+class AlreadyOrdered(ServerError):
+    """The task has an order that is not carried out yet: there is one at a time."""
+
+    exit_code = 1
+
+
+class NotScheduled(ServerError):
+    """The task is paused or stopped, and takes no orders."""
+
+    exit_code = 1
+
+
+class Superseded(ServerError):
+    """A run that was submitted once and is not wanted any more: another has its place, or its order has ended."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class TaskWish:
+    """What is wanted of a task.
+
+    Attributes:
+        wanted: `paused` begins nothing; `stopped` has dropped its orders too.
+        since_s, reason: since when, and why by the operator's word.
+        at_once: whether a pause ends the present round too, instead of waiting for its end.
+        anchor_s: firings up to this moment are dealt with; None before the first look.
+        schedule: the text of the schedule that `anchor_s` is of.
+    """
+
+    task: str
+    wanted: Wanted = "scheduled"
+    since_s: float = 0.0
+    reason: str = ""
+    at_once: bool = False
+    anchor_s: float | None = None
+    schedule: str = ""
+
+
+@dataclass(frozen=True)
+class RunOrder:
+    """One order to train a task. Times are seconds since 1970.
+
+    Attributes:
+        number: names the order; rises.
+        origin: `schedule` or `operator`.
+        rounds: how many rounds it asks for; None for all that are left of the run, to its release.
+        measure: a measurement's order in place of training; empty for training.
+        due_s: when it was due; the longest due is carried out first.
+        phase: see `Phase`; at most one order of all is `starting` or `running`.
+        ticket: of the present try; empty between tries.
+        run_id: SuperLink's number of the present try's run; empty while it is not known.
+        attempts, failures: tries so far; those that failed in a row without a round in between.
+        not_before_s: no try before then.
+        waits_since_s, waits_for: since when it waits for something outside, and for what.
+        begun_s: when the present try began.
+        until: round after which the order is carried out; None until the ServerApp knows.
+        done, total, step, step_s: rounds of the run that are done, of how many; the last that was heard, and when.
+        said, said_why: how the ServerApp says that it ended.
+        outcome, reason, ended_s: how the order ended.
+    """
+
+    number: int
+    task: str
+    origin: str
+    rounds: int | None
+    measure: str
+    ordered_s: float
+    due_s: float
+    phase: Phase
+    ticket: str
+    run_id: str
+    attempts: int
+    failures: int
+    not_before_s: float
+    waits_since_s: float | None
+    waits_for: str
+    begun_s: float | None
+    until: int | None
+    done: int
+    total: int
+    step: str
+    step_s: float | None
+    said: str
+    said_why: str
+    outcome: str
+    reason: str
+    ended_s: float | None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try to carry out an order, as the history has it."""
+
+    order: int
+    number: int
+    run_id: str
+    begun_s: float
+    ended_s: float
+    outcome: str
+    reason: str
+
+
+class RunOrders:
+    """The tables. Every method is one transaction.
+
+    Raises (all methods):
+        StateUnusable, StateUnreachable: the database.
+    """
+
+    def __init__(self, store: StateStore, new_ticket: Callable[[], str]) -> None:
+        self._store = store
+        self._new_ticket = new_ticket
+
+    # What is wanted.
+
+    def wishes(self) -> dict[str, TaskWish]:
+        """What is wanted of each task that was ever spoken of; of others nothing is known, so they are scheduled."""
+        with self._store.read(PART) as connection:
+            rows = connection.execute(sa.select(TASKS)).mappings()
+            return {row["task"]: TaskWish(**row) for row in rows}
+
+    def want(self, task: str, wanted: Wanted, now_s: float, reason: str = "", at_once: bool = False) -> TaskWish:
+        """Pause, resume or stop a task; firings of the time in between are not made up.
+
+        Stopping ends the task's waiting order; the runner ends a live one.
+        """
+        with self._store.write(PART) as connection:
+            before = _wish(connection, task)
+            wish = replace(before, wanted=wanted, since_s=now_s, reason=reason, at_once=at_once)
+            if wanted == "scheduled" and before.wanted != "scheduled":
+                wish = replace(wish, anchor_s=now_s)
+            _put_wish(connection, wish)
+            if wanted == "stopped":
+                waiting = ORDERS.c.task == task, ORDERS.c.phase == "waiting"
+                end = {"phase": "ended", "outcome": "stopped", "reason": reason or "stopped by the operator"}
+                connection.execute(sa.update(ORDERS).where(*waiting).values(ended_s=now_s, ticket="", **end))
+            return wish
+
+    def notice(self, task: str, schedule: str, now_s: float) -> TaskWish:
+        """The wish of a task with this schedule; what fires of a new or changed one fires from now on."""
+        with self._store.write(PART) as connection:
+            wish = _wish(connection, task)
+            if wish.anchor_s is None or wish.schedule != schedule:
+                wish = replace(wish, anchor_s=now_s, schedule=schedule)
+                _put_wish(connection, wish)
+            return wish
+
+    # Orders.
+
+    def order(self, task: str, now_s: float, *, rounds: int | None = None, measure: str = "") -> RunOrder:
+        """One order of the operator's.
+
+        Raises:
+            AlreadyOrdered, NotScheduled: it is not taken.
+        """
+        with self._store.write(PART) as connection:
+            wish, there = _wish(connection, task), _open_of(connection, task)
+            if wish.wanted != "scheduled":
+                raise NotScheduled(f"{task}: is {wish.wanted}; first give artesian coordinator resume {task}")
+            if there is not None:
+                raise AlreadyOrdered(
+                    f"{task}: order {there.number} is {there.phase} already; see artesian coordinator runs"
+                )
+            return _insert(connection, task, "operator", rounds, measure, now_s, now_s)
+
+    def fire(self, wish: TaskWish, due_s: float, now_s: float, rounds: int | None) -> RunOrder | None:
+        """The order of a schedule's firing, and that all firings up to now are dealt with.
+
+        None where the task has an order already, or the wish is not the present one any more.
+        """
+        with self._store.write(PART) as connection:
+            present = _wish(connection, wish.task)
+            if present.wanted != "scheduled" or present.anchor_s != wish.anchor_s:
+                return None
+            _put_wish(connection, replace(present, anchor_s=now_s))
+            if _open_of(connection, wish.task) is not None:
+                return None
+            return _insert(connection, wish.task, "schedule", rounds, "", due_s, now_s)
+
+    def open(self) -> list[RunOrder]:
+        """Orders that are not carried out yet, the longest due first."""
+        with self._store.read(PART) as connection:
+            return _select(connection, ORDERS.c.phase.in_(OPEN), order=(ORDERS.c.due_s, ORDERS.c.number))
+
+    def get(self, number: int) -> RunOrder | None:
+        """One order."""
+        with self._store.read(PART) as connection:
+            return next(iter(_select(connection, ORDERS.c.number == number)), None)
+
+    def history(self, most: int, task: str | None = None) -> list[tuple[RunOrder, list[Attempt]]]:
+        """The newest orders with their tries, newest first."""
+        with self._store.read(PART) as connection:
+            of = [] if task is None else [ORDERS.c.task == task]
+            orders = _select(connection, *of, order=(ORDERS.c.number.desc(),), most=most)
+            wanted = sa.select(ATTEMPTS).where(ATTEMPTS.c.order.in_([one.number for one in orders]))
+            tries = [Attempt(**row) for row in connection.execute(wanted.order_by(ATTEMPTS.c.number)).mappings()]
+        return [(one, [attempt for attempt in tries if attempt.order == one.number]) for one in orders]
+
+    # The runner.
+
+    def waits(self, order: RunOrder, why: str, now_s: float) -> RunOrder:
+        """Say what a waiting order waits for; empty when it does not any more."""
+        since = None if not why else now_s if order.waits_since_s is None else order.waits_since_s
+        return self._change(order, "waiting", waits_for=why, waits_since_s=since)
+
+    def begin(self, order: RunOrder, now_s: float) -> RunOrder | None:
+        """Give a waiting order a ticket for its next try, on disk before anything is submitted.
+
+        None where it does not wait any more, or another order is live.
+        """
+        with self._store.write(PART) as connection:
+            present, wish = _one(connection, order.number), _wish(connection, order.task)
+            live = connection.scalar(sa.select(ORDERS.c.number).where(ORDERS.c.phase.in_(LIVE)).limit(1))
+            if present is None or present.phase != "waiting" or live is not None or wish.wanted != "scheduled":
+                return None
+            fresh = {"run_id": "", "said": "", "said_why": "", "step": "", "step_s": None, "begun_s": now_s}
+            known = {"ticket": self._new_ticket(), "attempts": present.attempts + 1}
+            waited = {"waits_for": "", "waits_since_s": None}
+            return _set(connection, present, phase="starting", **known, **fresh, **waited)
+
+    def submitted(self, order: RunOrder, run_id: int) -> RunOrder:
+        """The SuperLink has taken the run of this try."""
+        return self._change(order, "starting", phase="running", run_id=str(run_id))
+
+    def back(self, order: RunOrder, outcome: str, reason: str, now_s: float, *, pause_s: float) -> RunOrder:
+        """This try is over, and there will be another; what of it still lives can claim nothing any more."""
+        failures = order.failures + (outcome == "failed")
+        again = {"phase": "waiting", "ticket": "", "not_before_s": now_s + pause_s, "failures": failures}
+        return self._over(order, outcome, reason, now_s, again)
+
+    def end(self, order: RunOrder, outcome: Outcome, reason: str, now_s: float) -> RunOrder:
+        """The order is carried out, or given up."""
+        ended = {"phase": "ended", "ticket": "", "outcome": outcome, "reason": reason, "ended_s": now_s}
+        return self._over(order, outcome, reason, now_s, ended)
+
+    def alive(self, now_s: float, problem: str) -> None:
+        """The runner was here, and what hinders it."""
+        with self._store.write(PART) as connection:
+            if not connection.execute(sa.update(RUNNER).values(seen_s=now_s, problem=problem)).rowcount:
+                connection.execute(sa.insert(RUNNER).values(seen_s=now_s, problem=problem))
+
+    def runner(self) -> tuple[float, str] | None:
+        """When the runner was last here, in seconds since 1970, and what hindered it; None before it ever was."""
+        with self._store.read(PART) as connection:
+            row = connection.execute(sa.select(RUNNER.c.seen_s, RUNNER.c.problem)).first()
+            return None if row is None else (row[0], row[1])
+
+    # The ServerApp.
+
+    def claim(self, ticket: str, run_id: int) -> RunOrder:
+        """Begin to train by a ticket.
+
+        Raises:
+            Superseded: it is not the present ticket of a live order, or another run has claimed it.
+        """
+        with self._store.write(PART) as connection:
+            order = _of_ticket(connection, ticket)
+            if order is None or order.run_id not in ("", str(run_id)):
+                raise Superseded("this run is not wanted any more: its order has ended, or another run has its place")
+            return _set(connection, order, phase="running", run_id=str(run_id))
+
+    def heard(self, ticket: str, step: str, done: int, total: int, now_s: float, until: int | None = None) -> RunOrder:
+        """Note where a run is; a round more than before forgets the failures.
+
+        Raises:
+            Superseded: it must not go on.
+        """
+        with self._store.write(PART) as connection:
+            order = _of_ticket(connection, ticket)
+            if order is None:
+                raise Superseded("this run is not wanted any more")
+            failures = 0 if done > order.done else order.failures
+            known = {"until": order.until if until is None else until, "failures": failures}
+            return _set(connection, order, step=step, step_s=now_s, done=done, total=total, **known)
+
+    def said(self, ticket: str, said: Said, why: str) -> None:
+        """How a run ended, by its own word; of one that was superseded it is not asked."""
+        with self._store.write(PART) as connection:
+            order = _of_ticket(connection, ticket)
+            if order is not None:
+                _set(connection, order, said=said, said_why=why)
+
+    def _change(self, order: RunOrder, while_in: Phase, **values: Any) -> RunOrder:
+        """Change an order if it is still in that phase with that ticket; returns the present one."""
+        with self._store.write(PART) as connection:
+            present = _one(connection, order.number)
+            assert present is not None
+            if (present.phase, present.ticket) != (while_in, order.ticket):
+                return present
+            return _set(connection, present, **values)
+
+    def _over(self, order: RunOrder, outcome: str, reason: str, now_s: float, then: dict[str, Any]) -> RunOrder:
+        with self._store.write(PART) as connection:
+            present = _one(connection, order.number)
+            assert present is not None
+            if present.phase == "ended" or (present.ticket, present.run_id) != (order.ticket, order.run_id):
+                return present
+            if present.begun_s is not None and present.phase in LIVE:
+                tried = {"order": present.number, "number": present.attempts, "run_id": present.run_id}
+                times = {"begun_s": present.begun_s, "ended_s": now_s, "outcome": outcome, "reason": reason}
+                connection.execute(sa.insert(ATTEMPTS).values(**tried, **times))
+            return _set(connection, present, **then)
+
+
+def _wish(connection: sa.Connection, task: str) -> TaskWish:
+    row = connection.execute(sa.select(TASKS).where(TASKS.c.task == task)).mappings().first()
+    return TaskWish(task) if row is None else TaskWish(**row)
+
+
+def _put_wish(connection: sa.Connection, wish: TaskWish) -> None:
+    connection.execute(sa.delete(TASKS).where(TASKS.c.task == wish.task))
+    connection.execute(sa.insert(TASKS).values(**wish.__dict__))
+
+
+def _select(
+    connection: sa.Connection, *where: sa.ColumnElement[bool], order: Any = (), most: int | None = None
+) -> list[RunOrder]:
+    asked = sa.select(ORDERS).where(*where).order_by(*order).limit(most)
+    return [RunOrder(**row) for row in connection.execute(asked).mappings()]
+
+
+def _one(connection: sa.Connection, number: int) -> RunOrder | None:
+    return next(iter(_select(connection, ORDERS.c.number == number)), None)
+
+
+def _open_of(connection: sa.Connection, task: str) -> RunOrder | None:
+    return next(iter(_select(connection, ORDERS.c.task == task, ORDERS.c.phase.in_(OPEN))), None)
+
+
+def _of_ticket(connection: sa.Connection, ticket: str) -> RunOrder | None:
+    """The live order whose present ticket this is."""
+    return next(iter(_select(connection, ORDERS.c.ticket == ticket, ORDERS.c.phase.in_(LIVE))), None)
+
+
+def _insert(
+    connection: sa.Connection, task: str, origin: str, rounds: int | None, measure: str, due_s: float, now_s: float
+) -> RunOrder:
+    asked = {"task": task, "origin": origin, "rounds": rounds, "measure": measure, "due_s": due_s, "ordered_s": now_s}
+    number = connection.execute(sa.insert(ORDERS).values(phase="waiting", **asked).returning(ORDERS.c.number)).scalar()
+    found = _one(connection, number or 0)
+    assert found is not None
+    return found
+
+
+def _set(connection: sa.Connection, order: RunOrder, **values: Any) -> RunOrder:
+    connection.execute(sa.update(ORDERS).where(ORDERS.c.number == order.number).values(**values))
+    return replace(order, **values)
