@@ -12,7 +12,8 @@ from pathlib import Path
 from clients.errors import ClientError
 from ledger.errors import LedgerError
 from server.errors import ServerError
-from server.run_orders import RunOrder, RunOrders, Said, Superseded
+from server.run_order import RunOrder, Said, Superseded
+from server.run_orders import RunOrders
 
 LOCK = Path("run", "training.lock")
 _POLL_S = 0.5
@@ -78,7 +79,7 @@ class OrderedRun:
         elif isinstance(error, Superseded):
             pass
         elif isinstance(error, ServerError | ClientError | LedgerError):
-            self._orders.said(self._ticket, "wrong" if error.exit_code == 2 else "failed", str(error))
+            self._orders.said(self._ticket, "failed", str(error))
         else:
             self._orders.said(self._ticket, "failed", f"{type(error).__name__}: see the coordinator's log")
         return False
@@ -86,7 +87,10 @@ class OrderedRun:
 
 @contextmanager
 def training_alone(
-    home: Path, within_s: float = 90.0, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    home: Path,
+    within_s: float = 90.0,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
     """Hold the home's lock on training. The kernel lets go of it when the process ends, however that is.
 

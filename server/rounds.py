@@ -58,7 +58,13 @@ class Run:
         *,
         progress: Progress = lambda _: None,
         now: Callable[[], float] = time.time,
+        before_round: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
+        """Prepare to run.
+
+        Args:
+            before_round: is told before each round how many of how many are done; what it raises ends the run there.
+        """
         self._home = coordinator
         self._name = task_name
         self._settings = coordinator.task(task_name)
@@ -69,6 +75,7 @@ class Run:
         self._statements = Statements(coordinator.config.cid, lambda: coordinator.key, now)
         self._progress = progress
         self._now = now
+        self._before_round = before_round
         self.cohort = Cohort(grid, coordinator.config.cid, task_name, self._settings.aggregation.deadline_s)
         self._epochs = KeyEpochs(self.cohort, self._record, now)
         self.seconds: list[float] = []
@@ -161,6 +168,7 @@ class Run:
         if start.published:
             return descent, round_id, plans
         while done < len(plans):
+            self._before_round(done, len(plans))
             plans = self._with_keys(plans)
             began = time.monotonic()
             try:

@@ -1,4 +1,4 @@
-"""What the operator and the schedules want of each task, and the orders to train that follow: on disk, in `server.store`.
+"""What the operator and the schedules want of each task, and the orders to train that follow: in `server.store`.
 
 Those who order (commands), who carries out (the runner) and who trains (the ServerApp) are different processes that any
 of them may outlive: they share nothing but these tables. An order's *ticket* is new with each try to begin it; a
@@ -8,128 +8,29 @@ heard of again can never train beside the one that took its place.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import replace
+from typing import Any
 
 import sqlalchemy as sa
 
-from server.errors import ServerError
+from server.run_order import (
+    LIVE,
+    OPEN,
+    AlreadyOrdered,
+    Attempt,
+    NotScheduled,
+    Outcome,
+    Phase,
+    RunOrder,
+    Said,
+    Superseded,
+    TaskWish,
+    Wanted,
+)
 from server.run_tables import ATTEMPTS, ORDERS, PART, RUNNER, TASKS
 from server.store import StateStore
-
-Wanted = Literal["scheduled", "paused", "stopped"]
-Phase = Literal["waiting", "starting", "running", "ended"]
-Outcome = Literal["completed", "failed", "stopped", "given-up"]
-Said = Literal["completed", "paused", "failed", "wrong"]
-"""What a ServerApp says of its own end; `wrong` is a failure that comes again until somebody mends its cause."""
-
-OPEN: tuple[Phase, ...] = ("waiting", "starting", "running")
-LIVE: tuple[Phase, ...] = ("starting", "running")
-assert set(OPEN) < set(get_args(Phase))
-
-
-class AlreadyOrdered(ServerError):
-    """The task has an order that is not carried out yet: there is one at a time."""
-
-    exit_code = 1
-
-
-class NotScheduled(ServerError):
-    """The task is paused or stopped, and takes no orders."""
-
-    exit_code = 1
-
-
-class Superseded(ServerError):
-    """A run that was submitted once and is not wanted any more: another has its place, or its order has ended."""
-
-    exit_code = 1
-
-
-@dataclass(frozen=True)
-class TaskWish:
-    """What is wanted of a task.
-
-    Attributes:
-        wanted: `paused` begins nothing; `stopped` has dropped its orders too.
-        since_s, reason: since when, and why by the operator's word.
-        at_once: whether a pause ends the present round too, instead of waiting for its end.
-        anchor_s: firings up to this moment are dealt with; None before the first look.
-        schedule: the text of the schedule that `anchor_s` is of.
-    """
-
-    task: str
-    wanted: Wanted = "scheduled"
-    since_s: float = 0.0
-    reason: str = ""
-    at_once: bool = False
-    anchor_s: float | None = None
-    schedule: str = ""
-
-
-@dataclass(frozen=True)
-class RunOrder:
-    """One order to train a task. Times are seconds since 1970.
-
-    Attributes:
-        number: names the order; rises.
-        origin: `schedule` or `operator`.
-        rounds: how many rounds it asks for; None for all that are left of the run, to its release.
-        measure: a measurement's order in place of training; empty for training.
-        due_s: when it was due; the longest due is carried out first.
-        phase: see `Phase`; at most one order of all is `starting` or `running`.
-        ticket: of the present try; empty between tries.
-        run_id: SuperLink's number of the present try's run; empty while it is not known.
-        attempts, failures: tries so far; those that failed in a row without a round in between.
-        not_before_s: no try before then.
-        waits_since_s, waits_for: since when it waits for something outside, and for what.
-        begun_s: when the present try began.
-        until: round after which the order is carried out; None until the ServerApp knows.
-        done, total, step, step_s: rounds of the run that are done, of how many; the last that was heard, and when.
-        said, said_why: how the ServerApp says that it ended.
-        outcome, reason, ended_s: how the order ended.
-    """
-
-    number: int
-    task: str
-    origin: str
-    rounds: int | None
-    measure: str
-    ordered_s: float
-    due_s: float
-    phase: Phase
-    ticket: str
-    run_id: str
-    attempts: int
-    failures: int
-    not_before_s: float
-    waits_since_s: float | None
-    waits_for: str
-    begun_s: float | None
-    until: int | None
-    done: int
-    total: int
-    step: str
-    step_s: float | None
-    said: str
-    said_why: str
-    outcome: str
-    reason: str
-    ended_s: float | None
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One try to carry out an order, as the history has it."""
-
-    order: int
-    number: int
-    run_id: str
-    begun_s: float
-    ended_s: float
-    outcome: str
-    reason: str
 
 
 class RunOrders:
@@ -139,9 +40,9 @@ class RunOrders:
         StateUnusable, StateUnreachable: the database.
     """
 
-    def __init__(self, store: StateStore, new_ticket: Callable[[], str]) -> None:
+    def __init__(self, store: StateStore, make_ticket: Callable[[], str]) -> None:
         self._store = store
-        self._new_ticket = new_ticket
+        self._make_ticket = make_ticket
 
     # What is wanted.
 
@@ -246,7 +147,7 @@ class RunOrders:
             if present is None or present.phase != "waiting" or live is not None or wish.wanted != "scheduled":
                 return None
             fresh = {"run_id": "", "said": "", "said_why": "", "step": "", "step_s": None, "begun_s": now_s}
-            known = {"ticket": self._new_ticket(), "attempts": present.attempts + 1}
+            known = {"ticket": self._make_ticket(), "attempts": present.attempts + 1}
             waited = {"waits_for": "", "waits_since_s": None}
             return _set(connection, present, phase="starting", **known, **fresh, **waited)
 
@@ -332,6 +233,11 @@ class RunOrders:
                 times = {"begun_s": present.begun_s, "ended_s": now_s, "outcome": outcome, "reason": reason}
                 connection.execute(sa.insert(ATTEMPTS).values(**tried, **times))
             return _set(connection, present, **then)
+
+
+def new_ticket() -> str:
+    """A ticket that was never given before."""
+    return secrets.token_hex(16)
 
 
 def _wish(connection: sa.Connection, task: str) -> TaskWish:

@@ -17,12 +17,14 @@ from server.engines.control import Control, RunStatus
 from server.engines.grid import RunConfig
 from server.errors import ServerError
 from server.roll_call import RollCall
-from server.run_orders import LIVE, RunOrder, RunOrders, TaskWish
+from server.run_order import LIVE, RunOrder, TaskWish
+from server.run_orders import RunOrders
 from server.schedule import Patience
 from server.store import StateUnusable
 from server.words import clock_time
 
 _START_WITHIN_S = 300.0
+_NOT_TAKEN = f"no executor has taken the run within {_START_WITHIN_S:g} s"
 _UNKNOWN = "whether it was submitted is not known"
 
 
@@ -133,8 +135,7 @@ class Runner:
             if not late and not unwanted:
                 return order
             self._control.stop(run.run_id)
-            late_words = f"no executor has taken the run within {_START_WITHIN_S:g} s"
-            run = RunStatus(run.run_id, "failed", late_words) if not unwanted else RunStatus(run.run_id, "stopped")
+            run = RunStatus(run.run_id, "stopped") if unwanted else RunStatus(run.run_id, "failed", _NOT_TAKEN)
         order = self._orders.get(order.number) or order  # its last word may have come in between
         return self._ended(order, run, wish, patience) if order.phase in LIVE else order
 
@@ -149,10 +150,8 @@ class Runner:
             return self._orders.back(order, "paused", order.said_why or "paused by the operator", now_s, pause_s=0.0)
         if run.phase == "stopped" and not order.said:
             return self._orders.end(order, "stopped", "the run was stopped at the SuperLink", now_s)
-        reason = order.said_why or f"its process ended without a word{f': {run.detail}' if run.detail else ''}"
+        reason = order.said_why or run.detail or "its process ended without a word"
         failures = order.failures + 1
-        if order.said == "wrong":
-            return self._orders.end(order, "failed", reason, now_s)
         if failures >= patience.most_failures:
             return self._orders.end(order, "failed", f"given up after {failures} failures in a row: {reason}", now_s)
         return self._orders.back(order, "failed", reason, now_s, pause_s=patience.pause_s(failures))

@@ -22,7 +22,7 @@ import clients
 import ledger
 from clients.versions import SOFTWARE
 
-RUN_CONFIG: Mapping[str, str] = {"home": "", "task": "", "measure": ""}
+RUN_CONFIG: Mapping[str, str] = {"home": "", "task": "", "measure": "", "ticket": ""}
 """Every key that a run may set, with what it is where a run does not; only the ServerApp reads them."""
 
 MOST_BYTES = 10 << 20
