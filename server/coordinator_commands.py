@@ -22,6 +22,7 @@ from server.founding_commands import enrolment, init, invite, invites, withdraw
 from server.measure_commands import measure, measured
 from server.migrate_commands import migrate
 from server.planner_commands import propose
+from server.run_commands import pause, resume, run, runner, runs, schedule, stop
 from server.up_commands import down, processes, up
 
 if TYPE_CHECKING:
@@ -132,6 +133,13 @@ app.command(epilog="Example: artesian coordinator measure credit --what evaluati
 )
 app.command(epilog="Example: artesian coordinator measured credit --home coordinator")(measured)
 app.command(epilog="Example: artesian coordinator migrate --home coordinator --dry-run")(migrate)
+app.command(epilog="Example: artesian coordinator run credit --wait --home coordinator")(run)
+app.command(epilog='Example: artesian coordinator pause credit --reason "year-end" --home coordinator')(pause)
+app.command(epilog="Example: artesian coordinator resume credit --home coordinator")(resume)
+app.command(epilog="Example: artesian coordinator stop credit --home coordinator")(stop)
+app.command(epilog="Example: artesian coordinator runs credit --home coordinator")(runs)
+app.command(epilog="Example: artesian coordinator schedule --home coordinator")(schedule)
+app.command(epilog="Example: artesian coordinator runner --home coordinator")(runner)
 app.command(epilog="Example: artesian coordinator up --home coordinator")(up)
 app.command(epilog="Example: artesian coordinator down --home coordinator")(down)
 app.command(epilog="Example: artesian coordinator processes --home coordinator --json")(processes)

@@ -133,6 +133,8 @@ class RunOrders:
 
     def waits(self, order: RunOrder, why: str, now_s: float) -> RunOrder:
         """Say what a waiting order waits for; empty when it does not any more."""
+        if order.waits_for == why:
+            return order
         since = None if not why else now_s if order.waits_since_s is None else order.waits_since_s
         return self._change(order, "waiting", waits_for=why, waits_since_s=since)
 

@@ -1,8 +1,8 @@
 """The runner: makes what is wanted of each task so. Fires schedules, starts runs, watches them, begins them again.
 
-It keeps nothing in memory: each step reads the orders, asks the SuperLink, and writes what follows in one transaction
-before or after the one thing that it does outside, so that it may be killed between any two. One run at a time, of
-whichever task: the masking keys of all tasks end with the epoch that a run begins
+Nothing that matters is in memory: each step reads the orders, asks the SuperLink, and writes what follows in one
+transaction before or after the one thing that it does outside, so that it may be killed between any two. One run at a
+time, of whichever task: the masking keys of all tasks end with the epoch that a run begins
 ([ADR 31](../docs/adr/0031-schedules-and-status.md)), so orders queue, and the one that was due first goes first.
 """
 
@@ -23,6 +23,10 @@ from server.schedule import Patience
 from server.store import StateUnusable
 from server.words import clock_time
 
+BEAT_S = 5.0
+"""How often the runner says that it is there, at least."""
+GONE_S = 30.0
+"""A runner that has not been there for so long is none."""
 _START_WITHIN_S = 300.0
 _NOT_TAKEN = f"no executor has taken the run within {_START_WITHIN_S:g} s"
 _UNKNOWN = "whether it was submitted is not known"
@@ -56,6 +60,12 @@ class Runner:
         self._firms = surroundings.firms
         self._now = surroundings.now
         self._home = surroundings.home
+        self._told: tuple[float, str] | None = None
+
+    @property
+    def problem(self) -> str:
+        """What hindered the last step; empty where nothing did."""
+        return "" if self._told is None else self._told[1]
 
     def step(self) -> None:
         """Do what is due now, and say that it was done, or what hinders it.
@@ -72,15 +82,23 @@ class Runner:
             raise
         except (ServerError, LedgerError) as error:
             problem = str(error)  # of the SuperLink, the ledger or coordinator.toml: the runner stays to see it mended
-        self._orders.alive(self._now(), problem)
+        self._beat(problem)
+
+    def _beat(self, problem: str) -> None:
+        now_s = self._now()
+        if self._told is None or problem != self._told[1] or not 0 <= now_s - self._told[0] < BEAT_S:
+            self._told = now_s, problem
+            self._orders.alive(now_s, problem)
 
     def _fire(self, config: CoordinatorConfig) -> None:
         """Give the orders of all schedules that are due; firings that were missed are one."""
+        wishes = self._orders.wishes()
         for task in config.task:
             if task.schedule is None:
                 continue
-            now_s = self._now()
-            wish = self._orders.notice(task.name, task.schedule.text, now_s)
+            wish, now_s = wishes.get(task.name), self._now()
+            if wish is None or wish.anchor_s is None or wish.schedule != task.schedule.text:
+                wish = self._orders.notice(task.name, task.schedule.text, now_s)
             assert wish.anchor_s is not None
             due_s = task.schedule.next_after(wish.anchor_s)
             if due_s is not None and due_s <= now_s and wish.wanted == "scheduled":

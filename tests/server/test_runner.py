@@ -40,7 +40,7 @@ def test_an_order_is_carried_out_once() -> None:
     order = the_order(world)
     assert (order.phase, order.outcome, order.attempts) == ("ended", "completed", 1)
     assert world.trained == [("credit", 1), ("credit", 2), ("credit", 3)]
-    assert world.orders.runner() == (world.now_s - 1.0, "")
+    assert world.orders.runner() == (START_S + 5.0, "")
     world.orders.order("credit", world.now_s)
 
 

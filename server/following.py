@@ -1,0 +1,65 @@
+"""Following an order to its end: one line for each thing that changes, until it is over or nobody carries it out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from server.errors import ServerError
+from server.run_order import RunOrder
+from server.run_orders import RunOrders
+from server.runner import GONE_S
+
+_POLL_S = 0.5
+
+
+class NoRunner(ServerError):
+    """Nobody carries out orders. The order stands."""
+
+    exit_code = 3
+
+
+def follow(
+    orders: RunOrders,
+    number: int,
+    tell: Callable[[str], None],
+    now: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> RunOrder:
+    """Tell what becomes of an order until it has ended; an interrupt ends only the telling.
+
+    Returns:
+        The order as it was last seen.
+
+    Raises:
+        NoRunner: for half a minute nobody has carried out anything.
+    """
+    began_s, told = now(), ""
+    order = _get(orders, number)
+    try:
+        while order.phase != "ended":
+            line = _line(order)
+            if line != told:
+                tell(line)
+                told = line
+            seen = orders.runner()
+            if now() - max(began_s, 0.0 if seen is None else seen[0]) > GONE_S:
+                raise NoRunner(f"order {number} stands, and no runner is there: start artesian coordinator up")
+            sleep(_POLL_S)
+            order = _get(orders, number)
+    except KeyboardInterrupt:
+        tell(f"{order.task}: order {number} goes on; artesian coordinator status shows it, pause or stop ends it")
+    return order
+
+
+def _get(orders: RunOrders, number: int) -> RunOrder:
+    order = orders.get(number)
+    assert order is not None, "orders are never deleted"
+    return order
+
+
+def _line(order: RunOrder) -> str:
+    again = f" (failed {order.failures} times in a row)" if order.failures else ""
+    if order.phase == "waiting":
+        return f"{order.task}: waits{f' for {order.waits_for}' if order.waits_for else ' for its turn'}{again}"
+    return f"{order.task}: {order.step or 'the run is starting'}{again}"

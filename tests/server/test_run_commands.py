@@ -1,0 +1,139 @@
+"""The operator's words: run, pause, resume, stop, runs, schedule; and following an order to its end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from runner_world import START_S, World
+
+from artesian import app
+from server.coordinator import Coordinator
+from server.following import NoRunner, follow
+from server.run_orders import RunOrders, new_ticket
+
+CONFIG = """
+cid = "bread"
+
+[[task]]
+name = "credit"
+spec = "tasks/credit.toml"
+
+[task.schedule]
+cron = "0 2 * * 1"
+time_zone = "Europe/Berlin"
+
+[[task]]
+name = "demand"
+spec = "tasks/demand.toml"
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "coordinator.toml").write_text(CONFIG, encoding="utf-8")
+    return tmp_path
+
+
+def give(home: Path, *words: str) -> Result:
+    return CliRunner().invoke(app, ["coordinator", *words, "--home", str(home)])
+
+
+def facts(home: Path, *words: str) -> dict[str, object]:
+    return json.loads(give(home, *words, "--json").stdout)  # type: ignore[no-any-return]
+
+
+def test_an_order_is_on_disk_and_shown(home: Path) -> None:
+    done = give(home, "run", "credit", "--rounds", "3")
+    assert (done.exit_code, done.stdout) == (
+        0,
+        "credit: order 1 is given; artesian coordinator status shows it.\n",
+    )
+    assert "No runner is there" in done.stderr
+    again = give(home, "run", "credit")
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert "order 1 is waiting already" in again.stderr
+    (only,) = facts(home, "runs")["runs"]  # type: ignore[misc]
+    assert (only["task"], only["rounds"], only["phase"], only["tries"]) == ("credit", 3, "waiting", [])
+    assert "ticket" not in only
+    assert "1  credit, 3 rounds, " in give(home, "runs").stdout
+    assert "No order was given yet" in give(home, "runs", "demand").stdout
+
+
+def test_a_paused_task_takes_no_orders_until_it_is_resumed(home: Path) -> None:
+    assert facts(home, "pause", "credit", "--reason", "year-end")["wanted"] == "paused"
+    refused = give(home, "run", "credit")
+    assert refused.exit_code == 1
+    assert "credit: is paused" in refused.stderr
+    assert "credit: 0 2 * * 1 (Europe/Berlin): paused" in give(home, "schedule").stdout
+    assert give(home, "resume", "credit").stdout == "credit: scheduled.\n"
+    assert give(home, "run", "credit").exit_code == 0
+    assert facts(home, "stop", "credit", "--reason", "the contract has ended")["wanted"] == "stopped"
+    assert "stopped: the contract has ended" in give(home, "runs").stdout
+
+
+def test_the_schedule_says_when_each_task_is_due(home: Path) -> None:
+    credit, demand = facts(home, "schedule")["tasks"]  # type: ignore[misc]
+    assert credit["next"] > START_S
+    assert demand == {"task": "demand", "wanted": "scheduled", "schedule": None, "next": None}
+    assert "demand: no schedule; it is trained when ordered" in give(home, "schedule").stdout
+
+
+@pytest.mark.parametrize("word", ["run", "pause", "resume", "stop"])
+def test_a_task_that_is_not_there_is_named_with_those_that_are(home: Path, word: str) -> None:
+    done = give(home, word, "weather")
+    assert done.exit_code == 2
+    assert "no task 'weather' (known: credit, demand)" in done.stderr
+
+
+def test_what_fails_is_in_the_history_try_by_try(home: Path) -> None:
+    with Coordinator(home) as coordinator:
+        orders = RunOrders(coordinator.store, new_ticket)
+        order = orders.begin(orders.order("demand", START_S), START_S)
+        assert order is not None
+        order = orders.back(order, "failed", "firm-2 was away", START_S + 9, pause_s=0.0)
+        order = orders.begin(order, START_S + 10)
+        assert order is not None
+        orders.end(order, "completed", "", START_S + 20)
+    lines = give(home, "runs").stdout.splitlines()
+    assert lines[0].endswith("by the operator: completed")
+    assert lines[1].endswith("failed: firm-2 was away")
+    assert len(lines) == 2
+
+
+# Following.
+
+
+def test_following_tells_each_change_once_and_ends_with_the_order() -> None:
+    world = World({"name": "credit"}, rounds=2)
+    order, told = world.orders.order("credit", world.now_s), list[str]()
+    ended = follow(world.orders, order.number, told.append, world.clock, lambda _: world.steps())
+    assert ended.outcome == "completed"
+    assert told == ["credit: waits for its turn", "credit: round 1 of 2", "credit: round 2 of 2"]
+
+
+def test_following_gives_up_when_nobody_carries_orders_out() -> None:
+    world = World({"name": "credit"})
+    order = world.orders.order("credit", world.now_s)
+
+    def sleep(for_s: float) -> None:
+        world.now_s += for_s
+
+    with pytest.raises(NoRunner, match="order 1 stands, and no runner is there"):
+        follow(world.orders, order.number, lambda _: None, world.clock, sleep)
+    assert world.now_s - START_S == pytest.approx(30.5)
+
+
+def test_an_interrupt_ends_the_following_only() -> None:
+    world = World({"name": "credit"})
+    order, told = world.orders.order("credit", world.now_s), list[str]()
+
+    def sleep(_: float) -> None:
+        raise KeyboardInterrupt
+
+    assert follow(world.orders, order.number, told.append, world.clock, sleep).phase == "waiting"
+    assert "goes on" in told[-1]
+    world.steps(8)
+    assert world.orders.history(1)[0][0].outcome == "completed"
