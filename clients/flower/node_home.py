@@ -9,6 +9,8 @@ from pathlib import Path
 from ledger.secret_files import KeyFileError, read_secret_file, write_secret_file
 
 LOOPBACK = "127.0.0.1"
+HEARTBEAT_S = 15
+"""Flower counts a node, or a task's process, as gone after two of these."""
 
 _SECRET_BYTES = 32
 

@@ -1,0 +1,150 @@
+"""Which app bundles a firm takes part in: that of its own installed version, and those that its operator approved.
+
+What a firm runs is always its own installed software; a bundle only says for which code a run was meant. So approving
+another bundle lets nobody's code in: it says that this firm's own code may answer that run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from clients.errors import ClientError
+from clients.flower.bundle import Bundle, installed_bundle
+from ledger.folder_sync import sync_folder
+
+FILE = "approved-apps.json"
+MOST_ASKED = 8
+"""How many refused bundles are remembered; the one that was asked for longest ago goes first."""
+
+_HASH = re.compile("[0-9a-f]{64}")
+_MOST_FILES_KEPT = 2000
+
+
+class AppNotApproved(ClientError):
+    """A run asks for another app bundle than this firm has approved. Nothing was read, run or spent."""
+
+    exit_code = 1
+
+
+class ApprovalInvalid(ClientError):
+    """An approval that cannot be given or read; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A bundle that a run asked for and that was refused.
+
+    Attributes:
+        last_s: seconds since 1970.
+        files: SHA-256 (hex) by name, of what is in it.
+    """
+
+    last_s: float
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    approved: dict[str, float] = field(default_factory=dict)
+    asked: dict[str, Asked] = field(default_factory=dict)
+
+
+_FORM = TypeAdapter(_Kept)
+
+
+class Approvals:
+    """What a firm's home says of bundles.
+
+    Args:
+        home: the firm's.
+        installed: gives the bundle of the installed version, which is always approved.
+        now: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        installed: Callable[[], Bundle] = installed_bundle,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._home, self._installed, self._now = home, installed, now
+
+    @property
+    def installed(self) -> Bundle:
+        return self._installed()
+
+    def approved(self) -> dict[str, float]:
+        """When each bundle was approved by the operator (seconds since 1970), by its hash."""
+        return dict(self._read().approved)
+
+    def asked(self) -> dict[str, Asked]:
+        """The bundles that were refused, by their hash."""
+        return dict(self._read().asked)
+
+    def require(self, sha256: str) -> None:
+        """Insist that a bundle is approved.
+
+        Raises:
+            AppNotApproved: it is not; the line says how to look at it.
+            ApprovalInvalid: nobody knows.
+        """
+        if sha256 != self.installed.sha256 and sha256 not in self._read().approved:
+            raise AppNotApproved(
+                f"the run is of app bundle {sha256[:16]}, this firm takes part with {self.installed.sha256[:16]} "
+                f"(artesian {self.installed.version}); its operator sees the difference with: artesian firm apps"
+            )
+
+    def note(self, sha256: str, files: Mapping[str, str]) -> None:
+        """Remember a bundle that was refused, for `artesian firm apps`."""
+        kept = self._read()
+        few = dict(list(files.items())[:_MOST_FILES_KEPT])
+        asked = {**kept.asked, sha256: Asked(self._now(), few)}
+        newest = sorted(asked, key=lambda one: asked[one].last_s)[-MOST_ASKED:]
+        self._write(_Kept(kept.approved, {one: asked[one] for one in newest}))
+
+    def approve(self, sha256: str) -> None:
+        """Take part in runs of a bundle from the next message on.
+
+        Raises:
+            ApprovalInvalid: it is no hash of a bundle.
+        """
+        if not _HASH.fullmatch(sha256):
+            raise ApprovalInvalid(f"{sha256!r}: give the bundle's whole SHA-256, as artesian firm apps prints it")
+        kept = self._read()
+        asked = {one: what for one, what in kept.asked.items() if one != sha256}
+        self._write(_Kept({**kept.approved, sha256: self._now()}, asked))
+
+    def withdraw(self, sha256: str) -> bool:
+        """Take part in no more runs of a bundle; returns whether it was approved."""
+        kept = self._read()
+        self._write(_Kept({one: when for one, when in kept.approved.items() if one != sha256}, kept.asked))
+        return sha256 in kept.approved
+
+    def _read(self) -> _Kept:
+        path = self._home / FILE
+        try:
+            return _FORM.validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return _Kept()
+        except (OSError, ValidationError):
+            raise ApprovalInvalid(f"{path}: cannot be read; remove it, and approve again") from None
+
+    def _write(self, kept: _Kept) -> None:
+        """Write the file whole or not at all."""
+        text = json.dumps(asdict(kept), indent=1, sort_keys=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{FILE}.", dir=self._home)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(f"{text}\n")
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, self._home / FILE)
+        sync_folder(self._home)

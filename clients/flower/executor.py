@@ -1,0 +1,138 @@
+"""`python -m clients.flower.executor --home FIRM`: answers the messages that the firm's SuperNode took in.
+
+It imports the app, and what the firm's tasks train with, once; each message is answered by a child of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from clients.errors import ClientError
+from clients.flower.forking import Executor, Task, TokenBook, fork
+from clients.flower.node_home import HEARTBEAT_S, NodeHome
+
+_MOST_CHILDREN = 2  # a SuperNode hands out one message at a time; a second covers the one that ends
+_STOP_WITHIN_S = 5.0
+_TASK = "flwr-clientapp"
+_TRAINS_WITH_TORCH = "gru-quantile"  # the other models have closed forms
+
+log = logging.getLogger("artesian.executor")
+
+
+def serve(home: Path) -> None:
+    """Answer messages until SIGTERM or SIGINT.
+
+    Raises:
+        ClientError, LedgerError: the home cannot be used.
+    """
+    files = NodeHome(home)
+    os.environ.update(files.environment)
+    answer = warmed(home)
+    from clients.flower.runtime_source import RuntimeSource
+
+    source = RuntimeSource(lambda: address_in(files.address_file), files.secret, _TASK)
+    book = TokenBook(files.folder / "tasks.json")
+    executor = Executor(
+        source, book, lambda task: fork(lambda: answer(files.address_file, task)), most_children=_MOST_CHILDREN
+    )
+    until_stopped(executor, files.executor_ready)
+
+
+def until_stopped(executor: Executor, ready: Path) -> None:
+    """Step until a signal says to stop; `ready` is touched before the first step."""
+    stopping: list[int] = []
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda number, _frame: stopping.append(number))
+    executor.fail_forgotten()
+    ready.touch(mode=0o600)
+    while not stopping:
+        time.sleep(executor.step())
+    executor.stop(_STOP_WITHIN_S)
+    ready.unlink(missing_ok=True)
+
+
+def warmed(home: Path) -> Callable[[Path, Task], None]:
+    """Import everything that an answer may need; returns what a child does with a task."""
+    runner: Any = import_module("flwr.supernode.runtime.run_clientapp")
+
+    from flwr.supercore.logger import FLOWER_LOGGER
+
+    from clients.app import app
+    from clients.disclosure import refuse
+    from clients.flower.approvals import Approvals
+    from clients.flower.gate import Gate
+
+    FLOWER_LOGGER.setLevel(logging.WARNING)
+    FLOWER_LOGGER.propagate = False
+    _import_what_trains(home)
+    approvals = Approvals(home)
+    log.info("takes part with app bundle %s (artesian %s)", approvals.installed.sha256, approvals.installed.version)
+
+    for name in ("install_from_fab", "get_load_client_app_fn"):
+        assert hasattr(runner, name), f"Flower has no {runner.__name__}.{name}"
+    heartbeat: Any = import_module("flwr.supercore.heartbeat")
+    heartbeat.HEARTBEAT_DEFAULT_INTERVAL = HEARTBEAT_S  # as the SuperNode counts
+
+    def answer(address_file: Path, task: Task) -> None:
+        address = address_in(address_file)
+        if address is None:
+            raise ClientError("the SuperNode has gone")
+        gate = Gate(home, app, refuse, approvals)
+        runner.install_from_fab = lambda content, **_: gate.examine(content)
+        runner.get_load_client_app_fn = lambda **_: lambda *_: gate
+        runner.run_clientapp(address, task.token, insecure=True, runtime_dependency_install=False)
+
+    return answer
+
+
+def address_in(file: Path) -> str | None:
+    """HOST:PORT as the SuperNode wrote it; None while it has not."""
+    try:
+        return file.read_text("utf-8").strip() or None
+    except OSError:
+        return None
+
+
+def _import_what_trains(home: Path) -> None:
+    """Import torch only where a task of this firm needs it: it is by far the largest."""
+    from clients.firm_config import load_firm_config
+    from clients.homes import FIRM_CONFIG
+    from clients.tasks.spec import load_spec
+
+    specs = [load_spec(home / task.spec) for task in load_firm_config(home / FIRM_CONFIG).task]
+    if any(spec.model.kind == _TRAINS_WITH_TORCH for spec in specs):
+        import opacus
+        import torch
+
+        assert opacus.__version__
+        torch.set_num_threads(1)  # threads of a parent would be missing in its children
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    from ledger.errors import LedgerError
+
+    parser = argparse.ArgumentParser(prog="python -m clients.flower.executor")
+    parser.add_argument("--home", type=Path, required=True)
+    home = parser.parse_args(arguments).home.resolve()
+    logging.basicConfig(level=logging.WARNING, format="%(name)s %(levelname)s %(message)s")
+    logging.getLogger("artesian").setLevel(logging.INFO)
+    try:
+        serve(home)
+    except (ClientError, LedgerError) as error:
+        print(error, file=sys.stderr)
+        return int(error.exit_code)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,258 @@
+"""`python -m clients.flower.supernode --home FIRM`: Flower's SuperNode, which only ever calls the coordinator.
+
+It holds messages for the executor, on loopback, and runs nothing itself. Other than Flower's own it tries again until
+its key is accepted (one whose SuperNode was killed is refused for `2 * HEARTBEAT_S`), asks often while there is
+something to do and seldom when there is not, and takes nothing from a run's bundle, not even its configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from clients.connection import NODE_KEY, Connection, load_connection
+from clients.errors import ClientError
+from clients.flower.node_home import HEARTBEAT_S, LOOPBACK, NodeHome
+
+QUICKEST_S, SLOWEST_S = 0.2, 3.0
+"""Between two questions for messages: just after one, and when there has been none for long."""
+REPLY_POLL_S = 0.05
+"""Between two looks for the executor's answer."""
+
+_FLOWER_IDLE_S = 3  # what Flower's loop sleeps when there is no message; it sleeps less only while an answer is awaited
+_SLOWING = 10  # the pause is so many times shorter than the time without a message
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 2.0, 30.0
+_STATUS = "supernode.json"
+
+log = logging.getLogger("artesian.supernode")
+
+
+class NotAccepted(ClientError):
+    """The coordinator does not let this SuperNode in: its key is not registered, or still counts as connected."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """`run/supernode.json`: how the SuperNode stands with the coordinator.
+
+    Attributes:
+        connected: whether it is let in.
+        since_s: of that, seconds since 1970.
+        detail: why not, for people.
+    """
+
+    connected: bool
+    since_s: float
+    detail: str = ""
+
+
+class Pace:
+    """Stands in for the module `time` in Flower's loop: how long it sleeps hangs on when there was something to do.
+
+    Args:
+        sleep, clock: of the real module.
+    """
+
+    def __init__(
+        self, sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._sleep, self._clock = sleep, clock
+        self._busy_s = clock()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep instead of `seconds`."""
+        if seconds < _FLOWER_IDLE_S:
+            self._busy_s = self._clock()
+            self._sleep(REPLY_POLL_S)
+        else:
+            self._sleep(min(SLOWEST_S, max(QUICKEST_S, (self._clock() - self._busy_s) / _SLOWING)))
+
+
+def serve(home: Path) -> NoReturn:
+    """Be the firm's SuperNode until SIGTERM or SIGINT.
+
+    Raises:
+        ClientError, KeyFileError: the home cannot be used.
+    """
+    files, connection = NodeHome(home), load_connection(home)
+    if not connection.fleet:
+        raise ClientError(f"{home}: connection.toml names no fleet: only firms have a SuperNode")
+    os.environ.update(files.environment)
+    if connection.proxy:
+        os.environ.update(HTTPS_PROXY=connection.proxy, https_proxy=connection.proxy)
+    keys = node_keys(home)
+    state = adapted_flower()
+    runtime = _serve_runtime(files, state)
+    write_address(files.address_file, runtime)
+    pause_s, before = _FIRST_RETRY_S, ""
+    while True:
+        began_s = time.monotonic()
+        try:
+            _connect(home, connection, keys, state, files)
+            why = "the connection ended"
+        except NotAccepted as error:
+            why = str(error)
+        if time.monotonic() - began_s > _LONGEST_RETRY_S:
+            pause_s = _FIRST_RETRY_S
+        if why != before:
+            log.warning("%s; trying again", why)
+            write_status(files.run, NodeStatus(False, time.time(), why))
+        before = why
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_RETRY_S)
+
+
+def adapted_flower() -> Any:
+    """Flower's modules with our settings, and the state that its two halves share."""
+    names = ("supercore.heartbeat", "supernode.fleet_http_connection", "supercore.corestate.in_memory_corestate")
+    heartbeat, fleet, state = (import_module(f"flwr.{name}") for name in names)
+    loop = import_module("flwr.supernode.start_client_internal")
+
+    from flwr.supercore.logger import FLOWER_LOGGER
+
+    from clients.flower.node_state import AnsweringStates
+
+    FLOWER_LOGGER.setLevel(logging.WARNING)
+    FLOWER_LOGGER.propagate = False
+    adapted: list[tuple[Any, str, Any]] = [
+        (loop, "time", Pace()),
+        (loop, "get_fused_config_from_fab", lambda *_: {}),  # what a firm does hangs on no run's words
+        (fleet, "flwr_exit", _not_accepted),
+        *((module, "HEARTBEAT_DEFAULT_INTERVAL", HEARTBEAT_S) for module in (heartbeat, fleet, state)),
+    ]
+    for module, name, value in adapted:
+        assert hasattr(module, name), f"Flower has no {module.__name__}.{name}"
+        setattr(module, name, value)
+    return AnsweringStates()
+
+
+def node_keys(home: Path) -> Any:
+    """The SuperNode's key pair.
+
+    Raises:
+        KeyFileError: missing, or readable by others.
+        ClientError: it is no EC key in OpenSSH's form.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+
+    from ledger.secret_files import read_secret_file
+
+    content = read_secret_file(home / NODE_KEY, "the SuperNode's key")
+    try:
+        key = load_ssh_private_key(content, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, EllipticCurvePrivateKey):
+        raise ClientError(f"{home / NODE_KEY}: not an EC private key in OpenSSH's form; join again to have one made")
+    return key, key.public_key()
+
+
+def write_address(file: Path, address: str) -> None:
+    """Say where tasks are handed out, whole or not at all."""
+    temporary = file.with_name(f".{file.name}")
+    temporary.write_text(f"{address}\n", encoding="utf-8")
+    os.replace(temporary, file)
+
+
+def write_status(folder: Path, status: NodeStatus) -> None:
+    """Say how the SuperNode stands, whole or not at all."""
+    temporary = folder / f".{_STATUS}"
+    temporary.write_text(json.dumps(asdict(status)), encoding="utf-8")
+    os.replace(temporary, folder / _STATUS)
+
+
+def read_status(home: Path) -> NodeStatus | None:
+    """How the SuperNode of a home says that it stands; None where it has not said."""
+    try:
+        return NodeStatus(**json.loads((home / "run" / _STATUS).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _connect(home: Path, connection: Connection, keys: Any, states: Any, files: NodeHome) -> None:
+    """Take messages until the connection ends.
+
+    Raises:
+        NotAccepted: it could not be made.
+    """
+    from flwr.common.constant import ISOLATION_MODE_PROCESS
+    from flwr.supernode.start_client_internal import start_client_internal
+
+    states.state().on_connected(lambda: write_status(files.run, NodeStatus(True, time.time())))
+    start_client_internal(
+        state_factory=states,
+        server_address=connection.fleet,
+        node_config={"home": str(home)},
+        root_certificates=(home / "ca.crt").read_bytes(),
+        insecure=False,
+        authentication_keys=keys,
+        isolation=ISOLATION_MODE_PROCESS,
+        superexec_auth_secret=files.secret,
+        runtime_dependency_install=False,
+    )
+
+
+def _serve_runtime(files: NodeHome, states: Any) -> str:
+    """Hand out tasks on a free port of loopback, in a thread; returns HOST:PORT."""
+    import uvicorn
+    from flwr.supernode.main import create_app
+
+    from clients.flower.node_state import Application, Patient
+
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind((LOOPBACK, 0))
+    listener.listen(64)
+    app = create_app(state_factory=states, superexec_auth_secret=files.secret)
+    patient = Patient(cast("Application", app), states.state().has_work)
+    config = uvicorn.Config(
+        cast("Callable[..., Any]", patient),
+        access_log=False,
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=3600,
+    )
+    server = uvicorn.Server(config)
+    threading.Thread(target=server.run, args=([listener],), daemon=True, name="runtime").start()
+    return f"{LOOPBACK}:{listener.getsockname()[1]}"
+
+
+def _not_accepted(_code: int, message: str | None = None, **_: object) -> NoReturn:
+    """In place of Flower's exit when no connection can be made, which would end the process."""
+    lines = [line for line in (message or "").splitlines() if line][1:]
+    raise NotAccepted(f"the coordinator does not accept this SuperNode: {' '.join(lines) or 'no reason given'}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    from ledger.errors import LedgerError
+
+    parser = argparse.ArgumentParser(prog="python -m clients.flower.supernode")
+    parser.add_argument("--home", type=Path, required=True)
+    home = parser.parse_args(arguments).home.resolve()
+    logging.basicConfig(level=logging.WARNING, format="%(name)s %(levelname)s %(message)s")
+    logging.getLogger("artesian").setLevel(logging.INFO)
+    try:
+        serve(home)
+    except (ClientError, LedgerError) as error:
+        print(error, file=sys.stderr)
+        return int(error.exit_code)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,59 @@
+"""Approvals: the installed bundle and what the operator said, nothing else; and what was refused can be looked at."""
+
+from pathlib import Path
+
+import pytest
+
+from clients.flower.approvals import FILE, MOST_ASKED, AppNotApproved, ApprovalInvalid, Approvals
+from clients.flower.bundle import Bundle
+
+OWN = Bundle(b"", "a" * 64, {"clients/app.py": "1"}, "1.2.3")
+OTHER = "b" * 64
+
+
+def approvals(home: Path, at_s: float = 5.0) -> Approvals:
+    return Approvals(home, lambda: OWN, lambda: at_s)
+
+
+def test_the_bundle_of_the_installed_version_needs_no_approval(tmp_path: Path) -> None:
+    approvals(tmp_path).require(OWN.sha256)
+
+
+def test_another_needs_one_and_the_line_names_both(tmp_path: Path) -> None:
+    with pytest.raises(AppNotApproved, match=r"b{16}.*a{16}.*artesian firm apps"):
+        approvals(tmp_path).require(OTHER)
+    approvals(tmp_path).approve(OTHER)
+    approvals(tmp_path).require(OTHER)
+    assert approvals(tmp_path).approved() == {OTHER: 5.0}
+
+
+def test_an_approval_can_be_taken_back(tmp_path: Path) -> None:
+    approvals(tmp_path).approve(OTHER)
+    assert approvals(tmp_path).withdraw(OTHER)
+    assert not approvals(tmp_path).withdraw(OTHER)
+    with pytest.raises(AppNotApproved):
+        approvals(tmp_path).require(OTHER)
+
+
+@pytest.mark.parametrize("text", ["", "b" * 63, "B" * 64, "b" * 65, "../../etc/passwd"])
+def test_only_a_whole_hash_can_be_approved(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ApprovalInvalid):
+        approvals(tmp_path).approve(text)
+
+
+def test_what_was_refused_is_remembered_until_it_is_approved_or_too_long_ago(tmp_path: Path) -> None:
+    for number in range(MOST_ASKED + 3):
+        approvals(tmp_path, float(number)).note(f"{number:064x}", {"clients/app.py": str(number)})
+    kept = approvals(tmp_path).asked()
+    assert set(kept) == {f"{number:064x}" for number in range(3, MOST_ASKED + 3)}
+    newest = f"{MOST_ASKED + 2:064x}"
+    assert kept[newest].files == {"clients/app.py": str(MOST_ASKED + 2)}
+    approvals(tmp_path).approve(newest)
+    assert newest not in approvals(tmp_path).asked()
+
+
+def test_a_file_that_cannot_be_read_approves_nothing_but_what_is_installed(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text("{")
+    approvals(tmp_path).require(OWN.sha256)
+    with pytest.raises(ApprovalInvalid, match=FILE):
+        approvals(tmp_path).require(OTHER)
