@@ -28,13 +28,14 @@ from ledger.founding import founding_of
 from ledger.genesis import Founder, genesis_statements, record
 from ledger.keys import SigningKey
 from ledger.log import Log
+from ledger.note import Vkey
 from ledger.service.client import LedgerClient, Placed
 from ledger.service.tokens import Identity
 from ledger.statement import sign_statement
 
 COMMAND = "artesian bench ledger_quorum"
 _CID, _ORIGIN = "quorum", "quorum.example/ledger"
-_PATIENCE_S = 60.0
+PATIENCE_S = 60.0
 _WARM_UP = 5
 
 
@@ -45,14 +46,14 @@ def run(statements: int = 100, witnesses: int = 10) -> list[Figure]:
         ExperimentError: a process did not come up, or a statement was not final in a minute.
     """
     with tempfile.TemporaryDirectory(prefix="artesian-quorum-") as root:
-        world = _World(Path(root), [f"firm-{number}" for number in range(1, witnesses + 1)])
+        world = QuorumWorld(Path(root), [f"firm-{number}" for number in range(1, witnesses + 1)])
         with ExitStack() as running:
             address = running.enter_context(world.serving())
             client = running.enter_context(world.client(address))
             durable_ms = [_submit_ms(world, client, 0.0) for _ in range(_WARM_UP + statements)][_WARM_UP:]
             for member in world.keys:
                 running.enter_context(world.witnessing(member, address))
-            final_ms = [_submit_ms(world, client, _PATIENCE_S) for _ in range(_WARM_UP + statements)][_WARM_UP:]
+            final_ms = [_submit_ms(world, client, PATIENCE_S) for _ in range(_WARM_UP + statements)][_WARM_UP:]
     beside = {
         "its median": _percentile(final_ms, 50),
         "durable, no witnesses, median": _percentile(durable_ms, 50),
@@ -63,7 +64,7 @@ def run(statements: int = 100, witnesses: int = 10) -> list[Figure]:
 
 
 @dataclass
-class _World:
+class QuorumWorld:
     """Homes of a founded consortium; every member is a witness."""
 
     root: Path
@@ -84,6 +85,16 @@ class _World:
         with Log.create(self.root / "sequencer" / "ledger.db", _ORIGIN, coordinator, cid=_CID) as log:
             log.append(genesis)
 
+    @property
+    def cid(self) -> str:
+        """The consortium's id."""
+        return _CID
+
+    @property
+    def log(self) -> Vkey:
+        """The key that the log was founded with."""
+        return Vkey.of_log(_ORIGIN, SigningKey.load(self.root / "sequencer" / "signing.pem").public)
+
     @contextmanager
     def serving(self) -> Iterator[str]:
         with _process("serve", "--home", self.root / "sequencer", "--address", "127.0.0.1:0") as lines:
@@ -97,8 +108,9 @@ class _World:
             yield
 
     def client(self, address: str) -> LedgerClient:
+        """One that calls as the first member."""
         member, key = next(iter(self.keys.items()))
-        return LedgerClient(address, identity=Identity(member, key, _ORIGIN), timeout_s=_PATIENCE_S)
+        return LedgerClient(address, identity=Identity(member, key, _ORIGIN), timeout_s=PATIENCE_S)
 
     def statement(self) -> bytes:
         member, key = next(iter(self.keys.items()))
@@ -107,7 +119,7 @@ class _World:
         return sign_statement(payload, issuer=member, subject="batch", key=key)
 
 
-def _submit_ms(world: _World, client: LedgerClient, wait_s: float) -> float:
+def _submit_ms(world: QuorumWorld, client: LedgerClient, wait_s: float) -> float:
     statement = world.statement()
     began_s = perf_counter()
     [placed] = client.submit([statement], wait_s=wait_s)
@@ -139,7 +151,7 @@ def _process(*arguments: object) -> Iterator[queue.Queue[str]]:
 
 def _line_with(lines: queue.Queue[str], words: str) -> str:
     told: list[str] = []
-    end_s = perf_counter() + _PATIENCE_S
+    end_s = perf_counter() + PATIENCE_S
     while (left_s := end_s - perf_counter()) > 0:
         try:
             told.append(lines.get(timeout=left_s))

@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, str] = {
     "ledger_proofs": "proofs and receipts at a million entries, and checking a receipt offline",
     "ledger_start": "starting a ledger of a million entries after a crash",
     "ledger_quorum": "from submitting a statement to its finality by ten witness processes",
+    "ledger_served": "from appending to finality through a served ledger, beside a log in one's own process",
     "accounting": "epsilon as it is told beside the tightest known accountants, and how long it takes",
     "wallet": "paying from a privacy wallet with fsync, refusing, opening a long one, beside a bare commit",
     "unit_gradients": "a private step of every kind of model, beside plain SGD and Opacus, on one thread",

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from consortium_world import CID, Consortium, a_plan
 
-from clients import participation
+from clients import key_setup, participation
 from clients.firm import Firm
 from clients.greeting import question
-from clients.key_setup import end_stale_epoch
+from clients.key_setup import end_stale_epoch, require_final
 from clients.masking import EpochKeyPair, announce
 from clients.masking.errors import EpochEnded, KeySetupRefused
 from clients.messages import Refusal
-from ledger.checkpoint import NotFinal
+from ledger.checkpoint import NotFinal, SignedCheckpoint
 from ledger.errors import LedgerError
 from ledger.genesis import record
 from ledger.keys import SigningKey
@@ -86,6 +86,34 @@ def test_no_secret_is_drawn_with_keys_that_are_not_final(world: Consortium) -> N
     assert not firm.round_secrets.has_pairs(epoch)
     world.witness()
     assert participation.pair(firm, world.pairing(epoch))["sealed"].keys() == set(world.names[1:])
+
+
+def test_a_mirror_that_is_ahead_of_the_final_checkpoint_counts_if_nothing_later_matters(world: Consortium) -> None:
+    epoch = greeted(world, world.names)
+    world.witness()
+    firm, final = world.firms[FIRST], str(world.log.final())
+    for name in ("other", "third"):  # what a live witness takes while a message travels
+        world.append("task", name, task=name, spec=bytes(32))
+        world.witness([FIRST])
+    assert firm.witness.size > SignedCheckpoint.parse(final).checkpoint.size
+    require_final(firm, final, lambda later: later.payload["t"] == "epoch_key")
+    with pytest.raises(Refusal, match="what is asked hangs on entries after it"):
+        require_final(firm, final, lambda later: later.payload.get("task") == "third")
+    assert participation.pair(firm, world.pairing(epoch, final=final))["sealed"].keys() == set(world.names[1:])
+
+
+def test_a_change_of_members_after_the_final_checkpoint_always_matters(
+    world: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.witness()
+    final = str(world.log.final())
+    world.append("task", "fourth", task="fourth", spec=bytes(32))
+    world.witness([FIRST])
+    require_final(world.firms[FIRST], final, lambda later: False)
+    assert {"enrol", "rotate", "suspend", "policy", "handover"} == key_setup.MEMBERSHIP
+    monkeypatch.setattr(key_setup, "MEMBERSHIP", {"task"})  # stands for one of these: members are the other tests'
+    with pytest.raises(Refusal, match="what is asked hangs on entries after it"):
+        require_final(world.firms[FIRST], final, lambda later: False)
 
 
 def test_pair_secrets_are_drawn_once_an_epoch(world: Consortium) -> None:
