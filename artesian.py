@@ -84,6 +84,7 @@ PLACES: Mapping[str, Place] = {
     ),
     "audit": Place("server.audit_commands", "Recompute recorded rounds from the ledger and the store, bit for bit."),
     "task": Place("clients.task_commands", "Draft a task spec from a table, or show one."),
+    "sandbox": Place("experiments.sandbox_commands", "A whole consortium on this machine, with real processes."),
     "demo": Place(_EXPERIMENTS, "The whole story on real data, on this machine.", "demo"),
     "simulate": Place(_EXPERIMENTS, "Simulate a federation on any table with a task spec.", "simulate"),
     "version": Place(

@@ -17,6 +17,7 @@ from clients.firm import close_firms
 from clients.homes import make_home, trust, write_firm_config
 from clients.tasks.task import Task
 from experiments.errors import ExperimentError
+from experiments.firm_names import firm_names
 from ledger.genesis import Founder
 from ledger.keys import PublicKey
 from server.founding import certify_member, found
@@ -104,12 +105,6 @@ def build(home: Path, tasks: Sequence[FederatedTask], terms: Terms) -> Federatio
         if terms.ledger:
             certify_member(federation.coordinator, federation.member(name), name)
     return federation
-
-
-def firm_names(count: int) -> tuple[str, ...]:
-    """The ids of so many firms, in order."""
-    width = len(str(count))
-    return tuple(f"firm-{k + 1:0{width}d}" for k in range(count))
 
 
 def _founder(name: str, key: PublicKey, banks: tuple[str, ...]) -> Founder:

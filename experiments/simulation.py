@@ -22,7 +22,8 @@ from clients.tasks.demand import DemandTask
 from clients.tasks.spec import load_spec
 from clients.tasks.task import Task, task_for
 from experiments import baselines
-from experiments.federation import FederatedTask, Federation, Terms, build, firm_names, round_figure, run
+from experiments.federation import FederatedTask, Federation, Terms, build, round_figure, run
+from experiments.firm_names import firm_names
 from experiments.partition import divide
 from experiments.personal import Divided, compare_credit, compare_demand, demand_parts, own_test
 from experiments.simulation_config import SimulationConfig, SimulationConfigInvalid

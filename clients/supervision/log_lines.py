@@ -17,6 +17,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _WORD = re.compile(
     r"^(?:[a-z_.]+ (?=(?-i:[A-Z]+) ))?\W{0,2}(debug|info|warning|warn|error|critical|fatal)\b[\s:\])|-]*", re.IGNORECASE
 )
+_SAFE = re.compile(r"[^\w.-]")
 _NAMES: dict[Level, tuple[str, ...]] = {
     "debug": ("debug",),
     "info": ("info",),
@@ -81,7 +82,8 @@ def read_line(time_s: float, name: str, raw: str) -> Line | None:
     text = _COLOURS.sub("", raw).strip()
     level: Level = "info"
     if text.startswith("{"):
-        level, text = _from_json(text)
+        inner, level, text = _from_json(text)
+        name = f"{name}/{inner}" if inner else name
     elif found := _WORD.match(text):
         level = _LEVELS[found[1].lower()]
         text = text[found.end() :]
@@ -89,18 +91,23 @@ def read_line(time_s: float, name: str, raw: str) -> Line | None:
     return Line(time_s, name, level, text) if text.strip() else None
 
 
-def _from_json(text: str) -> tuple[Level, str]:
-    """Level and words of a structured log's line; what else it says stays with it, as it stands."""
+def _from_json(text: str) -> tuple[str, Level, str]:
+    """Name, level and words of a structured log's line; what else it says stays with it, as it stands.
+
+    A name is only in what a supervisor writes: then the program supervises others.
+    """
     try:
         facts = json.loads(text)
         level = _LEVELS.get(str(facts.get("level", "info")).lower(), "info")
     except (ValueError, AttributeError, RecursionError):
-        return "info", text
+        return "", "info", text
+    if set(facts) == {"time", "name", "level", "text"}:
+        return _SAFE.sub("_", str(facts["name"])), level, str(facts["text"])
     for key in ("text", "message", "event"):
         if isinstance(words := facts.get(key), str):
             rest = {name: value for name, value in facts.items() if name not in (key, "level", "time", "name")}
-            return level, f"{words} {json.dumps(rest, ensure_ascii=False)}" if rest else words
-    return level, text
+            return "", level, f"{words} {json.dumps(rest, ensure_ascii=False)}" if rest else words
+    return "", level, text
 
 
 def _stamp(time_s: float) -> str:

@@ -12,7 +12,7 @@ from typing import Literal, TextIO
 
 from clients.supervision.log_lines import Level, Line, read_line
 
-LogFormat = Literal["text", "json"]
+LogFormat = Literal["text", "json", "none"]
 MAX_FILE = 2 * 2**20
 """Bytes of one file; with `BACKUPS` older ones beside it a program keeps at most four times as much."""
 BACKUPS = 3
@@ -25,7 +25,7 @@ class LogStream:
 
     Args:
         folder: made if missing; `NAME.log` in it.
-        form: of the lines on `out`; files hold the text form.
+        form: of the lines on `out`, `none` for none there; files hold the text form.
         now: seconds since 1970.
         out: standard error.
     """
@@ -41,12 +41,12 @@ class LogStream:
         line = read_line(self._now(), name, raw)
         if line is None:
             return ""
-        self._write(line)
+        self._write(line, name)
         return line.text
 
     def say(self, text: str, level: Level = "info", name: str = "supervisor") -> None:
         """A line of the supervisor's own."""
-        self._write(Line(self._now(), name, level, text))
+        self._write(Line(self._now(), name, level, text), name)
 
     def close(self) -> None:
         """Close the files."""
@@ -54,13 +54,14 @@ class LogStream:
             file.close()
         self._files.clear()
 
-    def _write(self, line: Line) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            print(line.json() if self._form == "json" else line.plain(), file=self._out, flush=True)
-        if line.name not in self._files:
-            path = self._folder / f"{line.name}.log"
-            self._files[line.name] = _Quiet(path, maxBytes=MAX_FILE, backupCount=BACKUPS, encoding="utf-8", delay=True)
-        self._files[line.name].handle(makeLogRecord({"msg": line.plain()}))
+    def _write(self, line: Line, program: str) -> None:
+        if self._form != "none":
+            with contextlib.suppress(OSError, ValueError):
+                print(line.json() if self._form == "json" else line.plain(), file=self._out, flush=True)
+        if program not in self._files:
+            path = self._folder / f"{program}.log"
+            self._files[program] = _Quiet(path, maxBytes=MAX_FILE, backupCount=BACKUPS, encoding="utf-8", delay=True)
+        self._files[program].handle(makeLogRecord({"msg": line.plain()}))
 
 
 class _Quiet(RotatingFileHandler):

@@ -24,7 +24,7 @@ from clients.tasks.examples import Examples
 from clients.training import Protection, bounded_gradient_sum
 from experiments.benchmarks.figure import Figure
 from experiments.benchmarks.tables import CONFIGS, SHIPPED
-from experiments.federation import firm_names
+from experiments.firm_names import firm_names
 from experiments.simulation import Prepared, declared_units, prepare, simulate
 from experiments.simulation_config import SimulationConfig, load_simulation_config
 from server.descent import Descent

@@ -22,7 +22,7 @@ from clients.data import read_table
 from clients.plan import Plan
 from clients.tasks.spec import load_spec
 from clients.tasks.task import Task, task_for
-from experiments.federation import firm_names
+from experiments.firm_names import firm_names
 from experiments.privacy_audit.config import AuditConfigInvalid, Membership
 from experiments.privacy_audit.shadows import train_shadows
 from experiments.simulation_config import SimulationConfig, load_simulation_config

@@ -52,6 +52,18 @@ def test_a_line_has_the_level_that_it_names(raw: str, level: str, text: str) -> 
     assert json.loads(line.json()) == {"time": "1970-01-01T00:00:00Z", "name": "ledger", "level": level, "text": text}
 
 
+def test_a_supervisors_line_keeps_the_name_of_the_program_below(tmp_path: Path) -> None:
+    raw = read_line(0, "x", "hello")
+    assert raw is not None
+    line = read_line(0, "firm-1", raw.json().replace('"x"', '"wit/ness"'))
+    assert line is not None
+    assert (line.name, line.text) == ("firm-1/wit_ness", "hello")
+    stream = LogStream(tmp_path, "none", lambda: 0.0, io.StringIO())
+    assert stream.take("firm-1", raw.json()) == "hello"
+    stream.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["firm-1.log"]
+
+
 def test_an_empty_line_is_none() -> None:
     assert read_line(0, "ledger", " \x1b[0m ") is None
 
