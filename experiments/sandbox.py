@@ -23,8 +23,7 @@ from experiments.errors import ExperimentError
 
 CID, BANK, TASK = "sandbox", "bank-1", "credit"
 SPEC = Path(__file__).parent / "configs" / "tasks" / "loans.toml"
-_AT_ONCE = 2
-_STEP_S = 300.0
+_STEP_S, _POLL_S = 300.0, 0.2
 
 Say = Callable[[str], None]
 
@@ -66,7 +65,13 @@ class Sandbox:
             command = (python, "-m", "artesian", role, "up", "--home", str(home), "--log-format", "json")
             # The set below is ready in its own time: it has time-outs of its own.
             return Program(
-                name, command, ready=Touches(home / RUN / READY), ready_within_s=600, stop_within_s=60, after=after
+                name,
+                command,
+                ready=Touches(home / RUN / READY),
+                environment={"OMP_NUM_THREADS": "1"},
+                ready_within_s=600,
+                stop_within_s=60,
+                after=after,
             )
 
         coordinator = up("coordinator", self.coordinator, "coordinator")
@@ -132,9 +137,12 @@ class Commands:
                 process.terminate()
 
 
-def found(sandbox: Sandbox, ports: Sequence[int], rounds: int, run: Commands) -> dict[str, int]:
-    """Deal out the tables and make the coordinator's home; returns the units that each firm declares."""
-    units = run.quietly("-m", "experiments.sandbox_tables", sandbox.tables, str(len(sandbox.firms)))
+def found(sandbox: Sandbox, ports: Sequence[int], rounds: int, run: Commands) -> str:
+    """Make the coordinator's home, and say in `coordinator.toml` how the task is trained.
+
+    Returns:
+        The fingerprint of the CA, which the operator would tell every member by telephone.
+    """
     names = ("enrolment", "ledger", "fleet", "scores", "superlink", "metrics", "dashboard")
     words: list[str | Path] = ["coordinator", "init", "--home", sandbox.coordinator, "--cid", CID, "--task", SPEC]
     for firm in sandbox.firms:
@@ -142,12 +150,18 @@ def found(sandbox: Sandbox, ports: Sequence[int], rounds: int, run: Commands) ->
     words += ["--bank", BANK]
     for name, port in zip(names, ports, strict=True):
         words += [f"--{name}-port", str(port)]
-    run(*words)
+    fingerprint = str(run(*words)["authority"])
     path = sandbox.coordinator / "coordinator.toml"
     document = tomllib.loads(path.read_text(encoding="utf-8"))
     document["task"][0] |= TRAINING | {"training": {**TRAINING["training"], "rounds": rounds}}
     path.write_text(tomli_w.dumps(document), encoding="utf-8")
-    run.say(f"  (edited {path}: {rounds} rounds of training)")
+    run.say(f"  (edited {path}: how the task is trained)")
+    return fingerprint
+
+
+def deal_out(sandbox: Sandbox, run: Commands) -> dict[str, int]:
+    """Write each firm's private table; returns the units that each declares."""
+    units = run.quietly("-m", "experiments.sandbox_tables", sandbox.tables, str(len(sandbox.firms)))
     return {firm: int(count) for firm, count in units.items()}
 
 
@@ -159,24 +173,35 @@ TRAINING: dict[str, Any] = {
 """As experiments/configs/loans.toml has it; of three firms none may drop out."""
 
 
-def join_and_train(sandbox: Sandbox, units: Mapping[str, int], run: Commands) -> None:
-    """Everyone joins, the operator admits them, and one run is trained: while all that is `up` is up."""
-    fingerprint = _fingerprint(sandbox.coordinator)
-    joins: dict[str, list[str | Path]] = {
-        firm: ["firm", "join", "--home", sandbox.member(firm)] for firm in sandbox.firms
-    }
-    joins[BANK] = ["bank", "join", "--home", sandbox.member(BANK)]
-    asks = {}
-    for name, words in joins.items():
-        invite = sandbox.coordinator / "invites" / f"{name}.txt"
-        asks[name] = [*words, invite, "--fingerprint", fingerprint, "--wait-s", "0"]
-        if name in units:
-            asks[name] += ["--data", sandbox.tables.resolve() / f"{name}.csv", "--units", str(units[name])]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        list(pool.map(lambda words: run(*words), asks.values()))
-        run("coordinator", "admit", "--all", "--home", sandbox.coordinator)
-        list(pool.map(lambda words: run(*words, "--wait-s", "120"), joins.values()))
+def join_and_train(sandbox: Sandbox, fingerprint: str, units: Mapping[str, int], run: Commands) -> None:
+    """Everyone joins, the operator admits them, and one run is trained: while all that is `up` is up.
+
+    Raises:
+        SandboxFailed: a command did not do what it is there for.
+    """
+    joins = [_join(sandbox, name, fingerprint, units) for name in (*sandbox.firms, BANK)]
+    with ThreadPoolExecutor(len(joins)) as pool:
+        joining = [pool.submit(run, *words) for words in joins]  # each asks, and waits until it is admitted
+        asked = [sandbox.member(firm) / "firm.toml" for firm in sandbox.firms]
+        asked.append(sandbox.member(BANK) / "connection.toml")
+        while not all(path.exists() for path in asked) and not any(one.done() for one in joining):
+            time.sleep(_POLL_S)
+        founded = False
+        while not founded and not any(one.done() and one.exception() for one in joining):
+            standing = run("coordinator", "admit", "--all", "--home", sandbox.coordinator)
+            founded = bool(standing["founded"] or not standing["missing"])
+        for one in joining:
+            one.result()
     run("coordinator", "run", TASK, "--wait", "--home", sandbox.coordinator)
+
+
+def _join(sandbox: Sandbox, name: str, fingerprint: str, units: Mapping[str, int]) -> list[str | Path]:
+    invite = sandbox.coordinator / "invites" / f"{name}.txt"
+    sure = ["--fingerprint", fingerprint, "--wait-s", "120"]
+    words: list[str | Path] = [name.split("-")[0], "join", invite, "--home", sandbox.member(name), *sure]
+    if name in units:
+        words += ["--data", sandbox.tables.resolve() / f"{name}.csv", "--units", str(units[name])]
+    return words
 
 
 def what_next(sandbox: Sandbox, scores: str) -> list[str]:
@@ -202,13 +227,6 @@ def timed(clock: Callable[[], float] = time.monotonic) -> Callable[[], float]:
     """Seconds since now."""
     began = clock()
     return lambda: round(clock() - began, 1)
-
-
-def _fingerprint(coordinator: Path) -> str:
-    """The CA's, as the operator would tell it by telephone."""
-    from clients.certificates import AUTHORITY_CERTIFICATE, facts_of
-
-    return facts_of((coordinator / AUTHORITY_CERTIFICATE).read_bytes()).fingerprint
 
 
 def _document(words: Sequence[str | Path], code: int, output: str, trouble: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from experiments.sandbox import (
     Commands,
     Sandbox,
     SandboxFailed,
+    deal_out,
     found,
     join_and_train,
     story_environment,
@@ -55,9 +56,9 @@ class _Story:
     def __init__(self, home: Path, firms: int, rounds: int, *, once: bool, as_json: bool) -> None:
         self._state, self._once, self._as_json, self._rounds = home / _DONE, once, as_json, rounds
         known = json.loads(self._state.read_text()) if self._state.exists() else {}
-        self._units: dict[str, int] = known.get("units", {})
         self._trained: bool = known.get("trained", False)
-        self.sandbox = Sandbox(home, tuple(self._units) or firm_names(firms))
+        self._fingerprint: str = known.get("authority", "")
+        self.sandbox = Sandbox(home, tuple(known.get("firms", firm_names(firms))))
         self.fault: ExperimentError | None = None
         self.result: dict[str, Any] = {"ok": True, "home": str(home), "firms": list(self.sandbox.firms)}
         self._elapsed = timed()
@@ -65,14 +66,15 @@ class _Story:
         self._thread: threading.Thread | None = None
 
     def prepare(self) -> None:
-        """Make the homes, unless they are there."""
+        """Make the coordinator's home, unless it is there."""
         home = self.sandbox.home
-        if not self._units:
-            if home.exists() and any(home.iterdir()):
-                raise ExperimentError(f"{home}: is not empty; give a new folder for the sandbox")
-            home.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._units = found(self.sandbox, free_ports(7), self._rounds, self._commands)
-            self._remember(trained=False)
+        if self._state.exists():
+            return
+        if home.exists() and any(home.iterdir()):
+            raise ExperimentError(f"{home}: is not empty; give a new folder for the sandbox")
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._fingerprint = found(self.sandbox, free_ports(7), self._rounds, self._commands)
+        self._remember(trained=False)
 
     def begin(self, status: SetStatus) -> None:
         """The supervisors are there: do the rest in a thread of its own."""
@@ -89,7 +91,8 @@ class _Story:
     def _tell(self) -> None:
         try:
             if not self._trained:
-                join_and_train(self.sandbox, self._units, self._commands)
+                units = deal_out(self.sandbox, self._commands)
+                join_and_train(self.sandbox, self._fingerprint, units, self._commands)
                 self._remember(trained=True)
             self._show_end()
         except ExperimentError as error:
@@ -117,7 +120,8 @@ class _Story:
 
     def _remember(self, *, trained: bool) -> None:
         temporary = self._state.with_suffix(".new")
-        temporary.write_text(json.dumps({"units": self._units, "trained": trained}))
+        facts = {"firms": self.sandbox.firms, "authority": self._fingerprint, "trained": trained}
+        temporary.write_text(json.dumps(facts))
         os.replace(temporary, self._state)
 
     def _say(self, line: str) -> None:
