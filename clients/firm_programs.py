@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from clients.certificates import TLS_CERTIFICATE
 from clients.connection import CONNECTION, load_connection
 from clients.flower.node_home import flower_environment
 from clients.flower.programs import firm_programs as flower_programs
@@ -13,8 +14,6 @@ from clients.homes import FIRM_CONFIG
 from clients.proxy import proxy_environment
 from clients.supervision.program import Program
 from ledger.homes import POLICY, SETTINGS
-
-TLS_CERTIFICATE = "tls.crt"
 
 
 def firm_programs(home: Path, python: str = sys.executable) -> list[Program]:

@@ -10,7 +10,7 @@ from clients.supervision.program import Listens, Program, in_order
 from server.coordinator_programs import coordinator_programs
 from server.network import NetworkInvalid
 
-NOT_THERE_YET = {"coordinator enrolment", "coordinator runner"}
+NOT_THERE_YET = {"coordinator runner"}
 
 
 def programs(home: Path, network: str = "") -> dict[str, Program]:
