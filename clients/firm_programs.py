@@ -38,7 +38,7 @@ def firm_programs(home: Path, python: str = sys.executable) -> list[Program]:
         renewal,
         witness,
         # A SuperNode that was killed is refused for up to a minute, until Flower counts its key as gone.
-        replace(supernode, reads=(home / CONNECTION,), retry_at_most_s=5.0),
+        replace(supernode, reads=(home / CONNECTION,), retry_at_most_s=10.0),
         replace(executor, reads=(home / FIRM_CONFIG,)),
     ]
     return [replace(one, environment={**one.environment, **environment}) for one in programs]

@@ -137,6 +137,7 @@ def runner(home: Home) -> None:
     from server.runner_service import serve
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # or a line for every look at the SuperLink
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
