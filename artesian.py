@@ -87,6 +87,7 @@ PLACES: Mapping[str, Place] = {
     "sandbox": Place("experiments.sandbox_commands", "A whole consortium on this machine, with real processes."),
     "demo": Place(_EXPERIMENTS, "The whole story on real data, on this machine.", "demo"),
     "simulate": Place(_EXPERIMENTS, "Simulate a federation on any table with a task spec.", "simulate"),
+    "explain": Place("clients.explain_commands", "Say what an exit code or a reason means, and what to do.", "explain"),
     "version": Place(
         "clients.version_commands", "Show the versions of the program, its messages and homes.", "version"
     ),
