@@ -261,7 +261,7 @@ class Run:
         return release
 
     def _delivery(self, record: Record) -> Delivery:
-        return Delivery(self._home.home, self._name, record)
+        return Delivery(self._home, self._name, record)
 
     def _deliver_missed(self) -> None:
         """Send the last release to the firms that were away when it was published."""

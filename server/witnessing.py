@@ -33,7 +33,7 @@ def witness(grid: Grid, coordinator: Coordinator) -> None:
     record.require_final()
     for task in coordinator.config.task:
         took_part = [one for one in cohort.witnesses if record.ledger.state.spent.get((one, task.name)) is not None]
-        Delivery(coordinator.home, task.name, record).send(cohort, took_part)
+        Delivery(coordinator, task.name, record).send(cohort, took_part)
 
 
 def bring_up_to_date(cohort: Cohort, record: Record, number: int) -> None:

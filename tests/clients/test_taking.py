@@ -25,7 +25,8 @@ from clients.tasks.task import task_for
 from experiments.federation import Federation
 from ledger.errors import LedgerError
 from ledger.receipt import verify_receipt
-from server.delivery import TAKEN
+from server.delivery import TAKEN, Delivery
+from server.recording import MessagedRecord
 from server.releases import current_release as coordinators_release
 from server.statements import Statements
 from server.witnessing import witness
@@ -108,7 +109,12 @@ def test_a_firm_that_was_away_gets_it_with_the_next_run_of_any_kind(world: Feder
         train(again, coordinator, lines=lines)
     assert "credit: firm-3 has taken the release that it missed" in lines
     assert len(taken(again, "firm-3")) == 2
-    assert json.loads((published(again).parent / TAKEN).read_text())["firms"] == list(again.firms)
+    with opened(again) as coordinator:  # who had it before there was a store is known as well
+        (published(again).parent / TAKEN).write_text(json.dumps({"model": "ab" * 32, "firms": ["firm-9"]}))
+        delivery = Delivery(coordinator, TASK, MessagedRecord(coordinator.log))
+        assert delivery.lacking([*again.firms, "firm-9"]) == ["firm-9"]
+        assert delivery._taken("ab" * 32) == {"firm-9"}
+        assert not (published(again).parent / TAKEN).exists()
 
 
 def revoke(world: Federation) -> None:
