@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 
 from clients import encrypted_sums, participation, taking, validation
 from clients.dialect import SPOKEN, Dialect
-from clients.disclosure import Handler, Leaving, refuse, reply
+from clients.disclosure import Handler, Leaving, refuse, reply, told
 from clients.errors import ClientError
 from clients.firm import Firm, open_firm
 from clients.key_setup import end_stale_epoch
@@ -36,6 +36,7 @@ from clients.messages import (
 )
 from clients.node import node_settings
 from clients.pacing import paced
+from clients.refusal_log import RefusalLog, RefusalsUnreadable, round_of
 from clients.round_end import end_stale_reply
 from ledger.errors import LedgerError
 
@@ -60,6 +61,7 @@ HANDLERS: Mapping[str, Handler] = {
 
 def _respond(spoken: Dialect, kind: str, handler: Handler, message: Message, context: Context) -> Message:
     """Answer one message; whatever goes wrong becomes a refusal that tells no secrets."""
+    request, firm = dict[str, Any](), None
     try:
         version = spoken.version(kind, version_of(message.content))
         fields = unpack(message.content, spoken.schema("request", kind, version), kind, version)
@@ -78,10 +80,22 @@ def _respond(spoken: Dialect, kind: str, handler: Handler, message: Message, con
                 firm.rest()
     except (ClientError, LedgerError) as error:
         log.warning("%s refused: %s", kind, error)
+        _note(firm, kind, request, error)
         return refuse(message, error)
     except Exception as error:
         log.exception("%s failed", kind)
+        _note(firm, kind, request, error)
         return refuse(message, error)
+
+
+def _note(firm: Firm | None, kind: str, request: Mapping[str, Any], error: Exception) -> None:
+    """Write a refusal down for the firm's operator, who may know more than is told."""
+    if firm is None or firm.in_memory:
+        return
+    try:
+        RefusalLog(firm.home).note(kind, round_of(request), told(error)[0], str(error))
+    except RefusalsUnreadable as trouble:
+        log.warning("%s", trouble)
 
 
 def make_app(spoken: Dialect = SPOKEN, handlers: Mapping[str, Handler] = HANDLERS) -> ClientApp:

@@ -32,6 +32,7 @@ from clients.offer import Offer
 from clients.plan import PlanInvalid
 from clients.privacy import PrivacyError
 from clients.sitting_out import SittingOut
+from clients.training_hours import OutOfHours
 from clients.versions import VersionMismatch
 from clients.wallet_ledger import purpose_of
 from clients.wallet_row import Reservation
@@ -47,6 +48,7 @@ _TOLD = (
     MaskingError,
     ModelFileInvalid,
     NotTakingPart,
+    OutOfHours,
     PlanInvalid,
     PrivacyError,
     SittingOut,
@@ -253,11 +255,12 @@ def pack_refusal(error: Exception) -> RecordDict:
     An error about the firm's table, for one, quotes the cell that is wrong; and that it is about the table says that
     some record is.
     """
-    leaving = leave(REFUSAL, dict(zip(("code", "detail"), _said(error), strict=True)))
+    leaving = leave(REFUSAL, dict(zip(("code", "detail"), told(error), strict=True)))
     return pack_refused(leaving["code"], leaving["detail"])
 
 
-def _said(error: Exception) -> tuple[str, str]:
+def told(error: Exception) -> tuple[str, str]:
+    """The code and the line with which a refusal for this error leaves."""
     if isinstance(error, Refusal):
         return error.code, error.detail
     kind = type(error).__name__

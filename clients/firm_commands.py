@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clients.bundle_commands import approve_app, apps, refusals
 from clients.check_commands import check
 from clients.dispute_commands import open_dispute
 from clients.join_commands import approve, join_firm, proposals, renew
@@ -174,6 +175,9 @@ app.command(epilog='Example: artesian firm pause credit --until 2027-01-04 --rea
     pause
 )
 app.command(epilog="Example: artesian firm resume credit --home firm-1")(resume)
+app.command(epilog="Example: artesian firm apps --home firm-1")(apps)
+app.command("approve-app", epilog="Example: artesian firm approve-app 5d41...9c3b --home firm-1")(approve_app)
+app.command(epilog="Example: artesian firm refusals --home firm-1 --most 5")(refusals)
 app.command(epilog="Example: artesian firm migrate --home firm-1 --dry-run")(migrate)
 app.command(epilog="Example: artesian firm up --home firm-1")(up)
 app.command(epilog="Example: artesian firm down --home firm-1")(down)

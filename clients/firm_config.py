@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
@@ -13,6 +14,7 @@ from clients.size_buckets import bucket, buckets_around
 from clients.sql_settings import SqlTable
 from clients.tasks.spec import Slug
 from clients.toml_files import load_toml
+from clients.training_hours import DAYS, TrainingHours
 
 log = logging.getLogger("artesian.firm")
 SIMULATION = "simulation"
@@ -101,6 +103,25 @@ class Limits(_Part):
     raising: Raising | None = None
     epsilon_round: float | None = Field(default=None, gt=0)  # most that one round may cost
     epsilon_year: float | None = Field(default=None, gt=0)  # most that a data set may pay in 365 days
+    noise_least: float = Field(default=0.0, ge=0)  # least noise multiplier of a plan with privacy
+    hours: str | None = None  # when this firm trains, e.g. "20:00-06:00"; None is always
+    days: tuple[str, ...] = DAYS  # on which those hours begin
+    time_zone: str = "UTC"  # of hours and days
+
+    @cached_property
+    def training_hours(self) -> TrainingHours | None:
+        """When this firm trains; None is always."""
+        return None if self.hours is None else TrainingHours.read(self.hours, self.days, self.time_zone)
+
+    @model_validator(mode="after")
+    def _has_hours_that_can_be(self) -> Self:
+        if self.hours is None and self.days != DAYS:
+            raise ValueError("limits: days: say at which hours, e.g. hours = '00:00-00:00'")
+        try:
+            assert self.training_hours is None or self.hours
+        except ValueError as error:
+            raise ValueError(f"limits: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _names_whom_it_trusts(self) -> Self:

@@ -169,6 +169,11 @@ def check_plan(firm: Firm, task: Task, offer: Offer, ledger: State | None) -> No
             f"the noise allows for {plan.colluders} colluders, this firm insists on {limits.colluders}",
         ),
         (
+            plan.privacy == "none" or plan.noise_multiplier >= limits.noise_least,
+            "noise",
+            f"the noise multiplier is {plan.noise_multiplier:g}, this firm asks for at least {limits.noise_least:g}",
+        ),
+        (
             not plan.correlation or plan.threshold >= len(cohort),
             "threshold",
             "correlated noise needs every firm of the cohort in the sum",

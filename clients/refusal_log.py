@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clients.errors import ClientError
+from ledger.errors import LedgerError
+from ledger.statement import decode_statement
 
 FILE = "refusals.sqlite"
 MOST_ROWS = 10_000
@@ -53,6 +56,17 @@ class Refused:
     round: str
     code: str
     detail: str
+
+
+def round_of(request: Mapping[str, Any]) -> bytes:
+    """The id of the round that a message is about; empty where it is about none, or does not say it readably."""
+    known = request.get("round")
+    if isinstance(known, bytes):
+        return known
+    try:
+        return bytes(decode_statement(request["statement"]).payload["id"])
+    except (LedgerError, KeyError, TypeError, ValueError):
+        return b""
 
 
 class RefusalLog:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from clients.errors import ClientError
+from clients.training_hours import require_hours
 from ledger.folder_sync import sync_folder
 
 if TYPE_CHECKING:
@@ -115,14 +116,16 @@ def pause_of(known: Mapping[str, Pause], task: str, now_s: float) -> Pause | Non
 
 
 def require_taking_part(firm: Firm, task: str) -> None:
-    """Insist that the firm does not sit out of a task.
+    """Insist that the firm does not sit out of a task, and trains at this hour.
 
     Raises:
         SittingOut: it does; says until when, and why if the firm lets that be told.
+        OutOfHours: `firm.toml` says when it trains, and it is not now.
         PauseInvalid: nobody knows, so it does.
     """
     if firm.in_memory:
         return
+    require_hours(firm)
     pause = pause_of(pauses(firm.home), task, firm.now())
     if pause is None:
         return
