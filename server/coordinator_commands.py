@@ -23,6 +23,7 @@ from server.measure_commands import measure, measured
 from server.migrate_commands import migrate
 from server.planner_commands import propose
 from server.run_commands import pause, resume, run, runner, runs, schedule, stop
+from server.status_commands import status
 from server.up_commands import down, processes, up
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ app.command(epilog="Example: artesian coordinator stop credit --home coordinator
 app.command(epilog="Example: artesian coordinator runs credit --home coordinator")(runs)
 app.command(epilog="Example: artesian coordinator schedule --home coordinator")(schedule)
 app.command(epilog="Example: artesian coordinator runner --home coordinator")(runner)
+app.command(epilog="Example: artesian coordinator status --watch --home coordinator")(status)
 app.command(epilog="Example: artesian coordinator up --home coordinator")(up)
 app.command(epilog="Example: artesian coordinator down --home coordinator")(down)
 app.command(epilog="Example: artesian coordinator processes --home coordinator --json")(processes)

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from server.coordinator import CONFIG_FILE, Coordinator, load_coordinator_config
 from server.engines.control import Control
+from server.enrolment.ledger_access import LedgerAccess
 from server.errors import ServerError
-from server.roll_call import ByNodes, Enrolled
+from server.roll_call import ByNodes
 from server.run_orders import RunOrders, new_ticket
 from server.runner import Runner, Surroundings
+from server.status_facts import enrolled_in
 
 LOCK = Path("run", "runner.lock")
 _STEP_S = 1.0
@@ -36,7 +38,8 @@ def serve(home: Path, stop: threading.Event, now: Callable[[], float] = time.tim
         RunnerRuns: another process does.
         StateUnusable: the orders cannot be read or written.
     """
-    with _only_one(home), Coordinator(home) as coordinator, Coordinator(home) as reader:
+    with _only_one(home), Coordinator(home) as coordinator:
+        ledger = LedgerAccess(home)
         control = flower_control(coordinator)
         orders = RunOrders(coordinator.store, new_ticket)
         runner = Runner(
@@ -44,7 +47,7 @@ def serve(home: Path, stop: threading.Event, now: Callable[[], float] = time.tim
             Surroundings(
                 control=control,
                 load=lambda: load_coordinator_config(home / CONFIG_FILE),
-                firms=ByNodes(control.nodes, lambda: enrolled_in(reader)),
+                firms=ByNodes(control.nodes, lambda: enrolled_in(ledger)),
                 now=now,
                 home=str(home.resolve()),
             ),
@@ -64,19 +67,6 @@ def flower_control(coordinator: Coordinator) -> Control:
     from server.engines.flower_control import FlowerControl
 
     return FlowerControl(coordinator.home, coordinator.config.network)
-
-
-def enrolled_in(reader: Coordinator) -> Enrolled:
-    """Who may train, by the ledger; one that is not served is given back at once, for others.
-
-    Raises:
-        LedgerError: it cannot be opened or reached.
-    """
-    state = reader.ledger.state
-    found = Enrolled(tuple(sorted(one.member for one in state.active("firm"))), state.terms.min_cohort)
-    if reader.config.ledger_service is None:
-        reader.close()
-    return found
 
 
 @contextmanager
