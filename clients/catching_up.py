@@ -10,8 +10,6 @@ from clients.messages import Refusal
 from clients.own_mirror import reading_mirror
 from ledger.checkpoint import SignedCheckpoint
 
-BEHIND = "behind"
-"""The code of a refusal because the firm's own mirror of the ledger is not as far as the message."""
 _PAUSE_S = 0.02
 
 
@@ -38,7 +36,7 @@ def catch_up(
     while size < wanted:
         if monotonic() >= end_s:
             raise Refusal(
-                BEHIND,
+                "behind",
                 f"the witness of {firm.member} has mirrored {size} of {wanted} entries, and did not get further in "
                 f"{for_s:g} s; see that it runs and reaches the ledger",
             )

@@ -12,12 +12,17 @@ from ledger.keys import SigningKey
 from ledger.policy import Policy
 from ledger.rules import COORDINATOR
 from server.certificates import AUTHORITY_CERTIFICATE, TLS_CERTIFICATE, TLS_KEY
+from server.errors import ServerError
 
 if TYPE_CHECKING:
     from ledger.service.served import ServedLedger
 
 MIRRORS = "mirrors"
 """The folder of the copies that this home's processes keep of the served ledger, one each."""
+
+
+class NoPolicy(ServerError):
+    """The home has no policy that says whose ledger it is: there is none before the founding."""
 
 
 class LedgerService(BaseModel):
@@ -50,6 +55,7 @@ def connect(home: Path, cid: str, service: LedgerService, port: int, key: Signin
         key: the coordinator's signing key.
 
     Raises:
+        NoPolicy: the consortium is not founded.
         Unreachable: the service does not answer within `reach_s`.
         LedgerError: it shows another ledger than this home's policy names, or the mirror cannot be used.
     """
@@ -58,7 +64,13 @@ def connect(home: Path, cid: str, service: LedgerService, port: int, key: Signin
     from ledger.service.tls import ClientTls
     from ledger.service.tokens import Identity
 
-    log = Policy.parse((home / POLICY).read_text(encoding="utf-8")).logs[-1]  # the key that it was founded with
+    try:
+        policy = Policy.parse((home / POLICY).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NoPolicy(
+            f"{home / POLICY}: is not there: the consortium is not founded yet; have its members join"
+        ) from None
+    log = policy.logs[-1]  # the key that it was founded with
     own = (home / TLS_KEY, home / TLS_CERTIFICATE)
     certificates = own if all(file.is_file() for file in own) else ()
     authority = home / AUTHORITY_CERTIFICATE
