@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,8 @@ def bring_up(home: Path, firms: int, rounds: int, *, once: bool, verbose: bool, 
         AlreadyUp: it is up already.
     """
     story = _Story(home, firms, rounds, once=once, as_json=as_json)
-    story.prepare()
     try:
+        story.prepare()
         keep_up(home, story.sandbox.programs(), "text" if verbose else "none", story.begin)
     finally:
         story.end()
@@ -64,35 +65,39 @@ class _Story:
         self._elapsed = timed()
         self._commands = Commands(self._say, os.environ)
         self._thread: threading.Thread | None = None
+        self._beside = ThreadPoolExecutor(1)
+        self._units: Future[dict[str, int]] | None = None
 
     def prepare(self) -> None:
         """Make the coordinator's home, unless it is there."""
         home = self.sandbox.home
-        if self._state.exists():
-            return
-        if home.exists() and any(home.iterdir()):
+        if not self._state.exists() and home.exists() and any(home.iterdir()):
             raise ExperimentError(f"{home}: is not empty; give a new folder for the sandbox")
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self._trained:  # while the coordinator comes up
+            self._units = self._beside.submit(deal_out, self.sandbox, self._commands)
+        if self._state.exists():
+            return
         self._fingerprint = found(self.sandbox, free_ports(7), self._rounds, self._commands)
         self._remember(trained=False)
 
     def begin(self, status: SetStatus) -> None:
         """The supervisors are there: do the rest in a thread of its own."""
-        self._commands = Commands(self._say, story_environment(os.environ, status.token))
+        self._commands.environment = story_environment(os.environ, status.token)
         self._thread = threading.Thread(target=self._tell, daemon=True)
         self._thread.start()
 
     def end(self) -> None:
         """Nothing of the story goes on after this."""
         self._commands.stop()
+        self._beside.shutdown()
         if self._thread is not None:
             self._thread.join()
 
     def _tell(self) -> None:
         try:
-            if not self._trained:
-                units = deal_out(self.sandbox, self._commands)
-                join_and_train(self.sandbox, self._fingerprint, units, self._commands)
+            if self._units is not None:
+                join_and_train(self.sandbox, self._fingerprint, self._units.result(), self._commands)
                 self._remember(trained=True)
             self._show_end()
         except ExperimentError as error:
