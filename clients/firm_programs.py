@@ -19,7 +19,7 @@ from ledger.homes import POLICY, SETTINGS
 def firm_programs(home: Path, python: str = sys.executable) -> list[Program]:
     """All processes of a firm. Each only calls out: to the ledger, to the fence, to the join desk.
 
-    All wait until the firm is admitted: `artesian firm join`, given again, brings what they need then.
+    Those that need what admission brings wait for it; the one that fetches it, and certificates later, starts at once.
 
     Raises:
         ConnectionInvalid: the home has not joined.
@@ -29,7 +29,7 @@ def firm_programs(home: Path, python: str = sys.executable) -> list[Program]:
     artesian = (python, "-m", "artesian")
     admitted = tuple(home / name for name in (TLS_CERTIFICATE, POLICY, SETTINGS))
     certificates = (home / TLS_CERTIFICATE, home / CONNECTION)
-    renewal = Program("renewal", (*artesian, "firm", "renew", "--watch", "--home", str(home)), after=admitted)
+    renewal = Program("renewal", (*artesian, "firm", "renew", "--watch", "--home", str(home)))
     witness = Program(
         "witness", (*artesian, "ledger", "witness", "--home", str(home)), after=admitted, reads=certificates
     )
