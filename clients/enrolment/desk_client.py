@@ -177,6 +177,11 @@ class DeskClient:
             code, detail = error.code(), error.details() or ""
         if code in _NO:
             raise NotAdmitted(f"the join desk at {self.address} says: {detail}")
+        if "certificate is not yet valid" in detail or "certificate has expired" in detail:
+            raise DeskUnreachable(
+                f"the certificate of {self.address} is not valid now by this machine's clock: set the clock, or if that "
+                "is right, tell the coordinator's operator"
+            )
         if "CERTIFICATE_VERIFY_FAILED" in detail or "certificate verify failed" in detail:
             raise OtherConsortium(
                 f"{self.address} shows no certificate by the CA of the invite: it is another consortium's, "

@@ -1,0 +1,269 @@
+"""Later members come by quorum, suspended ones are shut out, certificates are revoked: by the ledger's own rules."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from join_world import BANK, FIRMS, JoinWorld, join_world
+
+from clients.certificates import BadCertificate, facts_of, request_certificate
+from clients.enrolment.errors import NotAdmitted
+from ledger.rules import approve
+from ledger.service.access import NotAllowed
+from ledger.service.peers import REVOKED, BadRevocations, PeerCheck, revocations
+from server.enrolment.admission import Admission, CannotAdmit
+from server.enrolment.book import EnrolmentBook, NoSuchRequest
+from server.enrolment.inviting import CannotInvite
+from server.enrolment.issuing import OLD_KEY_GRACE_S, SAME_KEY_GRACE_S, KeyRevoked
+from server.enrolment.ledger_access import LedgerAccess
+from server.enrolment.registrations import apply_registrations, pending
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[JoinWorld]:
+    with join_world(tmp_path) as world:
+        yield world
+
+
+class Told:
+    """A Control API that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.nodes_: dict[str, bytes] = {}
+
+    def register(self, name: str, public_key: bytes) -> None:
+        self.nodes_[name] = public_key
+
+    def unregister(self, name: str) -> None:
+        self.nodes_.pop(name, None)
+
+
+def certificate(world: JoinWorld, member: str) -> bytes:
+    return world.admission.issuing.present(member)
+
+
+def test_a_later_member_is_enrolled_when_a_quorum_has_approved(world: JoinWorld) -> None:
+    everyone = world.found()
+    world.invite("firm-9")
+    late, standing = world.ask("firm-9")
+    assert standing.phase == "asked"
+    world.admission.admit("firm-9")
+    assert world.desk.standing(late.sign("Standing", {})).detail.startswith("0 of 3 members that must approve")
+    for count, member in enumerate(("firm-1", BANK), start=1):
+        facts = world.approve(everyone[member], "enrol-firm-9")
+        assert (len(facts.approved), facts.needed, facts.proposed.placed) == (count, 3, False)
+    assert world.approve(everyone["firm-1"], "enrol-firm-9").approved == [BANK, "firm-1"]  # again is no second vote
+    standing = world.desk.standing(late.sign("Standing", {}))
+    assert (standing.phase, standing.certificate) == ("proposed", b"")
+    assert world.approve(everyone["firm-2"], "enrol-firm-9").proposed.placed
+    standing = world.desk.standing(late.sign("Standing", {}))
+    assert standing.phase == "enrolled"
+    assert facts_of(standing.certificate).identity.member == "firm-9"
+    state = world.admission.ledger.state()
+    assert state is not None
+    assert state.is_enrolled("firm-9", "firm")
+    assert world.approve(late, "enrol-firm-9").proposed.placed  # too late, and no harm
+
+
+def test_an_approval_that_is_not_over_the_record_is_refused(world: JoinWorld) -> None:
+    everyone = world.found()
+    world.invite("firm-9")
+    late, _ = world.ask("firm-9")
+    world.admission.admit("firm-9")
+    one, other = everyone["firm-1"], everyone["firm-2"]
+    by_another = {"proposal": "enrol-firm-9", "approval": world.approval(other, "enrol-firm-9")}
+    with pytest.raises(CannotAdmit, match="is not over the proposal"):
+        world.desk.approve(one.sign("Approve", by_another))
+    signature = approve({"t": "enrol"}, "firm-1", one.key)["signature"]
+    with pytest.raises(CannotAdmit, match="is not over the proposal"):
+        world.desk.approve(one.sign("Approve", {"proposal": "enrol-firm-9", "approval": signature}))
+    with pytest.raises(CannotAdmit, match="there is no proposal"):
+        world.desk.approve(one.sign("Approve", {"proposal": "enrol-firm-8", "approval": signature}))
+    with pytest.raises(NotAdmitted, match="no active member"):
+        world.approve(late, "enrol-firm-9")
+    assert world.admission.proposals()[0].approved == []
+
+
+def test_a_proposal_that_other_changes_made_void_is_made_anew(world: JoinWorld) -> None:
+    everyone = world.found()
+    for member in ("firm-8", "firm-9"):
+        world.invite(member)
+        world.ask(member)
+        world.admission.admit(member)
+    world.approve(everyone["firm-1"], "enrol-firm-9")
+    for member in FIRMS:
+        world.approve(everyone[member], "enrol-firm-8")
+    world.admission.settle()
+    nine = next(one for one in world.admission.proposals() if one.proposed.name == "enrol-firm-9")
+    assert (nine.approved, nine.proposed.placed, nine.needed) == ([], False, 4)
+    for member in (*FIRMS, BANK):
+        facts = world.approve(everyone[member], "enrol-firm-9")
+    assert facts.proposed.placed
+
+
+def test_a_suspended_member_is_shut_out_everywhere(world: JoinWorld) -> None:
+    everyone, control, check = world.found(), Told(), PeerCheck(world.home / REVOKED, world.clock)
+    assert apply_registrations(world.book, control) == list(FIRMS)  # type: ignore[arg-type]
+    before = certificate(world, "firm-2")
+    assert check.require_certificate(before, "firm-2") == "firm-2"
+    with pytest.raises(CannotAdmit, match="no active member"):
+        world.admission.suspend("firm-7", "left")
+    world.admission.suspend("firm-2", "left")
+    for member in ("firm-1", "firm-3", BANK):
+        world.approve(everyone[member], "suspend-firm-2")
+    with pytest.raises(NotAllowed, match="revoked"):
+        check.require_certificate(before, "firm-2")
+    assert check.require_certificate(certificate(world, "firm-1"), "firm-1") == "firm-1"
+    out = everyone["firm-2"]
+    with pytest.raises(NotAdmitted, match="is suspended"):
+        world.desk.standing(out.sign("Standing", {}))
+    with pytest.raises(NotAdmitted, match="no active member"):
+        world.desk.renew(out.sign("Renew", {"csr": request_certificate(out.home, "firm-2", key_file="new.key")}))
+    assert pending(world.book)
+    assert apply_registrations(world.book, control) == ["firm-2"]  # type: ignore[arg-type]
+    assert sorted(control.nodes_) == ["firm-1", "firm-3"]
+    assert not pending(world.book)
+
+
+def test_what_is_started_again_goes_on_where_it_was(world: JoinWorld) -> None:
+    """A founding whose last file was not written, and a desk that died after the ledger had taken a proposal."""
+    everyone = world.found()
+    (world.home / "ledger.toml").unlink()
+    again = Admission(world.home, world.book, LedgerAccess(world.home), world.clock)
+    founded = again.found()
+    assert founded is not None
+    standing = again.ledger.standing()
+    assert standing is not None
+    assert standing.founding == founded.fingerprint
+    world.admission.suspend("firm-2", "left")
+    waiting = next(iter(world.book.proposals()))
+    for member in ("firm-1", "firm-3", BANK):
+        world.approve(everyone[member], "suspend-firm-2")
+    placed = next(iter(world.book.proposals()))
+    assert world.book.change_proposal(placed, placed.proposal, placed=False)
+    world.admission.settle()
+    assert next(iter(world.book.proposals())).placed
+    assert not world.book.change_proposal(waiting, waiting.proposal, placed=False)
+
+
+def test_who_has_not_asked_is_not_admitted_and_who_belongs_is_not_invited(world: JoinWorld) -> None:
+    with pytest.raises(NoSuchRequest):
+        world.admission.admit("firm-1")
+    world.found()
+    with pytest.raises(CannotInvite, match="member already"):
+        world.invite("firm-1")
+
+
+def test_a_founder_who_does_not_come_can_be_left_out(world: JoinWorld) -> None:
+    for member in FIRMS:
+        world.ask(member)
+        world.admission.admit(member)
+    assert world.admission.missing() == [BANK]
+    world.book.withdraw(BANK)
+    assert world.admission.found() is not None
+
+
+def test_a_revoked_certificate_is_refused_and_another_key_gets_another(world: JoinWorld) -> None:
+    one, check = world.found()["firm-1"], PeerCheck(world.home / REVOKED, world.clock)
+    lost = certificate(world, "firm-1")
+    assert world.admission.issuing.revoke("firm-1") == 1
+    with pytest.raises(NotAllowed, match="firm renew"):
+        check.require_certificate(lost)
+    world.admission.settle()
+    assert certificate(world, "firm-1") == b""  # nothing is issued again by itself for a key that may be lost
+    same = request_certificate(one.home, "firm-1")
+    with pytest.raises(KeyRevoked, match="--new-key"):
+        world.desk.renew(one.sign("Renew", {"csr": same}))
+    other = request_certificate(one.home, "firm-1", key_file="tls.next.key")
+    fresh = world.desk.renew(one.sign("Renew", {"csr": other}))
+    assert check.require_certificate(fresh, "firm-1") == "firm-1"
+    with pytest.raises(NotAllowed):
+        check.require_certificate(lost)
+
+
+@pytest.mark.parametrize(("key_file", "grace_s"), [("tls.key", SAME_KEY_GRACE_S), ("other.key", OLD_KEY_GRACE_S)])
+def test_a_superseded_certificate_serves_a_little_longer(world: JoinWorld, key_file: str, grace_s: int) -> None:
+    one, check = world.found()["firm-1"], PeerCheck(world.home / REVOKED, world.clock)
+    old = certificate(world, "firm-1")
+    new = world.desk.renew(one.sign("Renew", {"csr": request_certificate(one.home, "firm-1", key_file=key_file)}))
+    world.clock.now_s += grace_s - 1
+    assert [check.require_certificate(pem) for pem in (old, new)] == ["firm-1"] * 2
+    world.clock.now_s += 1
+    with pytest.raises(NotAllowed, match="superseded"):
+        check.require_certificate(old)
+    assert check.require_certificate(new) == "firm-1"
+
+
+def test_a_list_that_cannot_be_read_lets_nobody_in(world: JoinWorld) -> None:
+    world.found()
+    path, good = world.home / REVOKED, certificate(world, "firm-1")
+    check = PeerCheck(path, world.clock)
+    assert check.require_certificate(good) == "firm-1"
+    for content in (b"", b"[]", b'{"version": 2, "since": {}}', b'{"version": 1, "since": {"xyz": 1}}', b"\xff"):
+        path.write_bytes(content)
+        with pytest.raises(NotAllowed, match="revoked certificates"):
+            check.require_certificate(good)
+        with pytest.raises(BadRevocations):
+            revocations(content)
+    path.unlink()
+    with pytest.raises(NotAllowed, match="cannot be read"):
+        check.require_certificate(good)
+
+
+def test_a_connection_of_one_member_carries_no_calls_of_another(world: JoinWorld) -> None:
+    world.found()
+    check = PeerCheck(world.home / REVOKED, world.clock)
+    with pytest.raises(NotAllowed, match="connection is firm-1's and the call firm-2's"):
+        check.require_certificate(certificate(world, "firm-1"), "firm-2")
+    with pytest.raises(NotAllowed, match="names no member"):
+        check.require_certificate(without_name(), "firm-1")
+
+
+def without_name() -> bytes:
+    """A certificate (PEM) that names no member."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    now, name = dt.datetime(2026, 1, 1, tzinfo=dt.UTC), x509.Name([])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(7).not_valid_before(now).not_valid_after(now + dt.timedelta(1))
+    names = x509.SubjectAlternativeName([x509.DNSName("firm-1")])
+    return (
+        builder.add_extension(names, critical=False).sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    )
+
+
+def test_what_has_run_out_is_not_listed(world: JoinWorld) -> None:
+    world.found()
+    world.admission.issuing.revoke("firm-1")
+    assert len(json.loads((world.home / REVOKED).read_bytes())["since"]) == 1
+    world.clock.now_s += 91 * 86_400
+    world.admission.issuing.publish()
+    assert json.loads((world.home / REVOKED).read_bytes())["since"] == {}
+
+
+def test_a_signing_request_must_be_one(world: JoinWorld) -> None:
+    one = world.found()["firm-1"]
+    with pytest.raises(BadCertificate):
+        world.desk.renew(one.sign("Renew", {"csr": b"no request"}))
+    with pytest.raises(NotAdmitted, match="at most"):
+        world.desk.renew(one.sign("Renew", {"csr": bytes(5000)}))
+
+
+def test_the_book_is_shared_by_processes(world: JoinWorld) -> None:
+    world.ask("firm-1")
+    with EnrolmentBook(world.home) as other:
+        assert [one.member for one in other.requests()] == ["firm-1"]
+        other.admit("firm-1")
+    assert world.book.requests()[0].admitted
+
+
+def test_a_suspended_member_keeps_its_node_out_also_when_flower_was_not_there(world: JoinWorld) -> None:
+    world.found()
+    node = world.book.nodes()[0]
+    world.book.want_node(node.member, None)
+    world.book.node_applied(node)  # of the earlier wish: it does not count for this one
+    assert pending(world.book)
