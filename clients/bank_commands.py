@@ -45,8 +45,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 )
 def score(
     home: Home,
-    address: Annotated[str, typer.Option(help="The score service, HOST:PORT.")],
     features: Annotated[Path, typer.Option(help=FEATURES_HELP)],
+    address: Annotated[
+        str, typer.Option(help="The score service, HOST:PORT; default: as the home's joining says.")
+    ] = "",
     task: Annotated[str, typer.Option(help="What is asked.")] = "credit",
     purpose: Annotated[str, typer.Option(help="Why, as a short slug. It goes on the ledger.")] = "loan-application",
     subject: Annotated[str, typer.Option(help=SUBJECT_HELP)] = "",
@@ -63,7 +65,7 @@ def score(
     salt = os.urandom(SALT_BYTES)
     query = new_query(task, _features(features), purpose, commit_to_subject(subject, salt))
     verifier = AnswerVerifier.from_home(home, policy)
-    with BankClient(home, address, verifier, timeout_s) as bank:
+    with BankClient(home, address or _score_service(home), verifier, timeout_s) as bank:
         scored = bank.score(query)
     document = _document(verifier.verify(scored)) | {"latency_ms": scored.latency_ms, "subject_salt": salt.hex()}
     unkept = None if out is None else _keep(scored, out)
@@ -91,6 +93,16 @@ def verify(
 
     verifier = AnswerVerifier.from_home(home, policy)
     _show(_document(verifier.verify(ScoredAnswer.load(answer))), as_json)
+
+
+def _score_service(home: Path) -> str:
+    """Where the consortium's score service is, by the home's `connection.toml`."""
+    from clients.bank import BadQuestion
+    from clients.connection import CONNECTION, load_connection
+
+    if not (home / CONNECTION).exists():
+        raise BadQuestion("give --address with HOST:PORT of the score service")
+    return load_connection(home).scores
 
 
 def _keep(scored: "ScoredAnswer", out: Path) -> "AnswerFileError | None":

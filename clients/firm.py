@@ -38,7 +38,7 @@ from clients.unit_secret import unit_secret
 from clients.wallet import Wallet
 from clients.wallet_ledger import LedgerView, require_booked
 from clients.wallet_row import Occasion, Reservation
-from ledger.homes import MIRROR
+from ledger.homes import MIRROR, Settings
 from ledger.keys import SigningKey
 from ledger.policy import Policy
 from ledger.rules import State
@@ -127,7 +127,8 @@ class Firm:
     def _open_witness(self) -> Witness:
         log = self.policy.logs[-1]  # a policy file keeps the log's earlier keys; the last is that of its founding
         place, config = self._file(MIRROR), self.config
-        return Witness(place, self.key, self.member, log, config.cid, founding=config.founding)
+        founding = config.founding or Settings.load(self.home).founding or None
+        return Witness(place, self.key, self.member, log, config.cid, founding=founding)
 
     def _take_turn(self, take: Callable[[], T]) -> T:
         patience_s = MIRROR_PATIENCE_S if self.has_live_witness else 0.0

@@ -148,7 +148,7 @@ class FirmConfig(_Part):
     """A whole `firm.toml`.
 
     `founding` is the fingerprint of the ledger's founding, compared with the other members by another way than the
-    network; with it, a ledger that was founded otherwise is refused. Without it the first one shown is kept to.
+    network; with it, a ledger that was founded otherwise is refused. Without it that of joining is kept to.
     `wallet` is where the privacy wallet is, relative to the home: homes in several consortia whose tables hold the same
     records name one file.
     """

@@ -126,7 +126,10 @@ def renew(
     watch: Annotated[bool, typer.Option("--watch", help="Stay, and renew whenever it is due, until SIGTERM.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Renew this member's TLS certificate if two thirds of its life are over; otherwise do nothing."""
+    """Renew this member's TLS certificate if two thirds of its life are over; otherwise do nothing.
+
+    With --watch it also finishes joining when the member has been admitted.
+    """
     from clients.renewal import renew as renew_certificate
 
     if watch:
@@ -318,7 +321,22 @@ def _watch(home: Path) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    keep_renewed(home, time.time, lambda wait_s: not stop.wait(wait_s), _tell)
+    keep_renewed(home, time.time, lambda wait_s: not stop.wait(wait_s), _tell, lambda: _finish(home))
+
+
+def _finish(home: Path) -> bool:
+    """Make the home whole if it has been admitted; says whether it is."""
+    from clients.joining import complete, joined, look
+
+    if joined(home) is not None:
+        return True
+    with _desk(home) as desk:
+        standing = look(home, desk)
+    if standing.phase != "enrolled":
+        return False
+    done = complete(home, standing, lambda checked: _mirror(home, checked))
+    _tell(f"{done.connection.member} is a member of {done.connection.cid}; founding fingerprint {done.fingerprint}")
+    return True
 
 
 def _facts(one: OpenProposal) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from clients.enrolment.invite import Invite
 from clients.firm_template import firm_toml
 from clients.homes import FIRM_CONFIG, SIGNING_KEY, HomeExists
 from clients.node_key import node_public_key
+from clients.scoring.proof import SCORER_KEY_FILE
 from ledger.electorate import Electorate
 from ledger.errors import LedgerError
 from ledger.founding import founding_of
@@ -149,10 +150,10 @@ def wait(
         StillWaiting: it does not yet; nothing is lost, and the same command goes on.
         NotAdmitted: the desk refuses.
     """
-    connection, key = load_connection(home), SigningKey.load(home / SIGNING_KEY)
+    connection = load_connection(home)
     end_s, told, pause_s = monotonic() + wait_s, "", POLL_S
     while True:
-        standing = desk.standing(connection.cid, connection.member, key)
+        standing = look(home, desk)
         if standing.phase == "enrolled":
             return standing
         if standing.detail != told:
@@ -165,6 +166,16 @@ def wait(
             )
         sleep(pause_s)
         pause_s = min(pause_s * 1.5, 10.0)
+
+
+def look(home: Path, desk: DeskClient) -> Standing:
+    """How the home's request stands.
+
+    Raises:
+        NotAdmitted, DeskUnreachable: the desk refuses, or does not answer.
+    """
+    connection = load_connection(home)
+    return desk.standing(connection.cid, connection.member, SigningKey.load(home / SIGNING_KEY))
 
 
 def complete(home: Path, standing: Standing, mirrored: Mirrored) -> Joined:
@@ -208,6 +219,8 @@ def complete(home: Path, standing: Standing, mirrored: Mirrored) -> Joined:
         )
     if founder is not None or not (home / POLICY).exists():
         keep_file(home / POLICY, checked.policy.encode())
+    if connection.kind == "bank" and state.coordinator is not None:
+        keep_file(home / SCORER_KEY_FILE, f"{state.coordinator.ed25519.raw.hex()}\n".encode())
     ready = connection.model_copy(update={"founding": checked.fingerprint})
     write_connection(home, ready)
     settings = Settings(

@@ -32,6 +32,8 @@ LOOK_S = 3600.0
 """How often a process that watches looks at least."""
 RETRY_S = 300.0
 """How soon it tries again when the desk does not answer."""
+ASK_S = 3.0
+"""How often it asks whether this home has been admitted."""
 
 
 @dataclass(frozen=True)
@@ -101,23 +103,31 @@ def keep_renewed(
     now: Callable[[], float],
     pause: Callable[[float], bool],
     say: Callable[[str], None],
+    finish: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Renew whenever it is due, until told to stop.
+    """Finish joining, then renew whenever it is due, until told to stop.
 
     Args:
         pause: waits for so many seconds, and says whether to go on.
         say: told one line when something was renewed, or could not be.
+        finish: makes a home whole that has asked to join, if it has been admitted; says whether it is whole.
     """
-    wait_s = 0.0
+    wait_s, trouble, whole = 0.0, "", False
     while pause(wait_s):
         try:
+            whole = whole or finish()
+            if not whole:
+                wait_s = ASK_S
+                continue
             at = renew(home, now)
             if at.done:
                 say(f"the certificate of {home} was renewed; processes that have it open take it when they start again")
-            wait_s = min(LOOK_S, max(1.0, at.due_s - now()))
+            wait_s, trouble = min(LOOK_S, max(1.0, at.due_s - now())), ""
         except (ClientError, LedgerError) as error:
-            say(f"the certificate of {home} could not be renewed: {error}; trying again in {RETRY_S:.0f} s")
-            wait_s = RETRY_S
+            wait_s = RETRY_S if whole else ASK_S
+            if str(error) != trouble:
+                trouble = str(error)
+                say(f"{error}; trying again every {wait_s:.0f} s")
 
 
 def _present(home: Path) -> Renewed | None:

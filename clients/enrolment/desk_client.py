@@ -179,7 +179,7 @@ class DeskClient:
             raise NotAdmitted(f"the join desk at {self.address} says: {detail}")
         if "certificate is not yet valid" in detail or "certificate has expired" in detail:
             raise DeskUnreachable(
-                f"the certificate of {self.address} is not valid now by this machine's clock: set the clock, or if that "
+                f"the certificate of {self.address} is not valid now by this machine's clock: set the clock, or, if it "
                 "is right, tell the coordinator's operator"
             )
         if "CERTIFICATE_VERIFY_FAILED" in detail or "certificate verify failed" in detail:

@@ -20,6 +20,8 @@ from clients.scoring.answer import BadAnswer, Release, answer_query, sign_answer
 from clients.scoring.wire import answer_to_message, query_from_message
 from clients.tasks.scorecard import Scorer
 from ledger.keys import SigningKey
+from ledger.service.access import NotAllowed
+from ledger.service.peers import PeerCheck
 from server.certificates import BadCertificate, identity_of
 from server.errors import ServerError
 from server.scoring.quota import OverQuota, Quota
@@ -77,6 +79,7 @@ class Desk:
         quota: how often each bank may ask.
         record: puts an answered question on record.
         now_ms: Unix time, milliseconds.
+        peers: which certificates are revoked; None where nobody keeps a list.
     """
 
     cid: str
@@ -87,12 +90,13 @@ class Desk:
     quota: Quota
     record: Recorder
     now_ms: Callable[[], int]
+    peers: PeerCheck | None = None
 
     def admit(self, context: Any) -> str:
         """Return the bank on the other end of a connection.
 
         Raises:
-            Refused: no certificate of this consortium, or its holder is not an enrolled bank.
+            Refused: no certificate of this consortium, a revoked one, or its holder is not an enrolled bank.
         """
         certificates = context.auth_context().get("x509_pem_cert", ())
         if len(certificates) != 1:
@@ -107,6 +111,11 @@ class Desk:
         if not self.is_enrolled(identity.member, "bank"):
             message = f"{identity.member} is not an enrolled bank of {self.cid}"
             raise Refused(grpc.StatusCode.PERMISSION_DENIED, message)
+        if self.peers is not None:
+            try:
+                self.peers.require_certificate(certificates[0])
+            except NotAllowed as error:
+                raise Refused(grpc.StatusCode.PERMISSION_DENIED, str(error)) from error
         return identity.member
 
     async def answer(self, context: Any, message: pb.ScoreRequest) -> pb.ScoreAnswer:

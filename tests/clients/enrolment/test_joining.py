@@ -264,8 +264,22 @@ def test_watching_renews_when_due_and_survives_a_desk_that_is_away(served: Serve
     told.clear(), waited.clear()
     clock.now_s += 60 * 86_400
     keep_renewed(home, clock, pause, told.append)
-    assert "could not be renewed" in told[0]
+    assert "trying again every 300 s" in told[0]
+    assert len(told) == 1
     assert waited[1] == 300.0
+
+
+def test_watching_finishes_joining_first(served: Served) -> None:
+    home, answers = served.found()["firm-1"], iter([False, False, True])
+    waited: list[float] = []
+
+    def pause(wait_s: float) -> bool:
+        waited.append(wait_s)
+        return len(waited) < 5
+
+    keep_renewed(home, served.world.clock, pause, lambda _: None, lambda: next(answers))
+    assert waited[:3] == [0.0, 3.0, 3.0]
+    assert waited[3] > 60
 
 
 def test_a_clock_that_is_off_is_named(served: Served) -> None:
