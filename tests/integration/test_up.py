@@ -1,0 +1,111 @@
+"""`coordinator up` and `firm up` as they are: before the founding and after, through an HTTP proxy, killed and stopped.
+
+The coordinator has a name that nothing resolves but the firm's proxy: what does not go through it does not arrive.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from connect_proxy import ConnectProxy
+
+from clients.supervision.marked import marked
+from clients.supervision.status import read_status
+from server.engines.loopback import free_ports
+from server.network import load_network
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+
+NAME = "coordinator.test"
+DEADLINE_S = 150.0
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def artesian(*words: str | Path, proxy: str = "") -> dict[str, Any]:
+    environment = {**ENVIRONMENT, "https_proxy": proxy} if proxy else ENVIRONMENT
+    command = [sys.executable, "-m", "artesian", *map(str, words), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=DEADLINE_S)
+    assert done.stdout, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def up(role: str, home: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "artesian", role, "up", "--home", str(home), "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENVIRONMENT)
+
+
+def wait_for(what: Callable[[], bool], words: str) -> None:
+    end_s = time.monotonic() + DEADLINE_S
+    while not what():
+        assert time.monotonic() < end_s, f"the deadline passed: {words}"
+        time.sleep(0.2)
+
+
+def all_ready(home: Path) -> bool:
+    status = read_status(home)
+    return status is not None and all(one.state == "ready" for one in status.programs)
+
+
+def pid_of(home: Path, name: str) -> int | None:
+    status = read_status(home)
+    assert status is not None
+    return next(one.pid for one in status.programs if one.name == name)
+
+
+def test_a_coordinator_and_a_firm_behind_a_proxy_come_up_and_go_down(tmp_path: Path) -> None:
+    coordinator, firm = tmp_path / "coordinator", tmp_path / "firm-1"
+    names = ("enrolment", "ledger", "fleet", "scores", "superlink", "metrics", "dashboard")
+    ports = [word for name, port in zip(names, free_ports(7), strict=True) for word in (f"--{name}-port", str(port))]
+    where = ["--host", NAME, "--bind", "127.0.0.1"]
+    artesian("coordinator", "init", "--home", coordinator, "--cid", "c1", *where, "--firm", "firm-1", *ports)
+    supervisors = [up("coordinator", coordinator)]
+    try:
+        with ConnectProxy(NAME) as proxy:
+            _tell(coordinator, firm, proxy, supervisors)
+    finally:
+        for one in supervisors:
+            one.send_signal(signal.SIGTERM)
+        codes = [one.wait(DEADLINE_S) for one in supervisors]
+    assert codes == [0, 0]
+    for home in (coordinator, firm):
+        status = read_status(home)
+        assert status is not None
+        assert status.state == "stopped"
+        assert marked(f"{status.token}/") == []
+
+
+def _tell(coordinator: Path, firm: Path, proxy: ConnectProxy, supervisors: list[subprocess.Popen[str]]) -> None:
+    first = supervisors[0].stdout
+    assert first is not None
+    said = json.loads(first.readline())
+    assert {one["name"] for one in said["programs"] if one["state"] == "ready"} == {"enrolment"}
+
+    invite = coordinator / "invites" / "firm-1.txt"
+    artesian("firm", "join", invite, "--home", firm, "--yes", "--wait-s", "0", proxy=proxy.url)
+    assert artesian("coordinator", "admit", "--all", "--home", coordinator)["founded"]
+    artesian("firm", "join", "--home", firm, "--wait-s", "60", proxy=proxy.url)
+    wait_for(lambda: all_ready(coordinator), "the coordinator's programs, once the ledger is founded")
+
+    path = firm / "connection.toml"
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("proxy")]
+    path.write_text("\n".join([*lines, f'proxy = "{proxy.url}"', ""]))
+    supervisors.append(up("firm", firm))
+    wait_for(lambda: all_ready(firm), "the firm's programs")
+    network = load_network(coordinator)
+    services = {network.enrolment_port, network.ledger_port, network.fleet_port}
+    wait_for(lambda: proxy.ports == services, "the firm to reach desk, ledger and fleet by its proxy")
+    assert proxy.refused == []
+    assert artesian("firm", "processes", "--home", firm)["ok"]
+
+    before = pid_of(coordinator, "ledger")
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: pid_of(coordinator, "ledger") not in (None, before), "the ledger to start again")
+    wait_for(lambda: all_ready(coordinator), "the ledger to be ready again")
