@@ -14,6 +14,7 @@ from clients.check_commands import check
 from clients.dispute_commands import open_dispute
 from clients.join_commands import approve, join_firm, proposals, renew
 from clients.key_commands import forget_epoch
+from clients.metrics_commands import metrics
 from clients.migrate_commands import migrate
 from clients.pause_commands import pause, resume
 from clients.personal.commands import forecast, personalise, score
@@ -178,6 +179,7 @@ app.command(epilog="Example: artesian firm resume credit --home firm-1")(resume)
 app.command(epilog="Example: artesian firm apps --home firm-1")(apps)
 app.command("approve-app", epilog="Example: artesian firm approve-app 5d41...9c3b --home firm-1")(approve_app)
 app.command(epilog="Example: artesian firm refusals --home firm-1 --most 5")(refusals)
+app.command(epilog="Example: artesian firm metrics --home firm-1 --once")(metrics)
 app.command(epilog="Example: artesian firm migrate --home firm-1 --dry-run")(migrate)
 app.command(epilog="Example: artesian firm up --home firm-1")(up)
 app.command(epilog="Example: artesian firm down --home firm-1")(down)

@@ -20,6 +20,7 @@ from server.admission_commands import (
 )
 from server.founding_commands import enrolment, init, invite, invites, withdraw
 from server.measure_commands import measure, measured
+from server.metrics_commands import metrics
 from server.migrate_commands import migrate
 from server.planner_commands import propose
 from server.run_commands import pause, resume, run, runner, runs, schedule, stop
@@ -133,6 +134,7 @@ app.command(epilog="Example: artesian coordinator measure credit --what evaluati
     measure
 )
 app.command(epilog="Example: artesian coordinator measured credit --home coordinator")(measured)
+app.command(epilog="Example: artesian coordinator metrics --home coordinator --once")(metrics)
 app.command(epilog="Example: artesian coordinator migrate --home coordinator --dry-run")(migrate)
 app.command(epilog="Example: artesian coordinator run credit --wait --home coordinator")(run)
 app.command(epilog='Example: artesian coordinator pause credit --reason "year-end" --home coordinator')(pause)

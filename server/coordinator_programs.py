@@ -1,4 +1,4 @@
-"""What `artesian coordinator up` runs: join desk, ledger, SuperLink and its executor, runner, scores."""
+"""What `artesian coordinator up` runs: join desk, ledger, SuperLink and its executor, runner, scores, metrics."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def coordinator_programs(home: Path, python: str = sys.executable) -> list[Progr
         replace(executor, needs=(*executor.needs, "ledger")),
         runner,
         scores,
+        replace(ours("metrics", None, "coordinator", "metrics"), after=founded, reads=(config,), essential=False),
     ]
     return [replace(one, environment={**flower_environment(), **one.environment}) for one in programs]
 

@@ -48,9 +48,10 @@ MAY_IMPORT_NAME = {
 NETWORK = {
     *("aiohttp", "asyncio", "ftplib", "grpc", "http", "httpx", "multiprocessing", "requests", "smtplib", "socket"),
     *("ssl", "subprocess", "telnetlib", "urllib", "webbrowser", "websockets", "xmlrpc", "ledger.service.client"),
-    "psycopg",
+    *("psycopg", "prometheus_client", "opentelemetry"),
 }
 REACHES_OUT = {
+    "clients/metrics_exporter.py",  # listens on loopback, for the firm's own monitoring, when its operator starts it
     "clients/bank.py",  # a bank asks the coordinator, and has no records of a firm
     "clients/enrolment/desk_client.py",  # asks to join: names, public keys and signatures, and nothing of a table
     "clients/enrolment/mirroring.py",  # a new member fetches the ledger

@@ -36,7 +36,7 @@ def test_they_listen_where_the_configuration_says(tmp_path: Path) -> None:
 
 
 def test_no_model_need_be_released_for_the_set_to_be_ready(tmp_path: Path) -> None:
-    assert [name for name, one in programs(tmp_path).items() if not one.essential] == ["scores"]
+    assert [name for name, one in programs(tmp_path).items() if not one.essential] == ["scores", "metrics"]
 
 
 def test_all_are_told_to_reach_each_other_round_a_proxy(tmp_path: Path) -> None:
