@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clients.doctor.commands import bank_doctor
 from clients.join_commands import approve, join_bank, proposals, renew
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 
 app.command("join", epilog="Example: artesian bank join bank-1.txt --home bank-1")(join_bank)
+app.command("doctor", epilog="Example: artesian bank doctor --home bank-1")(bank_doctor)
 app.command("proposals", epilog="Example: artesian bank proposals --home bank-1")(proposals)
 app.command("approve", epilog="Example: artesian bank approve enrol-firm-9 --home bank-1")(approve)
 app.command("renew", epilog="Example: artesian bank renew --home bank-1")(renew)

@@ -12,6 +12,7 @@ import typer
 from clients.bundle_commands import approve_app, apps, refusals
 from clients.check_commands import check
 from clients.dispute_commands import open_dispute
+from clients.doctor.commands import firm_doctor
 from clients.join_commands import approve, join_firm, proposals, renew
 from clients.key_commands import forget_epoch
 from clients.metrics_commands import metrics
@@ -156,6 +157,7 @@ app.command("join", epilog="Example: artesian firm join firm-1.txt --home firm-1
 app.command("proposals", epilog="Example: artesian firm proposals --home firm-1")(proposals)
 app.command("approve", epilog="Example: artesian firm approve enrol-firm-9 --home firm-1")(approve)
 app.command("renew", epilog="Example: artesian firm renew --home firm-1")(renew)
+app.command("doctor", epilog="Example: artesian firm doctor --home firm-1")(firm_doctor)
 app.command("plan", epilog="Example: artesian firm plan 4f2a --home firm-1")(plan)
 app.command("privacy-statement", epilog="Example: artesian firm privacy-statement credit --language zh --home firm-1")(
     privacy_statement

@@ -33,7 +33,7 @@ def firm_toml(
 
 _FIRM = """\
 # What this firm takes part in, and what it will never agree to. This file never leaves the firm.
-# After an edit: artesian firm check --spec tasks/NAME.toml --data TABLE
+# After an edit: artesian firm check --home THIS-FOLDER (the tables), artesian firm doctor --home THIS-FOLDER (all else)
 member = {member}
 cid = {cid}
 
@@ -54,4 +54,10 @@ name = {name}
 spec = {spec}   # what is learned, from which columns; its hash is the one that the consortium agreed on
 data = {data}   # your table: CSV or Parquet (paths are relative to this folder)
 units = {units}   # about how many privacy units it has, a round figure that others see; no exact count
+# A table in a database: leave `data` out, name the account of its records in the wallet, and give a query that reads.
+# dataset = "customers"        # the same name for every query of the same people, and when the table grows
+# [task.sql]
+# url = "postgresql://USER@HOST/DATABASE"   # or sqlite:///FILE; never with a password in it
+# password_file = "db.password"             # mode 0600; or password_env = "VARIABLE"
+# query = "select ... from customers"       # its columns are found by the names in the spec
 """

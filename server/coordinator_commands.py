@@ -18,6 +18,7 @@ from server.admission_commands import (
     revoke_certificate,
     suspend,
 )
+from server.doctor_commands import doctor
 from server.founding_commands import enrolment, init, invite, invites, withdraw
 from server.measure_commands import measure, measured
 from server.metrics_commands import metrics
@@ -152,6 +153,7 @@ app.command(epilog="Example: artesian coordinator processes --home coordinator -
 app.command(epilog="Example: artesian coordinator init --home coordinator --cid acme --firm firm-1 --bank bank-1")(init)
 app.command(epilog="Example: artesian coordinator invite firm-9 --kind firm --home coordinator")(invite)
 app.command(epilog="Example: artesian coordinator invites --home coordinator")(invites)
+app.command(epilog="Example: artesian coordinator doctor --home coordinator")(doctor)
 app.command(epilog="Example: artesian coordinator withdraw firm-9 --home coordinator")(withdraw)
 app.command(epilog="Example: artesian coordinator enrolment --home coordinator")(enrolment)
 app.command(epilog="Example: artesian coordinator admit --all --home coordinator")(admit)

@@ -61,6 +61,8 @@ REACHES_OUT = {
     "clients/scoring/scores_pb2_grpc.py",
     # What keeps a firm's processes running opens none of its files but certificates, and connects to see who listens.
     *(f"clients/supervision/{name}.py" for name in ("keeper", "starting", "supervisor", "up")),
+    "clients/doctor/probe.py",  # looks whether services answer, and sends them nothing of the home
+    "clients/doctor/services.py",
     "clients/sql_settings.py",  # takes the URL of the firm's own database apart
     "clients/sql_tables.py",  # reads that database, and sends it nothing but the query of firm.toml
     "clients/proxy.py",  # takes a URL apart

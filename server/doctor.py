@@ -1,0 +1,116 @@
+"""What is wrong at the coordinator, and how to mend it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from clients.doctor.check import Check, Finding, Report, ok, run_checks
+from clients.doctor.files import certificate_checks, file_checks
+from clients.doctor.probe import Probe
+from clients.doctor.processes import process_checks
+from clients.doctor.services import service_checks
+from clients.doctor.software import software_checks
+from clients.enrolment.consortium import CONSORTIUM, TASKS, check_specs, policy_hash, read_policy
+from clients.supervision.status import read_status
+from ledger.homes import Settings
+from server.coordinator import CONFIG_FILE, load_coordinator_config
+from server.network import Network, NetworkInvalid, load_network
+
+SECRETS = ("signing.pem", "log.pem", "next-log.pem", "following-log.pem", "ca.key", "tls.key", "ledger.db")
+State = Callable[[Path], bytes | None]
+
+
+def diagnosed(home: Path, probe: Probe, now: Callable[[], float], config_on_ledger: State) -> Report:
+    """Every check at the coordinator.
+
+    Args:
+        config_on_ledger: reads the hash of `consortium.toml` that the ledger's policy names; None if it names none.
+    """
+    checks = [
+        *software_checks(),
+        *file_checks(home, SECRETS, ("signing.pem", CONFIG_FILE)),
+        Check("coordinator.toml", lambda: _config(home)),
+        *certificate_checks(home, now),
+        Check("policy", lambda: _policy(home, config_on_ledger)),
+        *process_checks(home, "coordinator"),
+        Check("ports", lambda: _ports(home, probe)),
+    ]
+    if read_status(home) is not None:  # else nothing listens, and the check of processes says so
+        checks += service_checks(home, _addresses(home), "", probe, now)
+    return run_checks(checks)
+
+
+def _addresses(home: Path) -> dict[str, str]:
+    """HOST:PORT of what members use; nothing where `coordinator.toml` is not in order, which its own check says."""
+    try:
+        network = load_network(home)
+    except NetworkInvalid:
+        return {}
+    ports = {
+        "enrolment": network.enrolment_port,
+        "ledger": network.ledger_port,
+        "fleet": network.fleet_port,
+        "scores": network.scores_port,
+    }
+    return {name: network.address(port) for name, port in ports.items()}
+
+
+def _config(home: Path) -> Iterator[Finding]:
+    config = load_coordinator_config(home / CONFIG_FILE)
+    if config.task:
+        yield ok(f"{config.cid} trains {', '.join(one.name for one in config.task)}")
+    else:
+        yield Finding("warn", f"{home / CONFIG_FILE}: no task is trained", "write a [[task]] into it")
+
+
+def _policy(home: Path, config_on_ledger: State) -> Iterator[Finding]:
+    path = home / CONSORTIUM
+    if not path.exists():
+        yield Finding("warn", f"{path}: is missing", "consortia that `coordinator init` founds have one")
+        return
+    raw = path.read_bytes()
+    policy = read_policy(raw, str(path))
+    files = {one.name: home / TASKS / f"{one.name}.toml" for one in policy.task}
+    check_specs(policy, {name: file.read_bytes() for name, file in files.items() if file.exists()})
+    named = config_on_ledger(home) if Settings.load(home).founding else None
+    if named is not None and named != policy_hash(raw):
+        what = f"{path}: its hash is {policy_hash(raw).hex()[:16]}…, the ledger's policy names {named.hex()[:16]}…"
+        yield Finding("fail", what, "restore the file that the members agreed on, or propose the new one to them")
+    else:
+        yield ok(f"{CONSORTIUM} is the one that the members agreed on")
+
+
+def _ports(home: Path, probe: Probe) -> Iterator[Finding]:
+    """Two services on one port, or a port that another program has, before `up` is given."""
+    network = load_network(home)
+    by_port: dict[int, list[str]] = {}
+    for name, port in _named(network).items():
+        by_port.setdefault(port, []).append(name)
+    for port, names in by_port.items():
+        if len(names) > 1:
+            yield Finding("fail", f"{', '.join(names)}: all {port}", f"give each a port of its own in {CONFIG_FILE}")
+    if read_status(home) is not None:
+        return
+    taken = [f"{name} {port}" for name, port in _named(network).items() if not _free(network.bind, port)]
+    if taken:
+        mend = f"stop what has it, or take another port in {CONFIG_FILE}"
+        yield Finding("fail", f"another program listens already: {', '.join(taken)}", mend)
+    else:
+        yield ok("the ports are free")
+
+
+def _named(network: Network) -> dict[str, int]:
+    return {name: value for name, value in vars(network).items() if name.endswith("_port")}
+
+
+def _free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as asked:
+        asked.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            asked.bind((host, port))
+        except OSError:
+            return False
+        return True
