@@ -115,7 +115,11 @@ def statuses(*folders: str) -> set[str]:
 
 
 def of_firms() -> set[str]:
-    told = below(*tuple_in_door("_TOLD")) - below(*tuple_in_door("_OWN")) | below("WalletRefused") | {"SchemaMismatch", "Unready"}
+    told = (
+        below(*tuple_in_door("_TOLD")) - below(*tuple_in_door("_OWN"))
+        | below("WalletRefused")
+        | {"SchemaMismatch", "Unready"}
+    )
     return {name for name in told if not name.startswith("_")} | set(refusals())
 
 
