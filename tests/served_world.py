@@ -87,6 +87,20 @@ def serve_from(home: Path, address: str, **table: Any) -> None:
 
 
 @contextmanager
+def witnessed(built: Federation, address: str, origin: str, members: Sequence[str], **table: Any) -> Iterator[Served]:
+    """Live witnesses of a ledger that is served at `address`, which the coordinator's processes use."""
+    world = Served(built, address, origin)
+    serve_from(built.coordinator, address, **table)
+    try:
+        for member in members:
+            world.start(member)
+        yield world
+    finally:
+        world.stop()
+    assert not world.errors
+
+
+@contextmanager
 def served(built: Federation, witnesses: Sequence[str] | None = None, **table: Any) -> Iterator[Served]:
     """Serve the federation's ledger, with the live witnesses of some members, of all firms by default."""
     home = built.coordinator
@@ -95,10 +109,5 @@ def served(built: Federation, witnesses: Sequence[str] | None = None, **table: A
     log = Log.open(home / LEDGER_FILE, key)
     with ExitStack() as stack:
         server = stack.enter_context(serving(log, key, tls=tls, settings=Settings(heartbeat_s=0.2)))
-        world = Served(built, server.address, log.origin)
-        serve_from(home, server.address, **table)
-        stack.callback(world.stop)
-        for member in built.firms if witnesses is None else witnesses:
-            world.start(member)
-        yield world
-    assert not world.errors
+        members = built.firms if witnesses is None else witnesses
+        yield stack.enter_context(witnessed(built, server.address, log.origin, members, **table))

@@ -6,14 +6,19 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from consortium_simulator import CID, ORIGIN, Consortium
+from federation_world import TASK, Meddler, federation, opened, spent, train, training
+from served_world import witnessed
 
+from clients.messages import OPEN, TRAIN
 from ledger.log import Log
 from ledger.mirror import Mirror
+from ledger.rules import Phase
 from ledger.service.client import LedgerClient
 from ledger.service.following import keep_witnessing
 from ledger.service.served import ServedLedger
@@ -24,7 +29,7 @@ from server.engines.loopback import free_ports
 pytestmark = pytest.mark.integration
 
 PATIENCE_S = 90.0
-KILLS = 3
+KILLS = 2
 BATCHES = 60
 
 
@@ -42,6 +47,10 @@ class Ledger:
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(PATIENCE_S)
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
 
 
 @pytest.fixture
@@ -124,3 +133,32 @@ def test_appends_survive_kills_of_the_ledger_once_each_and_in_place(
     assert entries[6:] == appended  # nothing lost, nothing doubled, in order
     assert [place for batch in places for place in batch] == list(range(6, 6 + len(appended)))
     assert mirrored == entries
+
+
+def test_a_round_goes_on_after_kills_of_the_ledger_and_nothing_is_paid_twice(tmp_path: Path) -> None:
+    built = federation(tmp_path / "f", 3, training(2))
+    address = f"localhost:{free_ports(1)[0]}"
+    process = Ledger(built.coordinator, address)
+    process.start()
+    killed = list[str]()
+
+    def before(kind: str, member: str, message: object) -> None:
+        if kind not in killed and kind in (TRAIN, OPEN):  # once before the contributions, once before the aggregate
+            killed.append(kind)
+            process.restart()
+
+    meddler = Meddler(before)
+    try:
+        with (
+            witnessed(built, address, "artesian/simulation", built.firms, reach_s=PATIENCE_S, final_s=PATIENCE_S),
+            opened(built) as coordinator,
+        ):
+            train(built, coordinator, app=meddler)
+            phases = sorted(one.phase for one in coordinator.ledger.state.rounds.values())
+            assert phases == [Phase.AGGREGATED, Phase.PUBLISHED]
+            booked = {firm: coordinator.ledger.state.spent.get((firm, TASK)) for firm in built.firms}
+    finally:
+        process.kill()
+    assert killed == [TRAIN, OPEN]
+    assert Counter(kind for kind, _ in meddler.asked if kind in (TRAIN, OPEN)) == {TRAIN: 6, OPEN: 6}
+    assert {firm: spent(built, firm) for firm in built.firms} == booked
