@@ -79,3 +79,24 @@ def test_neither_a_busy_witness_nor_a_busy_client_keeps_the_other_out(tmp_path: 
         thread.join(SOON_S)
     assert max(took) < 5.0
     witness.close()
+
+
+def test_a_witness_that_rested_lets_who_waits_go_first(tmp_path: Path) -> None:
+    made, place = Consortium(), tmp_path / "mirror.db"
+    witness = Witness(place, made.keys["firm-0"], "firm-0", made.log.vkey, "c-1", made.clock)
+    stop, awake, woke_s = threading.Event(), threading.Event(), list[float]()
+
+    def work(held: Held) -> None:
+        with held.awake():
+            woke_s.append(time.monotonic())
+        awake.set()
+
+    with Held(witness, stop) as held:
+        with Turns(place).waiting():  # it has not taken the mirror yet
+            thread = threading.Thread(target=work, args=(held,))
+            thread.start()
+            assert not awake.wait(0.1)
+            left_s = time.monotonic()
+        thread.join(SOON_S)
+    assert woke_s[0] >= left_s
+    witness.close()
