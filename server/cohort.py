@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from flwr.app import Message
 from flwr.serverapp import Grid
 
 from clients.dialect import SPOKEN, Dialect
@@ -16,10 +18,11 @@ from clients.messages import HELLO, LOWEST, PAIR, TRAIN, Refusal
 from clients.sitting_out import SittingOut
 from clients.versions import VersionMismatch
 from ledger.errors import LedgerError
-from server.engines.asking import answers
+from server.asking_again import REAL_TIME, Question, Waiting
 from server.envelopes import messages, read_reply
 from server.errors import ServerError
 from server.presence import EnrolledKey, NotWhoItSays, Present, greeting, identify
+from server.round_journal import RoundJournal
 from server.sealed_secrets import SealedSecrets
 
 log = logging.getLogger("artesian.coordinator")
@@ -39,9 +42,21 @@ class Cohort:
         refusals: (round, firm, reason) of every answer that was none; round 0 is the beginning of the run.
     """
 
-    def __init__(self, grid: Grid, cid: str, task_name: str, timeout_s: int, spoken: Dialect = SPOKEN) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        cid: str,
+        task_name: str,
+        timeout_s: int,
+        spoken: Dialect = SPOKEN,
+        *,
+        journal: RoundJournal | None = None,
+        waiting: Waiting = REAL_TIME,
+    ) -> None:
         self._grid = grid
         self._spoken = spoken
+        self._journal = RoundJournal(None, task_name, lambda: 0.0) if journal is None else journal
+        self._waiting = waiting
         self._cid = cid
         self._task_name = task_name
         self._timeout_s = timeout_s
@@ -49,6 +64,7 @@ class Cohort:
         self._unpaired: set[str] = set()
         self._ended: set[str] = set()
         self._sitting_out: dict[int, str] = {}
+        self._keyless: dict[int, str] = {}
         self._silent: set[str] = set()
         self._aside: set[str] = set()
         self._sealed: SealedSecrets | None = None
@@ -59,6 +75,11 @@ class Cohort:
     def cid(self) -> str:
         """The consortium's id."""
         return self._cid
+
+    @property
+    def nodes(self) -> frozenset[int]:
+        """Flower's ids of all nodes that are connected now."""
+        return frozenset(self._grid.get_node_ids())
 
     @property
     def members(self) -> list[str]:
@@ -111,14 +132,15 @@ class Cohort:
             RunFailed: nobody takes part.
         """
         self._present, self._unpaired, self._ended, self._sealed = {}, set(), set(), None
-        self._silent, self._aside, self._sitting_out = set(), set(), {}
+        self._silent, self._aside, self._sitting_out, self._keyless = set(), set(), {}, {}
         spoken = self._spoken.span
         twice = self._greet(self._grid.get_node_ids(), greeting(self._cid, self._task_name, epoch, spoken), enrolled)
-        if self._sitting_out:  # who sits out of the task still witnesses
-            twice |= self._greet(sorted(self._sitting_out), greeting(self._cid, "", 0, spoken), enrolled)
+        watching = {**self._sitting_out, **self._keyless}
+        if watching:  # who sits out of the task, or has destroyed its keys of the epoch, still witnesses
+            twice |= self._greet(sorted(watching), greeting(self._cid, "", 0, spoken), enrolled)
             names = {firm.node: member for member, firm in self._present.items()}
-            for node, why in sorted(self._sitting_out.items()):
-                self.note(0, names.get(node, _unknown(node)), why)
+            for node, why in sorted(watching.items()):
+                self.note(0, names.get(node, _unknown(node)), why, code="Absent")
         self._leave_out_twins(twice)
         if not (self.members if self._task_name else self.witnesses):
             raise RunFailed(f"{self._task_name or 'ledger'}: no firm takes part; {self.why(0)}")
@@ -168,13 +190,37 @@ class Cohort:
         self.leave_out(firms.keys() - replies.keys())
         if not self.members:
             raise RunFailed(f"{self._task_name}: no firm set up its masking keys; {self.why(0)}")
-        self._sealed = SealedSecrets(self._cid, epoch, self.roster)
+        self._seal(epoch, self.roster, {member: replies[member]["sealed"] for member in self.members})
+
+    def _seal(self, epoch: int, roster: tuple[RosterEntry, ...], messages: Mapping[str, Mapping[Any, Any]]) -> None:
+        self._sealed = SealedSecrets(self._cid, epoch, roster)
         for sender in self.members:
             try:
-                self._sealed.take(sender, replies[sender]["sealed"])
+                self._sealed.take(sender, messages.get(sender, {}))
             except ClientError as error:
-                self.note(0, sender, str(error))
+                self.note(0, sender, str(error), code=type(error).__name__)
                 self.leave_out([sender])
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """What another process needs to go on in this epoch, see `take_up_keys`; empty before firms are paired."""
+        return {} if self._sealed is None else self._sealed.kept(self._unpaired)
+
+    def take_up_keys(self, epoch: int, keys: Mapping[str, Any]) -> None:
+        """Go on with what the firms sealed for each other when they were paired; who was not is not in the epoch."""
+        self._sealed = SealedSecrets.from_kept(self._cid, epoch, keys)
+        self.leave_out({*keys["out"], *(member for member in self._present if member not in keys["roster"])})
+
+    @property
+    def keys_have_ended(self) -> bool:
+        """Whether a firm has destroyed its keys of the epoch in which the firms were met."""
+        return bool(self._keyless)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the firms that take part now are those that were paired in this epoch."""
+        paired = set() if self._sealed is None else self._sealed.members
+        return not self._keyless and set(self.enlisted) == paired
 
     def leave_out(self, members: Collection[str]) -> None:
         """These firms do not train in this epoch."""
@@ -206,9 +252,10 @@ class Cohort:
         found = {member: self._present[member].signing_key for member in members if member in self._present}
         return {member: key.ed25519.raw for member, key in found.items()}
 
-    def sealed_for(self, member: str) -> dict[str, bytes]:
-        """Pair secrets of the cohort that wait for a firm; they travel until it has answered once."""
-        return {} if self._sealed is None else self._sealed.waiting_for(member, self._paired)
+    def sealed_for(self, member: str, senders: Iterable[str] = ()) -> dict[str, bytes]:
+        """Pair secrets that wait for a firm, of the cohort and of `senders`; they travel until it has answered once."""
+        among = sorted({*self._paired, *senders})
+        return {} if self._sealed is None else self._sealed.waiting_for(member, among)
 
     def has_answered(self, member: str) -> None:
         """The firm has what was sealed for it."""
@@ -237,8 +284,11 @@ class Cohort:
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Send each member its message; yields the answers that are no refusals with their members, as they come.
 
-        To be taken to its end: only then is it noted who has not answered.
+        To be taken to its end: only then is it noted who has not answered. Who is not connected is not waited for.
         """
+        for member in sorted(requests.keys() - self._present.keys()):
+            self.note(number, member, "it is not connected", code="Absent")
+        requests = {member: request for member, request in requests.items() if member in self._present}
         members = {self._present[member].node: member for member in requests}
         nodes = {self._present[member].node: request for member, request in requests.items()}
         for node, reply in self._ask_nodes(kind, nodes, number):
@@ -253,9 +303,10 @@ class Cohort:
         if error.accuses is not None and self._sealed is not None:
             self._sealed.dispute(who, error.accuses)
 
-    def note(self, number: int, who: str, why: str) -> None:
-        """Remember why a firm is not in a round."""
+    def note(self, number: int, who: str, why: str, *, code: str = "Refused") -> None:
+        """Remember why a firm is not in a round; `code` for programs."""
         self.refusals.append((number, who, why))
+        self._journal.note(number, who, code, why)
         log.warning("round %d: %s: %s", number, who, why)
 
     def why(self, number: int) -> str:
@@ -267,36 +318,47 @@ class Cohort:
         self, kind: str, requests: Mapping[int, Mapping[str, Any]], number: int
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         firms = {firm.node: (member, firm.version) for member, firm in self._present.items()}
-        silent: dict[int, str] = {}
+        asked: dict[int, str] = {}
         versions: dict[int, int] = {}
         for node, request in requests.items():
             who, versions[node] = firms.get(node, (_unknown(node), LOWEST))
             if self._can_be_asked(kind, request, number, who, versions[node]):
-                silent[node] = who
-        requests = {node: requests[node] for node in silent}
-        sent = messages(self._spoken, kind, requests, versions, number)
-        for reply in answers(self._grid, sent, float(self._timeout_s)):
+                asked[node] = who
+
+        def sent(nodes: Collection[int]) -> Iterator[Message]:
+            return messages(self._spoken, kind, {node: requests[node] for node in nodes}, versions, number)
+
+        question = Question(self._grid, kind, asked, float(self._timeout_s), self._journal, self._waiting)
+        began = time.strftime("%H:%M:%S", time.gmtime())
+        for reply in question.ask(sent):
             node = reply.metadata.src_node_id
-            if node not in silent:
-                continue  # not asked, or a second reply
-            who = silent.pop(node)
+            who = asked[node]
             if reply.has_error():
-                self.note(number, who, f"its client failed (Flower error {reply.error.code})")
+                self.note(number, who, f"its client failed (Flower error {reply.error.code})", code="ClientFailed")
                 self._miss(kind, who)
                 continue
             try:
                 fields = read_reply(self._spoken, kind, reply.content, versions[node], f"{kind} reply of {who}")
             except ClientError as error:
-                if kind == HELLO and isinstance(error, Refusal) and error.code == SittingOut.__name__:
-                    self._sitting_out[node] = str(error)  # noted by its name, when it has said that
-                    continue
-                self.note(number, who, str(error))
+                if self._is_watching(kind, node, error):
+                    continue  # noted by its name, when it has said that
+                self.note(number, who, str(error), code=_code(error))
                 self._hear(who, error)
                 continue
             yield node, fields
-        for who in silent.values():
-            self.note(number, who, f"no answer within {self._timeout_s} s")
+        for who in question.silent.values():
+            self.note(number, who, f"no answer within {self._timeout_s} s; asked at {began} UTC", code="NoAnswer")
             self._miss(kind, who)
+
+    def _is_watching(self, kind: str, node: int, error: ClientError) -> bool:
+        """Whether a firm says that it takes no part this time, which does not keep it from witnessing."""
+        if kind != HELLO or not isinstance(error, Refusal):
+            return False
+        watching = {SittingOut.__name__: self._sitting_out, EpochEnded.__name__: self._keyless}
+        if error.code not in watching:
+            return False
+        watching[error.code][node] = str(error)
+        return True
 
     def _miss(self, kind: str, who: str) -> None:
         if kind == TRAIN:
@@ -307,7 +369,7 @@ class Cohort:
         try:
             self._spoken.lowered("request", kind, request, version)
         except VersionMismatch as error:
-            self.note(number, who, f"VersionMismatch: {error}: upgrade {who}")
+            self.note(number, who, f"VersionMismatch: {error}: upgrade {who}", code="VersionMismatch")
             self._miss(kind, who)
             return False
         return True
@@ -316,3 +378,7 @@ class Cohort:
 def _unknown(node: int) -> str:
     """What a node is called that has not said who it is."""
     return f"node {node}"
+
+
+def _code(error: ClientError) -> str:
+    return error.code if isinstance(error, Refusal) else type(error).__name__

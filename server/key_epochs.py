@@ -39,6 +39,10 @@ class KeyEpochs:
         """Whether secrets have been drawn for this epoch."""
         return self._begun == epoch
 
+    def take_up(self, epoch: int) -> None:
+        """Go on in an epoch whose secrets were drawn before this process began."""
+        self._begun = epoch
+
     def begin(self, epoch: int) -> None:
         """Have the cohort that has met draw the epoch's pair secrets; with a ledger its keys go there first.
 

@@ -104,7 +104,7 @@ class Measuring(Run):
         *,
         progress: Progress = lambda _: None,
     ) -> None:
-        super().__init__(nodes, coordinator, task_name, progress=progress)
+        super().__init__(nodes, coordinator, task_name, progress=progress, journal=f"{task_name}/{order.what}")
         self._order = order
         scores = order.what == "fairness" or (order.what == "evaluation" and self._task.spec.kind == "credit")
         self._bins = order.bins if scores else 0
@@ -117,11 +117,17 @@ class Measuring(Run):
             RunFailed: too few firms answered, or agree to be measured; says who said what.
             NotWitnessed: the ledger does not become final.
         """
-        plans = self._prepare()
-        start = self._resume(plans)
-        plans = self._with_keys(plans)
-        descent, plan = self._present(start), self._with_key(plans[0])
-        one = TrainingRound(self._setting(), plan, descent)
+        with self._journaled():
+            return self._measure()
+
+    def _measure(self) -> dict[str, Any]:
+        begun = self._journal.begin(1)
+        plans = self._begin(begun)
+        start = self._resume(plans, begun)
+        left = self._left
+        plans = self._with_keys(plans) if left is None else plans
+        descent, plan = self._present(start), self._with_key(plans[0]) if left is None else left.plan
+        one = TrainingRound(self._setting(), plan, descent, left)
         try:
             after, round_id = one.run()
         except RoundAborted as error:
@@ -130,7 +136,7 @@ class Measuring(Run):
         if self._record is not None:
             self._witness()
         (total,), (firms,) = one.totals, one.included
-        grid = plan.grid(len(self.cohort.members))
+        grid = plan.grid(len(self.cohort.members) if left is None else len(left.offer.cohort))
         document = {
             "task": self._name,
             "round": round_id.hex(),

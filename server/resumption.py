@@ -64,7 +64,7 @@ def open_round(log: OpenLedger, task_name: str) -> Round | None:
 
 
 def standing(log: OpenLedger, task_name: str, plans: Sequence[Plan]) -> Standing:
-    """Read from the ledger where a run with these plans begins; no round may be open.
+    """Read from the ledger where a run with these plans begins; a round that is open does not count.
 
     A run that stopped goes on after its last aggregated round. Another run, or one after a publication, begins at
     its first round, from the model that the ledger's rules ask for: the last aggregated, or the last published.
@@ -75,7 +75,7 @@ def standing(log: OpenLedger, task_name: str, plans: Sequence[Plan]) -> Standing
     if made is None:
         return Standing(parent, 0, b"")
     plan = _plan(log, made)
-    if plan is None or plans[0].measures or not _same_run(plan, plans[0]):
+    if plan is None or plans[0].measures or not same_run(plan, plans[0]):
         return Standing(parent, 0, made.id)
     if made.phase is Phase.AGGREGATED:
         return Standing(parent, plan.number, made.id)
@@ -114,5 +114,6 @@ def _plan(log: OpenLedger, made: Round) -> Plan | None:
     return Plan.from_map(payload["plan"]) if isinstance(payload["plan"], dict) else None
 
 
-def _same_run(one: Plan, other: Plan) -> bool:
+def same_run(one: Plan, other: Plan) -> bool:
+    """Whether two rounds can be of one run, by their terms."""
     return all(getattr(one, name) == getattr(other, name) for name in _SAME_RUN)

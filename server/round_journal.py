@@ -95,6 +95,7 @@ class Begun:
     Attributes:
         run: its id, 16 bytes.
         taken_up: how often it went on after it had stopped.
+        step: where it was.
         round: the id of its open round; empty where none is.
         epoch: of the masking keys that it has; 0 where it has none.
         keys: what is needed to go on in that epoch, see `Cohort.keys`.
@@ -102,9 +103,15 @@ class Begun:
 
     run: bytes
     taken_up: int
+    step: Step
     round: bytes
     epoch: int
     keys: Mapping[str, Any]
+
+    @property
+    def was_publishing(self) -> bool:
+        """Whether it had trained all that it was to train."""
+        return self.taken_up > 0 and self.step in (Step.PUBLISH, Step.DELIVERY)
 
 
 class RoundJournal:
@@ -124,14 +131,14 @@ class RoundJournal:
     def begin(self, rounds: int) -> Begun:
         """Take up the run that has not ended, or begin one."""
         if self._store is None:
-            return Begun(b"", 0, b"", 0, {})
+            return Begun(b"", 0, Step.MEETING, b"", 0, {})
         with self._store.write(PART) as connection:
             row = connection.execute(sa.select(RUNS).where(RUNS.c.task == self._task)).one_or_none()
             connection.execute(sa.delete(WAITS).where(WAITS.c.task == self._task))
             if row is not None and row.step not in (Step.OVER, Step.FAILED):
                 self._number = row.number
                 self._set(connection, taken_up=row.taken_up + 1)
-                return Begun(row.run, row.taken_up + 1, row.round, row.epoch, _read(row.keys))
+                return Begun(row.run, row.taken_up + 1, Step(row.step), row.round, row.epoch, _read(row.keys))
             return self._begin_anew(connection, rounds, row)
 
     def _begin_anew(self, connection: sa.Connection, rounds: int, before: sa.Row[Any] | None) -> Begun:
@@ -154,7 +161,7 @@ class RoundJournal:
                 **fields,
             )
         )
-        return Begun(run, 0, fields["round"], fields["epoch"], _read(fields["keys"]))
+        return Begun(run, 0, Step.MEETING, fields["round"], fields["epoch"], _read(fields["keys"]))
 
     def at(self, step: Step, **fields: Any) -> None:
         """The run is at this step now; nothing of it needs to be repeated."""

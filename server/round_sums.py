@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from clients.encryption.contexts import public_context
-from clients.masking.session import RosterEntry, Session
-from clients.offer import Offer, sessions_of
+from clients.masking.session import Session
 from server.aggregation.encrypted import EncryptedAggregator
 from server.aggregation.evidence import ContributionRefused
 from server.aggregation.masked import Aggregator
@@ -52,10 +51,3 @@ class RoundSums:
             RoundVoid: one of them cannot be closed.
         """
         return [one.close() for one in self._sums]
-
-
-def sums_of(
-    cid: str, offer: Offer, roster: tuple[RosterEntry, ...], dimension: int, artifacts: ArtifactStore
-) -> RoundSums:
-    """The sums that a round's statement asks for."""
-    return RoundSums(sessions_of(cid, offer, roster, dimension), artifacts)

@@ -1,15 +1,16 @@
 """The round loop: meet the firms, train round by round, publish. The same for every engine, task and privacy mode.
 
 Nothing of a run lives only in memory: the ledger says which rounds are done and which model came out, the artifact
-store holds the models, so a run that stopped anywhere goes on from its last aggregated round. A round that was left
-open is aborted first: an update is never submitted twice.
+store holds the models and what firms sent, the journal where the open round is. So a run that stopped anywhere goes on
+where it was. A round that cannot be taken up is aborted first: an update is never submitted twice.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from flwr.serverapp import Grid
@@ -18,6 +19,7 @@ from clients.errors import ClientError
 from clients.plan import Plan
 from clients.tasks.task import Task, task_for
 from ledger.errors import LedgerError
+from server.asking_again import REAL_TIME, Waiting
 from server.cohort import Cohort, RunFailed
 from server.coordinator import Coordinator, Progress, write_json
 from server.delivery import Delivery
@@ -33,8 +35,11 @@ from server.release_privacy import release_privacy
 from server.releases import Release, is_current, publish
 from server.resumption import Standing, open_round, standing
 from server.root_table import RootTable
+from server.round_journal import Begun, RoundJournal, Step
 from server.round_setting import Setting
+from server.round_terms import RoundTerms
 from server.statements import Statements
+from server.taking_up import left_open, meet, unfit
 from server.training_round import RoundAborted, TrainingRound
 from server.witnessing import bring_up_to_date
 
@@ -59,11 +64,14 @@ class Run:
         progress: Progress = lambda _: None,
         now: Callable[[], float] = time.time,
         before_round: Callable[[int, int], None] = lambda done, total: None,
+        waiting: Waiting = REAL_TIME,
+        journal: str = "",
     ) -> None:
         """Prepare to run.
 
         Args:
             before_round: is told before each round how many of how many are done; what it raises ends the run there.
+            journal: names its journal where that is not the task's own.
         """
         self._home = coordinator
         self._name = task_name
@@ -76,10 +84,22 @@ class Run:
         self._progress = progress
         self._now = now
         self._before_round = before_round
-        self.cohort = Cohort(grid, coordinator.config.cid, task_name, self._settings.aggregation.deadline_s)
+        self._waiting = waiting
+        keeps = coordinator.config.ledger and not coordinator.config.in_memory
+        self._journal = RoundJournal(coordinator.store if keeps else None, journal or task_name, now)
+        self.cohort = Cohort(
+            grid,
+            coordinator.config.cid,
+            task_name,
+            self._settings.aggregation.deadline_s,
+            journal=self._journal,
+            waiting=waiting,
+        )
         self._epochs = KeyEpochs(self.cohort, self._record, now)
         self.seconds: list[float] = []
         self._stream: tuple[int, tuple[str, ...]] | None = None
+        self._left: RoundTerms | None = None
+        self._keys_are_partial = False
 
     def run(self) -> Release:
         """Train until the last round and publish the model.
@@ -88,25 +108,85 @@ class Run:
             RunFailed: too few firms answered, several rounds in a row; says who said what.
             NotWitnessed: the ledger does not become final.
         """
-        try:
-            plans = self._prepare()
-            start = self._resume(plans)
+        with self._journaled():
+            begun = self._journal.begin(self._settings.training.rounds)
+            plans = self._begin(begun)
+            start = self._resume(plans, begun)
             self._deliver_missed()
             descent, round_id, plans = self._train(plans, start)
+            self._journal.at(Step.PUBLISH)
             release = self._publish(descent, round_id, plans)
+            self._journal.at(Step.DELIVERY)
             self._prune()
             if self._record is not None:
                 self._witness()  # what is final a firm's mirror learns with the next message only
                 self._delivery(self._record).send(self.cohort, self.cohort.enlisted)
-            return release
+        return release
+
+    @contextmanager
+    def _journaled(self) -> Iterator[None]:
+        """Say in the journal how the run ended, unless its process is ended."""
+        try:
+            yield
+        except Exception as error:
+            self._journal.end(Step.FAILED, type(error).__name__, str(error))
+            raise
         finally:
             self._report()
+        self._journal.end(Step.OVER)
 
-    def _prepare(self) -> list[Plan]:
-        """Meet the firms, declare the task, and draw up the plan of every round; masking keys are not set up yet."""
+    def _begin(self, begun: Begun) -> list[Plan]:
+        """Meet the firms: again, in the epoch that they are in, where the run goes on; else in a new one."""
+        self._left = left = self._look_back(begun)
+        wanted = () if left is None else left.offer.cohort
         masked = self._settings.aggregation.kind == "masked"
-        epoch = self._home.next_epoch(last_epoch(self._record)) if masked else 0
-        self.cohort.meet(epoch, None if self._record is None else self._record.enrolled_key)
+        lasts = masked and bool(begun.keys) and begun.epoch == last_epoch(self._record)
+        if not lasts or (left is None and not begun.taken_up):
+            return self._prepare(wanted=wanted)
+        try:
+            self._prepare(begun.epoch, wanted=wanted)
+        except RunFailed:
+            if not self.cohort.keys_have_ended:
+                raise
+            if left is not None:
+                self._left = None
+                self._give_up("the coordinator stopped before the round was aggregated, and its firms' keys have ended")
+            return self._prepare()
+        self.cohort.take_up_keys(begun.epoch, begun.keys)
+        self._epochs.take_up(begun.epoch)
+        self._keys_are_partial = not self.cohort.is_whole
+        return self._prepare() if left is None and self._keys_are_partial else self._plans(begun.epoch)
+
+    def _look_back(self, begun: Begun) -> RoundTerms | None:
+        """The round that was left open; one that cannot be taken up is given up."""
+        if self._record is None:
+            return None
+        left = left_open(self._record, self._journal, begun, self._name, self._now())
+        if not isinstance(left, str):
+            return left
+        self._give_up(left)
+        return None
+
+    def _give_up(self, why: str) -> None:
+        """Abort the round that the ledger has open."""
+        assert self._record is not None
+        left = open_round(self._record.ledger, self._name)
+        assert left is not None
+        self._setting().abort(left.id, why)
+        self._progress(f"{self._name}: an open round is given up: {why}")
+
+    def _prepare(self, epoch: int | None = None, wanted: Collection[str] = ()) -> list[Plan]:
+        """Meet the firms, declare the task, and draw up the plan of every round; masking keys are not set up yet.
+
+        Args:
+            epoch: of the masking keys; by default a new one.
+            wanted: firms that are waited for.
+        """
+        masked = self._settings.aggregation.kind == "masked"
+        if epoch is None:
+            epoch = self._home.next_epoch(last_epoch(self._record)) if masked else 0
+        enrolled = None if self._record is None else self._record.enrolled_key
+        meet(self.cohort, epoch, enrolled, wanted, self._journal, self._waiting)
         if self._record is not None:
             for member, size in self.cohort.mirrored.items():
                 self._record.has_mirrored(member, size)
@@ -133,17 +213,22 @@ class Run:
         elif known.spec != self._task.spec.hash:
             raise RunFailed(f"{self._name}: the ledger has another spec under this name; give the new one a new name")
 
-    def _resume(self, plans: list[Plan]) -> Standing:
-        """Where the run stands; a round that was left open is aborted."""
+    def _resume(self, plans: list[Plan], begun: Begun) -> Standing:
+        """Where the run stands; a round that was left open and does not go with it is aborted."""
         if self._record is None:
             return Standing(None, 0, b"")
-        left = open_round(self._record.ledger, self._name)
-        if left is not None:
-            self._setting().abort(left.id, "the coordinator stopped before the round was aggregated")
         start = standing(self._record.ledger, self._name, plans)
-        if start.published and is_current(self._home.home, self._name, start.parent):
+        current = start.published and is_current(self._home.home, self._name, start.parent)
+        if current and not begun.was_publishing:
             start = Standing(start.parent, 0, start.round_id)
-        if start.done:
+        if self._left is not None:
+            why = unfit(self._left, plans, start, self._model(start).digest)
+            if why:
+                self._left = None
+                self._give_up(why)
+            else:
+                self._progress(f"{self._name}: going on with round {start.done + 1}, which was open")
+        elif start.done:
             self._progress(f"{self._name}: going on after round {start.done}")
         return start
 
@@ -154,13 +239,19 @@ class Run:
         if self._epochs.are_over(plans[0].epoch):
             plans = self._prepare()
             self._progress(f"{self._name}: masking epoch {plans[0].epoch} begins: a firm's keys have ended")
+        elif self._keys_are_partial:
+            plans = self._prepare()
+            self._progress(f"{self._name}: masking epoch {plans[0].epoch} begins: other firms take part")
+        self._keys_are_partial = False
         if not self._epochs.has_begun(plans[0].epoch):
             self._epochs.begin(plans[0].epoch)
             plans = self._plans(plans[0].epoch)  # of the firms that have set up their keys
+            self._journal.have_keys(plans[0].epoch, self.cohort.keys)
         out = self.cohort.settle(plans[0].colluders)
         if out:
             self._progress(f"{self._name}: going on without {', '.join(sorted(out))}: a pair secret does not open")
             plans = self._plans(plans[0].epoch)
+            self._journal.have_keys(plans[0].epoch, self.cohort.keys)
         return plans
 
     def _train(self, plans: list[Plan], start: Standing) -> tuple[Descent, bytes, list[Plan]]:
@@ -169,11 +260,12 @@ class Run:
             return descent, round_id, plans
         while done < len(plans):
             self._before_round(done, len(plans))
-            plans = self._with_keys(plans)
+            left, self._left = self._left, None
+            plans = self._with_keys(plans) if left is None else plans
             began = time.monotonic()
             try:
-                plan = self._in_stream(self._with_key(plans[done]))
-                descent, round_id = TrainingRound(self._setting(), plan, descent).run()
+                plan = self._in_stream(self._with_key(plans[done])) if left is None else self._taken_up(left)
+                descent, round_id = TrainingRound(self._setting(), plan, descent, left).run()
             except RoundAborted as error:
                 self._stream = None
                 failures += not self.cohort.disputed  # else fewer firms try it again
@@ -208,6 +300,11 @@ class Run:
         self._progress(f"{self._name}: the next try is without {', '.join(sorted(out))}: no answer")
         return fewer
 
+    def _taken_up(self, left: RoundTerms) -> Plan:
+        """The plan of a round that was open; its row of correlated noise goes on with it."""
+        self._stream = (left.plan.stream_from, tuple(left.offer.cohort)) if left.plan.correlation else None
+        return left.plan
+
     def _with_key(self, plan: Plan) -> Plan:
         """The plan with a key of its own for the round, where its sum is to be encrypted."""
         if plan.aggregation != "encrypted":
@@ -238,7 +335,16 @@ class Run:
 
     def _setting(self) -> Setting:
         size = self._task.architecture.size
-        return Setting(self._name, size, self.cohort, self._record, self._statements, self._home.artifacts, self._root)
+        return Setting(
+            self._name,
+            size,
+            self.cohort,
+            self._record,
+            self._statements,
+            self._home.artifacts,
+            self._root,
+            self._journal,
+        )
 
     def _publish(self, descent: Descent, round_id: bytes, plans: list[Plan]) -> Release:
         size, ledger = len(self.cohort.members), None if self._record is None else self._record.ledger

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from clients.masking.epoch import check_sealed
 from clients.masking.errors import KeySetupRefused
@@ -23,7 +23,13 @@ class SealedSecrets:
         self._epoch = epoch
         self._roster = {entry.member: entry for entry in roster}
         self._waiting: dict[str, dict[str, bytes]] = {member: {} for member in self._roster}
+        self._taken: dict[str, dict[str, bytes]] = {}
         self._disputes: set[tuple[str, str]] = set()
+
+    @property
+    def members(self) -> set[str]:
+        """The firms that were paired."""
+        return set(self._roster)
 
     def take(self, sender: str, messages: Mapping[Any, Any]) -> None:
         """Keep what a firm has sealed: one secret for every firm of the roster with a higher id. Others are dropped.
@@ -38,8 +44,26 @@ class SealedSecrets:
                 raise KeySetupRefused(f"pair secret from {sender}: there is none for {receiver}")
             check_sealed(self._cid, self._epoch, self._roster[sender], self._roster[receiver], raw)
             checked[receiver] = raw
+        self._taken[sender] = checked
         for receiver, raw in checked.items():
             self._waiting[receiver][sender] = raw
+
+    def kept(self, out: Iterable[str]) -> dict[str, Any]:
+        """All of it, to be written down; `out` are the firms that are left out of the epoch."""
+        roster = {member: [one.signing_key, one.epoch_key] for member, one in self._roster.items()}
+        return {
+            "roster": roster,
+            "sealed": {member: dict(own) for member, own in self._taken.items()},
+            "out": sorted(out),
+        }
+
+    @classmethod
+    def from_kept(cls, cid: str, epoch: int, kept: Mapping[str, Any]) -> Self:
+        """What `kept` gave; all of it waits again, for nobody knows who has it."""
+        made = cls(cid, epoch, (RosterEntry(member, *keys) for member, keys in sorted(kept["roster"].items())))
+        for sender, messages in kept["sealed"].items():
+            made.take(sender, messages)
+        return made
 
     def waiting_for(self, member: str, senders: Iterable[str]) -> dict[str, bytes]:
         """What a firm has not confirmed yet, from these senders."""

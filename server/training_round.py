@@ -1,34 +1,36 @@
-"""One round: open it on the ledger, collect updates, open their sum, step, and record the aggregate."""
+"""One round: open it on the ledger, collect updates, open their sum, step, and record the aggregate.
+
+Each step is in the journal before or as it happens, so that another process goes on with the round where it was: it
+goes through all steps again, and finds at each what is done.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import cbor2
 
-from clients.errors import ClientError
-from clients.masking.contribution import Contribution, Header
 from clients.masking.ring import Integers
-from clients.messages import MEASURE, TRAIN
 from clients.model_files import AVERAGE, PARAMETERS
-from clients.offer import Offer
-from clients.plan import MICRO, Plan
-from ledger.errors import LedgerError
+from clients.plan import Plan
 from ledger.statement import decode_statement
 from server.aggregation.encrypted import EncryptedAggregator
-from server.aggregation.evidence import AggregationError, ContributionRefused
+from server.aggregation.evidence import AggregationError
 from server.aggregation.group_sums import Electorate, Evidence, GroupSum, after_round, units_of
 from server.aggregation.masked import Aggregator, OpenedSum
+from server.collecting import Collecting
 from server.descent import Descent
 from server.encrypted_opening import EncryptedOpening
 from server.errors import ServerError
 from server.masked_opening import MaskedOpening
-from server.model_store import store_model
+from server.model_store import load_model, store_model
 from server.opening_record import store_opening
+from server.round_journal import Step
 from server.round_setting import Setting
-from server.round_sums import RoundSums, sums_of
+from server.round_sums import RoundSums
+from server.round_terms import RoundTerms
 from server.validation import gather_evidence
 from server.witnessing import bring_up_to_date
 
@@ -47,8 +49,10 @@ class TrainingRound:
         included: the firms in each of them.
     """
 
-    def __init__(self, setting: Setting, plan: Plan, descent: Descent) -> None:
+    def __init__(self, setting: Setting, plan: Plan, descent: Descent, terms: RoundTerms | None = None) -> None:
+        """Of the model `descent`; with `terms`, a round that was opened before and is taken up where it was."""
         self._setting = setting
+        self._terms = terms
         self._cohort = setting.cohort
         self._record = setting.record
         self._plan = plan
@@ -64,42 +68,65 @@ class TrainingRound:
                 some or all groups may have been, each with its full noise, and paid for.
             NotWitnessed: the round did not become final; nobody was asked to train.
         """
-        offer, statement = self._open()
-        cid, artifacts = self._setting.statements.cid, self._setting.artifacts
-        sums = sums_of(cid, offer, self._cohort.roster, self._plan.dimension, artifacts)
+        terms = self._open()
+        if self._is_recorded(terms):
+            return self._finish(terms)
+        sums = RoundSums(terms.sessions, self._setting.artifacts)
         try:
-            request = self._request(statement)
-            self._collect(offer, request, sums)
-            opened = self._open_sums(offer, statement, sums)
-            totals = self._group_sums(sums, opened)
+            request = self._request(terms.statement)
+            Collecting(self._setting, terms, sums).run(request)
+            opened = self._open_sums(terms, sums)
+            totals = self._group_sums(terms, sums, opened)
             self.totals, self.included = [one.total for one in opened], [one.included for one in opened]
-            electorate = self._electorate(offer, opened)
+            electorate = self._electorate(terms, opened)
             evidence = gather_evidence(self._setting, self._plan, self._before, totals, electorate, request)
             after = after_round(self._before, self._plan, totals, evidence, electorate)
         except AggregationError as error:
-            self._setting.abort(offer.round_id, str(error))
+            self._setting.abort(terms.round_id, str(error))
             said = self._cohort.why(self._plan.number)
             raise RoundAborted(f"{error}; {said}") from error
-        self._close(offer, sums, opened, evidence, after)
-        return after, offer.round_id
+        self._close(terms, sums, opened, evidence, after)
+        return after, terms.round_id
 
-    def _open(self) -> tuple[Offer, bytes]:
-        """Append the round and make it final, before any firm is asked to train."""
-        payload = self._setting.statements.payload(
+    def _open(self) -> RoundTerms:
+        """Append the round, once the journal has it, and make it final, before any firm is asked to train."""
+        terms = self._terms if self._terms is not None else self._drawn_up()
+        if self._record is not None:
+            self._record.append([terms.statement])  # if it is there already, it keeps its place
+            bring_up_to_date(self._cohort, self._record, self._plan.number)
+            self._record.require_final()
+        return terms
+
+    def _drawn_up(self) -> RoundTerms:
+        statements, members = self._setting.statements, self._cohort.members
+        payload = statements.payload(
             "round",
             task=self._setting.task,
             plan=self._plan.to_map(),
-            cohort=self._cohort.members,
+            cohort=members,
             parent_model=self._before.digest,
         )
-        if self._record is None:
-            raw = cbor2.dumps(payload, canonical=True)
-            return Offer(payload, hashlib.sha256(raw).digest(), self._plan), raw
-        raw = self._setting.statements.sign(payload, payload["id"].hex())
-        self._record.append([raw])
-        bring_up_to_date(self._cohort, self._record, self._plan.number)
-        self._record.require_final()
-        return Offer(payload, decode_statement(raw).digest, self._plan), raw
+        recorded = self._record is not None
+        raw = statements.sign(payload, payload["id"].hex()) if recorded else cbor2.dumps(payload, canonical=True)
+        keys = {member: self._cohort.signing_key(member) for member in members}
+        roster, units = self._cohort.roster, self._cohort.units
+        terms = RoundTerms.of(statements.cid, raw, roster, units, keys, recorded=recorded)
+        if self._setting.journal:
+            self._setting.journal.open(terms.round_id, self._plan.number, terms.to_journal())
+        return terms
+
+    def _is_recorded(self, terms: RoundTerms) -> bool:
+        """Whether the aggregate is made already. A measurement has its sum opened again: the figures are of that."""
+        return bool(self._setting.journal.taken(terms.round_id, Step.AGGREGATE)) and not self._plan.measures
+
+    def _finish(self, terms: RoundTerms) -> tuple[Descent, bytes]:
+        """Submit the aggregate that the journal has, of a process that was ended before it knew the outcome."""
+        assert self._record is not None
+        made = self._setting.journal.taken(terms.round_id, Step.AGGREGATE)[""]["statement"]
+        self._record.append([made])
+        after = load_model(self._setting.artifacts, decode_statement(made).payload["model"])
+        self._setting.journal.end_round()
+        return after, terms.round_id
 
     def _request(self, statement: bytes) -> dict[str, Any]:
         """What every firm is sent to train from, or to measure."""
@@ -112,95 +139,31 @@ class TrainingRound:
             "sealed": {},
         }
 
-    def _collect(self, offer: Offer, request: Mapping[str, Any], sums: RoundSums) -> None:
-        """First trip: the protected updates; those that fit are stored, recorded, added up and let go, one by one."""
-        # A firm whose witness has not seen the round would refuse it, so it is not asked and not waited for.
-        asked = [m for m in offer.cohort if self._record is None or self._record.follows(m)]
-        for member in offer.cohort:
-            if member not in asked:
-                self._cohort.was_silent(member)
-                self._cohort.note(self._plan.number, member, "not asked: its witness has not cosigned the round")
-        requests = {}
-        for member in asked:
-            sealed = self._cohort.sealed_for(member)
-            requests[member] = {**request, "sealed": sealed} if sealed else request
-        kind = MEASURE if self._plan.measures else TRAIN
-        for member, reply in self._cohort.ask(kind, requests, self._plan.number):
-            try:
-                contribution = Contribution.from_bytes(reply["contribution"])
-                self._take(offer, member, contribution, reply["statement"], sums)
-            except (AggregationError, ClientError, LedgerError) as error:
-                self._cohort.note(self._plan.number, member, str(error))
-                continue
-            self._cohort.has_answered(member)
-
-    def _take(
-        self,
-        offer: Offer,
-        member: str,
-        contribution: Contribution,
-        statement: bytes,
-        sums: RoundSums,
-    ) -> None:
-        """Put a firm's contribution on the ledger, into the store and into the sum, or nowhere.
-
-        One that stood on the ledger alone could never be matched by a sum, and would void the round for all.
-        """
-        aggregator = sums.of(member)
-        header = aggregator.check(member, contribution, contribution.commit)
-        if self._record is not None:
-            self._require_own_statement(offer, member, contribution, statement)
-            self._require_new(member, header)
-            self._record.append([statement])
-            # After it is on the ledger: what is stored is named there, and goes with the round if that is given up.
-            self._setting.artifacts.put_all([contribution.header, contribution.masked, contribution.pair_hashes])
-        aggregator.add(member, contribution, contribution.commit)
-
-    def _require_new(self, member: str, header: Header) -> None:
-        """Masks serve one round: what is stored is another's, and would be deleted if this one is void."""
-        if header.self_seed and any(self._setting.artifacts.has(one) for one in (header.masked, header.pair_seeds)):
-            raise ContributionRefused(f"contribution of {member}: its masked values or pair hashes were sent before")
-
-    def _require_own_statement(self, offer: Offer, member: str, contribution: Contribution, statement: bytes) -> None:
-        read = decode_statement(statement)
-        expected = {
-            "t": "contribution",
-            "round": offer.round_id,
-            "commit": contribution.commit,
-            "rdp": list(self._plan.round_rdp()),
-            "clip": round(self._plan.clip * MICRO),
-            "n_bucket": self._cohort.units[member],
-        }
-        if read.issuer != member:
-            raise ContributionRefused(f"contribution of {member}: its statement is {read.issuer}'s")
-        for name, value in expected.items():
-            if read.payload.get(name) != value:
-                raise ContributionRefused(f"contribution of {member}: its statement has another {name!r} than agreed")
-
-    def _open_sums(self, offer: Offer, statement: bytes, sums: RoundSums) -> list[OpenedSum]:
+    def _open_sums(self, terms: RoundTerms, sums: RoundSums) -> list[OpenedSum]:
         """Second trip: nothing is opened before every sum has its threshold of contributions."""
         headers = sums.close()
+        if not self._setting.journal.taken(terms.round_id, Step.CLOSED):
+            self._setting.journal.take(terms.round_id, Step.CLOSED, "", {})
         masked = [(one, sent) for one, sent in zip(sums, headers, strict=True) if isinstance(one, Aggregator)]
         if masked:
-            MaskedOpening(self._setting, self._plan.number).run(offer, masked)
+            MaskedOpening(self._setting, self._plan.number).run(terms.offer, masked)
         for one in sums:
             if isinstance(one, EncryptedAggregator):
-                EncryptedOpening(self._setting, self._plan).run(statement, self._receipt(statement), one)
+                EncryptedOpening(self._setting, self._plan).run(terms.statement, self._receipt(terms.statement), one)
         return [one.open() for one in sums]
 
-    def _group_sums(self, sums: RoundSums, opened: Sequence[OpenedSum]) -> list[GroupSum]:
-        units = self._cohort.units
+    def _group_sums(self, terms: RoundTerms, sums: RoundSums, opened: Sequence[OpenedSum]) -> list[GroupSum]:
         return [
-            GroupSum(one.session.quantiser.dequantise(result.total), units_of(result.included, units))
+            GroupSum(one.session.quantiser.dequantise(result.total), units_of(result.included, terms.units))
             for one, result in zip(sums, opened, strict=True)
         ]
 
-    def _electorate(self, offer: Offer, opened: Sequence[OpenedSum]) -> Electorate:
-        keys = {member: self._cohort.signing_key(member) for one in opened for member in one.included}
-        return Electorate(self._setting.statements.cid, offer.round_id, keys)
+    def _electorate(self, terms: RoundTerms, opened: Sequence[OpenedSum]) -> Electorate:
+        keys = {member: terms.keys[member] for one in opened for member in one.included}
+        return Electorate(self._setting.statements.cid, terms.round_id, keys)
 
     def _close(
-        self, offer: Offer, sums: RoundSums, opened: Sequence[OpenedSum], evidence: Evidence, after: Descent
+        self, terms: RoundTerms, sums: RoundSums, opened: Sequence[OpenedSum], evidence: Evidence, after: Descent
     ) -> None:
         """Store what is left of the round's artifacts, then record the aggregate that binds them."""
         artifacts = self._setting.artifacts
@@ -209,18 +172,18 @@ class TrainingRound:
             return
         artifacts.put_all([one.session.raw for one in sums])
         unmask = store_opening(artifacts, [one.unmasking for one in opened], evidence)
-        current = self._record.ledger.state.rounds.get(offer.round_id)
+        current = self._record.ledger.state.rounds.get(terms.round_id)
         assert current is not None
-        statement = self._setting.statements.make(
-            "aggregate",
-            offer.round_id.hex(),
-            parent=offer.digest,
-            round=offer.round_id,
-            inputs=current.inputs(),
-            unmask=unmask,
-            model=model,
+        bound = {"inputs": current.inputs(), "unmask": unmask, "model": model}
+        statement = self._setting.journal.once(
+            terms.round_id,
+            Step.AGGREGATE,
+            lambda: self._setting.statements.make(
+                "aggregate", terms.round_id.hex(), parent=terms.offer.digest, round=terms.round_id, **bound
+            ),
         )
         self._record.append([statement])
+        self._setting.journal.end_round()
 
     def _receipt(self, statement: bytes) -> bytes:
         if self._record is None:

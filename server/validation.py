@@ -13,6 +13,7 @@ from server.aggregation.evidence import ArtifactMismatch, RoundVoid
 from server.aggregation.group_sums import Electorate, Evidence, GroupSum, voted_on
 from server.aggregation.votes import read_vote, require_on, require_votes
 from server.descent import Descent
+from server.round_journal import Step
 from server.round_setting import Setting
 
 
@@ -47,15 +48,18 @@ def _votes(
     common = {name: request[name] for name in ("statement", "receipt", "parameters", "digests")}
     asked = {**common, "groups": voted_on(sums, plan)}
     on = groups_hash(asked["groups"])
-    requests = dict.fromkeys(electorate.keys, asked)  # the very same, so that it is packed once
-    votes: dict[str, bytes] = {}
+    known = setting.journal.taken(electorate.round_id, Step.VOTE)
+    votes: dict[str, bytes] = {member: row["vote"] for member, row in known.items() if row["on"] == on}
+    waited = [member for member in electorate.keys if member not in votes]
+    requests = dict.fromkeys(waited, asked)  # the very same, so that it is packed once
     for member, reply in setting.cohort.ask(VALIDATE, requests, plan.number):
         try:
             vote = read_vote(reply["vote"], electorate.cid, electorate.round_id, member, electorate.keys[member])
             require_on(vote, plan, on)
         except ArtifactMismatch as error:
-            setting.cohort.note(plan.number, member, str(error))
+            setting.cohort.note(plan.number, member, str(error), code=type(error).__name__)
             continue
         votes[member] = reply["vote"]
+        setting.journal.take(electorate.round_id, Step.VOTE, member, {"vote": reply["vote"], "on": on})
     require_votes(votes, electorate.keys, RoundVoid)
     return votes

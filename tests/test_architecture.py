@@ -22,7 +22,10 @@ FLOWER_ENGINES = ("server/engines/", "clients/flower/")  # a firm's half: its Su
 FLOWER_FILES = {
     "server/engine.py",
     *(f"clients/{name}.py" for name in ("app", "node", "messages", "disclosure")),
-    *(f"server/{name}.py" for name in ("app", "rounds", "cohort", "envelopes", "witnessing", "measuring")),
+    *(
+        f"server/{name}.py"
+        for name in ("app", "asking_again", "rounds", "cohort", "envelopes", "witnessing", "measuring")
+    ),
     "experiments/benchmarks/engine_rounds.py",  # measures the engines with toy apps of its own
 }
 # Measures Flower's own secure aggregation, which only its internals offer, beside ours.

@@ -11,12 +11,23 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from flwr.app import Message
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 AT_ONCE = 32
 """How many messages are pushed, and how many answers pulled, together."""
 BYTES_AT_ONCE = 32 << 20
 """Where they are large, as many as have so many bytes, or one: memory grows with a message, not with the nodes."""
+
+WENT_AWAY = frozenset(
+    {
+        ErrorCode.MESSAGE_UNAVAILABLE,
+        ErrorCode.REPLY_MESSAGE_UNAVAILABLE,
+        ErrorCode.NODE_UNAVAILABLE,
+        ErrorCode.CLIENT_APP_CRASHED,
+    }
+)
+"""Flower's errors for a node, or a process of it, that was ended. That the app raised is none: it would again."""
 
 _FIRST_PULL = 4  # how large answers are shows when the first ones come
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,17 @@ import pytest
 from federation_world import TASK, Lost, Meddler, federation, opened, phases, rounds, spent, stored, train, training
 
 from clients.firm import close_firms
-from clients.messages import OPEN, TRAIN, WITNESS
+from clients.messages import OPEN, PAIR, TRAIN, WITNESS
 from clients.plan import Plan
 from clients.privacy import add
 from ledger.rules import COORDINATOR
 from ledger.statement import decode_statement, sign_statement
 from server.audit import audit_all
 from server.coordinator import Coordinator
+from server.progress import progress_of
 from server.recording import NotWitnessed, Record
 from server.releases import RECEIPT, ReleaseRefused, current_release
+from server.round_journal import Step
 from server.rounds import Run
 from server.statements import Statements
 
@@ -70,33 +74,73 @@ def test_killed_between_rounds_it_goes_on_after_the_last_one(tmp_path: Path) -> 
         done = [one for one in rounds(coordinator) if one.phase != "aborted"]
         assert [one.model for one in done][: len(first)] == first
         assert [one.parent_model for one in done][1:] == [one.model for one in done][:-1]
-        assert plan_numbers(coordinator) == [1, 2, 3, 3, 4]  # the third was opened, and nobody had heard of it
+        assert plan_numbers(coordinator) == [1, 2, 3, 4]  # the third was opened, and nobody had heard of it
         assert len(done) == 4
         assert spent(built, "firm-1") == coordinator.log.state.spent.get(("firm-1", TASK)) == cost_of(coordinator, 4)
-    assert lines[0] == "credit: going on after round 2"
+    assert lines[0] == "credit: going on with round 3, which was open"
     assert audit_all(built.coordinator).ok
 
 
 @pytest.mark.parametrize(("kind", "count", "trained"), [(TRAIN, 5, 1), (OPEN, 4, 3), (OPEN, 6, 3)])
-def test_killed_in_a_round_that_round_is_aborted_and_trained_again(
-    tmp_path: Path, kind: str, count: int, trained: int
-) -> None:
+def test_killed_in_a_round_it_goes_on_with_that_round(tmp_path: Path, kind: str, count: int, trained: int) -> None:
     """Killed in the second round, while `trained` firms had already sent their update or were waiting to open it."""
-    built = federation(tmp_path / "f", 3, training(3))
+    built, meddler = federation(tmp_path / "f", 3, training(3)), Meddler()
     stop(built, killed_at(kind, count))
     with opened(built) as coordinator:
         assert phases(coordinator) == ["aggregated", "open"]
-        half = rounds(coordinator)[1]
         before = {firm: spent(built, firm) for firm in built.firms}
         assert sum(one == cost_of(coordinator, 2) for one in before.values()) == trained
-        train(built, coordinator)
-        assert phases(coordinator) == ["aggregated", "aborted", "aggregated", "published"]
-        assert [len(stored(coordinator, one)) for one in rounds(coordinator)] == [3, 0, 3, 3]
-        assert plan_numbers(coordinator) == [1, 2, 2, 3]
-        assert rounds(coordinator)[2].parent_model == half.parent_model == rounds(coordinator)[0].model
-        for firm in built.firms:
-            paid_twice = before[firm] == cost_of(coordinator, 2)
-            assert spent(built, firm) == cost_of(coordinator, 4 if paid_twice else 3)
+        lines = list[str]()
+        train(built, coordinator, app=meddler, lines=lines)
+        assert lines[0] == "credit: going on with round 2, which was open"
+        assert phases(coordinator) == ["aggregated", "aggregated", "published"]
+        assert [len(stored(coordinator, one)) for one in rounds(coordinator)] == [3, 3, 3]
+        assert {firm: spent(built, firm) for firm in built.firms} == dict.fromkeys(built.firms, cost_of(coordinator, 3))
+        assert meddler.asked.count((PAIR, "firm-1")) == 0  # in the epoch that it was in
+        found = progress_of(coordinator.store, TASK)
+        assert found is not None
+        assert (found.step, found.taken_up, found.failures) == (Step.OVER, 1, ())
+    trained_again = [member for asked, member in meddler.asked if asked == TRAIN][: 3 - trained]
+    assert len(set(trained_again)) == 3 - trained
+    assert audit_all(built.coordinator).ok
+
+
+def without_journal(built: Any) -> None:
+    (built.coordinator / "state.db").unlink()
+
+
+def long_ago(built: Any) -> None:
+    """Twenty days pass."""
+    patch.setattr(
+        Run.__init__, "__kwdefaults__", {**Run.__init__.__kwdefaults__, "now": lambda: time.time() + 20 * 86_400}
+    )
+
+
+patch = pytest.MonkeyPatch()
+
+
+@pytest.mark.parametrize(
+    ("loses", "why"), [(without_journal, "its journal does not have the round"), (long_ago, "it has been open since")]
+)
+def test_a_round_that_cannot_be_taken_up_is_given_up_with_the_reason(
+    tmp_path: Path, loses: Callable[[Any], None], why: str
+) -> None:
+    built, lines = federation(tmp_path / "f", 3, training(3)), list[str]()
+    stop(built, killed_at(OPEN, 4))
+    loses(built)
+    try:
+        with opened(built) as coordinator:
+            half = rounds(coordinator)[1]
+            train(built, coordinator, lines=lines)
+            assert phases(coordinator) == ["aggregated", "aborted", "aggregated", "published"]
+            assert [len(stored(coordinator, one)) for one in rounds(coordinator)] == [3, 0, 3, 3]
+            assert plan_numbers(coordinator) == [1, 2, 2, 3]
+            assert rounds(coordinator)[2].parent_model == half.parent_model == rounds(coordinator)[0].model
+            for firm in built.firms:  # what it sent for the round that was given up, it paid for
+                assert spent(built, firm) == cost_of(coordinator, 4)
+    finally:
+        patch.undo()
+    assert why in lines[0]
     assert audit_all(built.coordinator).ok
 
 
@@ -235,8 +279,9 @@ def test_a_firm_that_is_gone_after_the_crash_does_not_start_the_run_again(tmp_pa
     stop(built, killed_at(TRAIN, 6))
     with opened(built) as coordinator:
         train(built, coordinator, firms=built.firms[:4])
-        assert plan_numbers(coordinator) == [1, 2, 2, 3]
-        assert [len(one.cohort) for one in rounds(coordinator)] == [5, 5, 4, 4]
+        assert plan_numbers(coordinator) == [1, 2, 3]
+        assert [len(one.cohort) for one in rounds(coordinator)] == [5, 5, 4]
+        assert [len(one.contributions) for one in rounds(coordinator)] == [5, 4, 4]
 
 
 def test_a_task_whose_spec_has_changed_needs_a_new_name(tmp_path: Path) -> None:

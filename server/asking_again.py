@@ -1,0 +1,99 @@
+"""Asking nodes with patience and to an end: who went away is asked again when it is back, until the time is over.
+
+A firm whose process was ended repeats what it has said before, or says why it cannot; so to ask twice is safe.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from server.engines.asking import WENT_AWAY, answers
+from server.round_journal import RoundJournal
+
+_MOST_TIMES = 4
+_PAUSE_S = 2.0
+
+Messages = Callable[[Collection[int]], Iterator[Message]]
+"""Makes the messages for these nodes, one at a time."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How time passes for who waits.
+
+    Attributes:
+        clock: seconds, monotonic.
+        sleep: waits so many seconds.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+REAL_TIME = Waiting()
+
+
+class Question:
+    """One message to each of some nodes.
+
+    Attributes:
+        silent: the nodes that have not answered yet, with what they are called.
+    """
+
+    def __init__(
+        self, grid: Grid, kind: str, names: Mapping[int, str], timeout_s: float, journal: RoundJournal, waiting: Waiting
+    ) -> None:
+        """Of `kind` to the nodes in `names`; the journal is told for whom there is a wait."""
+        self.silent = dict(names)
+        self._grid = grid
+        self._kind = kind
+        self._timeout_s = timeout_s
+        self._journal = journal
+        self._waiting = waiting
+
+    def ask(self, messages: Messages) -> Iterator[Message]:
+        """Push the messages and yield one reply a node, errors too, until all have answered or the time is over."""
+        until_s = self._waiting.clock() + self._timeout_s
+        asking, away, times = list(self.silent), dict[int, Message](), Counter[int]()
+        while asking or away:
+            times.update(asking)
+            for reply in self._replies(messages(asking) if asking else iter(()), until_s):
+                node = reply.metadata.src_node_id
+                if node not in self.silent or node in away:
+                    continue  # not asked, or a second reply
+                if reply.has_error() and reply.error.code in WENT_AWAY and times[node] < _MOST_TIMES:
+                    away[node] = reply
+                    continue
+                del self.silent[node]
+                yield reply
+            if away and until_s - self._waiting.clock() <= 0:
+                for node, reply in away.items():
+                    del self.silent[node]
+                    yield reply
+                break
+            asking = self._back(away)
+        self._journal.waits_no_more()
+
+    def _replies(self, messages: Iterator[Message], until_s: float) -> Iterator[Message]:
+        left_s = max(0.0, until_s - self._waiting.clock())
+        return answers(self._grid, messages, left_s, clock=self._waiting.clock, sleep=self._sleep)
+
+    def _back(self, away: dict[int, Message]) -> list[int]:
+        """Those that were away and are there again, after a pause."""
+        if not away:
+            return []
+        self._sleep(_PAUSE_S)
+        back = sorted(away.keys() & set(self._grid.get_node_ids()))
+        for node in back:
+            del away[node]
+        return back
+
+    def _sleep(self, seconds: float) -> None:
+        self._journal.waits(self._kind, self.silent.values(), self._timeout_s)
+        self._waiting.sleep(seconds)
