@@ -79,13 +79,18 @@ def _respond(spoken: Dialect, kind: str, handler: Handler, message: Message, con
             finally:
                 firm.rest()
     except (ClientError, LedgerError) as error:
-        log.warning("%s refused: %s", kind, error)
+        log.warning("%s refused: %s", kind, error, extra=_about(firm, request))
         _note(firm, kind, request, error)
         return refuse(message, error)
     except Exception as error:
-        log.exception("%s failed", kind)
+        log.exception("%s failed", kind, extra=_about(firm, request))
         _note(firm, kind, request, error)
         return refuse(message, error)
+
+
+def _about(firm: Firm | None, request: Mapping[str, Any]) -> dict[str, str]:
+    """What a line of the log says beside its text."""
+    return {} if firm is None else {"member": firm.member, "round": round_of(request).hex()}
 
 
 def _note(firm: Firm | None, kind: str, request: Mapping[str, Any], error: Exception) -> None:

@@ -307,7 +307,8 @@ class Cohort:
         """Remember why a firm is not in a round; `code` for programs."""
         self.refusals.append((number, who, why))
         self._journal.note(number, who, code, why)
-        log.warning("round %d: %s: %s", number, who, why)
+        fields = {"task": self._task_name, "round": number, "member": who, "code": code}
+        log.warning("round %d: %s: %s", number, who, why, extra=fields)
 
     def why(self, number: int) -> str:
         """Who said what in a round, each firm's last word."""

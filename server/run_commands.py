@@ -134,9 +134,10 @@ def runner(home: Home) -> None:
     import signal
     import threading
 
+    from clients.process_log import log_to_stderr
     from server.runner_service import serve
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    log_to_stderr("runner", level=logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # or a line for every look at the SuperLink
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

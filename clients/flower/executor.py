@@ -19,6 +19,7 @@ from typing import Any
 from clients.errors import ClientError
 from clients.flower.forking import Executor, Task, TokenBook, fork
 from clients.flower.node_home import HEARTBEAT_S, NodeHome
+from clients.process_log import log_to_stderr
 
 _MOST_CHILDREN = 2  # a SuperNode hands out one message at a time; a second covers the one that ends
 _STOP_WITHIN_S = 5.0
@@ -119,13 +120,13 @@ def _import_what_trains(home: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
+    from clients.disclosure import told
     from ledger.errors import LedgerError
 
     parser = argparse.ArgumentParser(prog="python -m clients.flower.executor")
     parser.add_argument("--home", type=Path, required=True)
     home = parser.parse_args(arguments).home.resolve()
-    logging.basicConfig(level=logging.WARNING, format="%(name)s %(levelname)s %(message)s")
-    logging.getLogger("artesian").setLevel(logging.INFO)
+    log_to_stderr("executor", told)
     try:
         serve(home)
     except (ClientError, LedgerError) as error:

@@ -24,6 +24,7 @@ from typing import Any, NoReturn, cast
 from clients.connection import NODE_KEY, Connection, load_connection
 from clients.errors import ClientError
 from clients.flower.node_home import HEARTBEAT_S, LOOPBACK, NodeHome
+from clients.process_log import log_to_stderr
 
 QUICKEST_S, SLOWEST_S = 0.2, 3.0
 """Between two questions for messages: just after one, and when there has been none for long."""
@@ -245,8 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m clients.flower.supernode")
     parser.add_argument("--home", type=Path, required=True)
     home = parser.parse_args(arguments).home.resolve()
-    logging.basicConfig(level=logging.WARNING, format="%(name)s %(levelname)s %(message)s")
-    logging.getLogger("artesian").setLevel(logging.INFO)
+    log_to_stderr("supernode")
     try:
         serve(home)
     except (ClientError, LedgerError) as error:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from clients.flower.bundle import RUN_CONFIG, installed_bundle
 from clients.flower.forking import Executor, Task, TokenBook, fork
+from clients.process_log import log_to_stderr
 from server.engines import EngineError
 from server.engines.flower_home import FlowerHome
 from server.engines.programs import EXECUTOR_READY
@@ -112,8 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m server.engines.executor")
     parser.add_argument("--home", type=Path, required=True)
     home = parser.parse_args(arguments).home.resolve()
-    logging.basicConfig(level=logging.WARNING, format="%(name)s %(levelname)s %(message)s")
-    logging.getLogger("artesian").setLevel(logging.INFO)
+    log_to_stderr("executor")
     try:
         serve(home, load_network(home))
     except ServerError as error:

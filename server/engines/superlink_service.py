@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from clients.flower.node_home import LOOPBACK
+from clients.process_log import log_to_stderr
 from server.engines import EngineError, EngineUnreachable
 from server.engines.flower_home import FlowerHome
 from server.errors import ServerError
@@ -160,8 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m server.engines.superlink_service")
     parser.add_argument("--home", type=Path, required=True)
     home = parser.parse_args(arguments).home.resolve()
-    logging.basicConfig(level=logging.WARNING, format="%(name)s %(levelname)s %(message)s")
-    logging.getLogger("artesian").setLevel(logging.INFO)
+    log_to_stderr("superlink")
     try:
         serve(home, load_network(home))
     except ServerError as error:
