@@ -109,12 +109,16 @@ def _print_account(account: Mapping[str, Any]) -> None:
 
 @app.command(epilog="Example: artesian firm status --home firm-1")
 def status(home: Home, as_json: Json = False) -> None:
-    """Show where the firm stands, from its own files alone: tasks, mirrored ledger, rounds, wallet.
+    """Show where the firm stands, from its own files alone: processes, tasks, mirrored ledger, rounds, wallet.
+
+    Also when news last came from the coordinator, until when the certificate holds, whether the firm sits out, open
+    rounds that wait for it, and what it has refused lately. Nothing is asked of anybody.
 
     Exits with 1 if the wallet has forgotten what its journal or the ledger shows, or the same records have paid from
     another account of it.
     """
     from clients.firm import Firm
+    from clients.firm_live import live
 
     firm = Firm(home)
     facts: dict[str, Any] = {
@@ -129,6 +133,7 @@ def status(home: Home, as_json: Json = False) -> None:
             }
             for task in firm.config.task
         ],
+        "now": live(firm),
         "ledger": mirrored_ledger(firm),
         "wallet": wallet_accounts(firm),
         "problem": forgotten(firm),
@@ -142,9 +147,13 @@ def status(home: Home, as_json: Json = False) -> None:
 
 
 def _print_status(facts: Mapping[str, Any]) -> None:
+    from clients.firm_live import lines_of
+
     typer.echo(f"{facts['member']} of {facts['consortium']}")
     if facts["problem"] is not None:
         typer.echo(f"More was spent than the wallet says below. {facts['problem']}")
+    for line in lines_of(facts["now"]):
+        typer.echo(line)
     for task in facts["tasks"]:
         typer.echo(f"Task {task['name']}: {task['declared_units']} units declared, table {task['data']}")
         typer.echo(f"  privacy unit: {task['privacy_unit']}")
@@ -198,6 +207,7 @@ def mirrored_ledger(firm: Firm) -> dict[str, Any] | None:
         ClientError: the mirror is of another member or consortium.
         Damaged: the mirror is not what was written.
     """
+    from clients.firm_live import waited_for
     from clients.own_mirror import MIRROR, reading_mirror
     from ledger.replay import replay
     from ledger.rounds import contributions_of
@@ -212,7 +222,14 @@ def mirrored_ledger(firm: Firm) -> dict[str, Any] | None:
         evidence = len(store.evidence())
     mine = {round_id: by_firm[firm.member].index for round_id, by_firm in given.items() if firm.member in by_firm}
     rounds = {task.name: _rounds(state, mine, task.name) for task in firm.config.task}
-    return {"origin": origin, "size": state.size, "evidence_of_misbehaviour": evidence, "rounds": rounds}
+    waits = waited_for(firm.member, state)
+    return {
+        "origin": origin,
+        "size": state.size,
+        "evidence_of_misbehaviour": evidence,
+        "rounds": rounds,
+        "open": waits,
+    }
 
 
 def _rounds(state: State, mine: Mapping[bytes, int], task: str) -> dict[str, Any]:
@@ -236,6 +253,9 @@ def _print_ledger(ledger: Mapping[str, Any] | None) -> None:
         typer.echo(
             f"{ledger['evidence_of_misbehaviour']} proofs that the log contradicted itself: show the other members"
         )
+    for one in ledger["open"]:
+        waits = "has this firm's contribution" if one["contributed"] else "waits for this firm's contribution"
+        typer.echo(f"Round {one['round'][:12]} of {one['task']} is open and {waits}")
     for task, rounds in ledger["rounds"].items():
         typer.echo(f"Rounds of {task} with a contribution of this firm: {rounds['contributions']}")
         for one in rounds["latest"]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from clients.sitting_out import SittingOut
 from server.progress import Said, TaskProgress
 from server.round_journal import Step
 from server.status_facts import Facts, LedgerFacts, MemberFacts, NotKnown, TaskFacts
@@ -15,7 +16,9 @@ Weight = Literal["stops", "hinders", "told"]
 """`stops`: nothing goes on; `hinders`: something a person must see to; `told`: worth knowing, and nothing to do."""
 
 RUNNER_GONE_S = 30.0
+SITTING_OUT = SittingOut.__name__
 _BEHIND_S = 120.0
+_HELD = ("HeldBetweenRounds", "Superseded")  # the runner's own doing
 _NO_ANSWER = ("NoAnswer", "Unreachable", "ClientFailed")
 
 
@@ -97,10 +100,12 @@ def _ledger(facts: Facts) -> Iterator[Finding]:
             f"missing: {_late(at, facts.at_s)}.",
         )
     else:
+        known = () if isinstance(facts.members, NotKnown) else facts.members
+        banks = {one.member for one in known if one.kind == "bank"}
         for member, since in late.items():
-            yield Finding(
-                "hinders", "witness-behind", f"{member}'s witness is behind since {clock_time(since, facts.at_s)}."
-            )
+            weight: Weight = "told" if member in banks else "hinders"  # a bank need not run a witness
+            said = f"{member}'s witness is behind since {clock_time(since, facts.at_s)}"
+            yield Finding(weight, "witness-behind", said)
 
 
 def _late(at: LedgerFacts, now_s: float) -> str:
@@ -148,7 +153,8 @@ def _order(task: TaskFacts, now_s: float) -> Iterator[Finding]:
     elif order.phase != "ended" and order.failures:
         times = "once" if order.failures == 1 else f"{order.failures} times in a row"
         again = f"; next try {clock_time(order.not_before_s, now_s)}" if order.phase == "waiting" else ""
-        yield Finding("hinders", "run-failing", f"{task.name}: order {order.number} has failed {times}{again}.")
+        why = f": {order.reason}" if order.reason else ""
+        yield Finding("hinders", "run-failing", f"{task.name}: order {order.number} has failed {times}{again}{why}.")
 
 
 def _round(task: TaskFacts, now_s: float) -> Iterator[Finding]:
@@ -179,7 +185,7 @@ def _said(task: TaskFacts) -> Iterator[Finding]:
     last = {(one.member, one.code): one for one in at.refusals}
     for one in last.values():
         yield _refusal(at, one)
-    for one in at.failures[-1:]:
+    for one in [one for one in at.failures if one.code not in _HELD][-1:]:
         number = f"round {one.number}" if one.number else "the run"
         yield Finding(_weight(at, one), "round-failed", f"{at.task}: {number} was given up: {one.detail}")
 
@@ -191,8 +197,8 @@ def _weight(at: TaskProgress, one: Said) -> Weight:
 
 def _refusal(at: TaskProgress, one: Said) -> Finding:
     where, weight = f"{at.task}, round {one.number}" if one.number else at.task, _weight(at, one)
-    if one.code == "SittingOut":
-        return Finding("told", "sitting-out", one.detail)
+    if SITTING_OUT in (one.code, one.detail.partition(":")[0]):
+        return Finding("told", "sitting-out", one.detail.removeprefix(f"{SITTING_OUT}: "))
     if one.code in ("SchemaMismatch", "spec", "dimension"):
         return Finding(weight, "schema-mismatch", f"{where}: {one.member}'s table does not fit: {one.detail}")
     if one.code in _NO_ANSWER:

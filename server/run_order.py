@@ -77,7 +77,8 @@ class RunOrder:
         until: round after which the order is carried out; None until the ServerApp knows.
         done, total, step, step_s: rounds of the run that are done, of how many; the last that was heard, and when.
         said, said_why: how the ServerApp says that it ended.
-        outcome, reason, ended_s: how the order ended.
+        outcome, ended_s: how the order ended, and when.
+        reason: why it ended so, or why its last try failed.
     """
 
     number: int

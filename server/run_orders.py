@@ -161,6 +161,7 @@ class RunOrders:
         """This try is over, and there will be another; what of it still lives can claim nothing any more."""
         failures = order.failures + (outcome == "failed")
         again = {"phase": "waiting", "ticket": "", "not_before_s": now_s + pause_s, "failures": failures}
+        again["reason"] = reason if outcome == "failed" else order.reason
         return self._over(order, outcome, reason, now_s, again)
 
     def end(self, order: RunOrder, outcome: Outcome, reason: str, now_s: float) -> RunOrder:

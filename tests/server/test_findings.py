@@ -175,9 +175,9 @@ CONDITIONS = [
         f"credit: order 7 failed at {AT_NOON}: given up after 5 failures: x.",
     ),
     (
-        with_order(phase="waiting", failures=2, not_before_s=NOW_S - 600),
+        with_order(phase="waiting", failures=2, not_before_s=NOW_S - 600, reason="2 firms take part, it takes 3"),
         "run-failing",
-        f"credit: order 7 has failed 2 times in a row; next try {AT_NOON}.",
+        f"credit: order 7 has failed 2 times in a row; next try {AT_NOON}: 2 firms take part, it takes 3.",
     ),
     (
         with_run(waiting=waits(NOW_S - 600)),
@@ -234,6 +234,20 @@ def test_what_needs_a_person_is_named_in_one_sentence(facts: Facts, code: str, s
             "firm-2 sits out of credit until it resumes.",
         ),
         (
+            with_run(refusals=(said("Absent", "SittingOut: firm-2 sits out of credit until it resumes"),)),
+            "sitting-out",
+            "firm-2 sits out of credit until it resumes.",
+        ),
+        (
+            replace(
+                HEALTHY,
+                ledger=LedgerFacts(42, 42, 0.0, 2, {"bank-1": (9, NOW_S - 600)}, 4),
+                members=(*FIRMS, MemberFacts("bank-1", "bank", False, None)),
+            ),
+            "witness-behind",
+            f"bank-1's witness is behind since {AT_NOON}.",
+        ),
+        (
             with_task(wish=TaskWish("credit", "paused", NOW_S - 600, "year-end")),
             "paused",
             f"credit is paused since {AT_NOON}: year-end.",
@@ -254,7 +268,7 @@ def test_what_needs_a_person_is_named_in_one_sentence(facts: Facts, code: str, s
             "credit, round 1: firm-2 refused with OverCap: over the cap.",
         ),
     ],
-    ids=["waits", "sitting-out", "paused", "away", "never-seen", "refused-before"],
+    ids=["waits", "sitting-out", "sits-out-of-a-run", "bank", "paused", "away", "never-seen", "refused-before"],
 )
 def test_what_needs_nobody_is_told_all_the_same(facts: Facts, code: str, sentence: str) -> None:
     found = findings(facts)
