@@ -28,6 +28,9 @@ Fingerprint = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask: the invite came by a way that can be trusted.")]
 Founding = Annotated[str, typer.Option(help="The founding's fingerprint, if you were told: another one is refused.")]
+Again = Annotated[
+    bool, typer.Option("--again", help="Ask again from a home that has joined: with a new invite, after a suspension.")
+]
 WaitS = Annotated[
     float, typer.Option("--wait-s", min=0, help="Longest wait for being admitted, seconds; 0 asks and returns.")
 ]
@@ -47,6 +50,7 @@ def join_firm(
     yes: Yes = False,
     founding: Founding = "",
     wait_s: WaitS = 600.0,
+    again: Again = False,
     as_json: Json = False,
 ) -> None:
     """Join a consortium: make keys here, ask, wait until admitted, check the ledger, and write firm.toml to edit.
@@ -54,7 +58,7 @@ def join_firm(
     It can be given again at any time, and goes on where it was. No private key leaves this machine.
     """
     given = {"units": _by_task(units, "--units"), "data": _by_task(data, "--data")}
-    _join(home, invite, "firm", given, fingerprint, yes, founding, wait_s, as_json)
+    _join(home, invite, "firm", given, fingerprint, yes, founding, wait_s, again, as_json)
 
 
 def join_bank(
@@ -64,13 +68,14 @@ def join_bank(
     yes: Yes = False,
     founding: Founding = "",
     wait_s: WaitS = 600.0,
+    again: Again = False,
     as_json: Json = False,
 ) -> None:
     """Join a consortium as a bank: make keys here, ask, wait until admitted, and check the ledger.
 
     It can be given again at any time, and goes on where it was. No private key leaves this machine.
     """
-    _join(home, invite, "bank", {"units": {}, "data": {}}, fingerprint, yes, founding, wait_s, as_json)
+    _join(home, invite, "bank", {"units": {}, "data": {}}, fingerprint, yes, founding, wait_s, again, as_json)
 
 
 def proposals(home: Home, as_json: Json = False) -> None:
@@ -153,11 +158,12 @@ def _join(
     yes: bool,
     founding: str,
     wait_s: float,
+    again: bool,
     as_json: bool,
 ) -> None:
     from clients.joining import ask, complete, joined, wait
 
-    done = joined(home)
+    done = None if again else joined(home)
     if done is None:
         if text:
             phase = _ask(home, text, kind, given, fingerprint, yes, as_json, ask)

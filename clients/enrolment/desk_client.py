@@ -15,6 +15,7 @@ from clients.enrolment.consortium import ConsortiumPolicy, check_specs, policy_h
 from clients.enrolment.enrolment_pb2_grpc import EnrolmentStub
 from clients.enrolment.errors import DeskUnreachable, NotAdmitted, OtherConsortium
 from clients.enrolment.invite import Invite
+from clients.enrolment.sent import require_grounds
 from clients.enrolment.signed import SignedFields
 from ledger.keys import SigningKey
 from ledger.service.tls import host_and_port, is_loopback
@@ -167,6 +168,7 @@ class DeskClient:
         return _proposal(self._call("Approve", signed))
 
     def _signed(self, rpc: str, cid: str, member: str, signer: SigningKey, /, **fields: Any) -> pb.SignedRequest:
+        require_grounds(rpc, fields)
         made = SignedFields.make(rpc, cid, member, signer, fields, now_s=self._now(), entropy=self._entropy)
         return pb.SignedRequest(fields=made.raw, signature=made.signature)
 

@@ -237,7 +237,7 @@ class JoinDesk:
                 "admitted", f"the ledger is founded when all founders are there; missing: {_names(missing)}"
             )
         known = state.members.get(member)
-        if known is not None and not known.active and (asked is None or known.key.raw == asked.key):
+        if known is not None and not known.active and not self._asks_again(asked):
             raise NotAdmitted(f"{member!r} is suspended")
         if known is not None and known.active and known.key == key:
             origin, founding = admission.ledger.founding_entries()
@@ -245,6 +245,13 @@ class JoinDesk:
         if asked is None or not asked.admitted:
             return RequestStanding("asked", "the coordinator's operator has not admitted it yet")
         return RequestStanding("proposed", self._approvals(member))
+
+    def _asks_again(self, asked: Asked | None) -> bool:
+        """Whether a member that was suspended has a request that came later: not admitted yet, or still proposed."""
+        if asked is None or not asked.admitted:
+            return asked is not None
+        name = f"enrol-{asked.member}"
+        return any(one.name == name and not one.placed for one in self._book.proposals())
 
     def _approvals(self, member: str) -> str:
         for facts in self._admission.proposals():

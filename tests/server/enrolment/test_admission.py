@@ -130,6 +130,29 @@ def test_a_suspended_member_is_shut_out_everywhere(world: JoinWorld) -> None:
     assert not pending(world.book)
 
 
+def test_a_suspended_member_comes_back_by_a_new_invite_and_with_other_keys(world: JoinWorld) -> None:
+    everyone = world.found()
+    world.admission.suspend("firm-2", "left")
+    for member in ("firm-1", "firm-3", BANK):
+        world.approve(everyone[member], "suspend-firm-2")
+    world.invite("firm-2")
+    for name in ("tls.key", "node.key"):
+        (world.root / "firm-2" / name).rename(world.root / "firm-2" / f"old-{name}")
+    world.clock.now_s += 1
+    back, standing = world.ask("firm-2")
+    assert standing.phase == "asked"
+    world.admission.admit("firm-2")
+    assert world.desk.standing(back.sign("Standing", {})).phase == "proposed"
+    for member in ("firm-1", "firm-3"):
+        world.approve(everyone[member], "enrol-firm-2")
+    standing = world.desk.standing(back.sign("Standing", {}))
+    assert standing.phase == "enrolled"
+    check = PeerCheck(world.home / REVOKED, world.clock)
+    assert check.require_certificate(standing.certificate, "firm-2") == "firm-2"
+    node = next(one for one in world.book.nodes() if one.member == "firm-2")
+    assert (node.wanted, node.public_key) == (True, back.fields["node_key"])
+
+
 def test_what_is_started_again_goes_on_where_it_was(world: JoinWorld) -> None:
     """A founding whose last file was not written, and a desk that died after the ledger had taken a proposal."""
     everyone = world.found()
