@@ -31,6 +31,12 @@ Founding = Annotated[str, typer.Option(help="The founding's fingerprint, if you 
 Again = Annotated[
     bool, typer.Option("--again", help="Ask again from a home that has joined: with a new invite, after a suspension.")
 ]
+Proxy = Annotated[
+    str,
+    typer.Option(
+        metavar="URL", help="The HTTP proxy on the way to the consortium, http://HOST:PORT; it is remembered."
+    ),
+]
 WaitS = Annotated[
     float, typer.Option("--wait-s", min=0, help="Longest wait for being admitted, seconds; 0 asks and returns.")
 ]
@@ -49,6 +55,7 @@ def join_firm(
     fingerprint: Fingerprint = "",
     yes: Yes = False,
     founding: Founding = "",
+    proxy: Proxy = "",
     wait_s: WaitS = 600.0,
     again: Again = False,
     as_json: Json = False,
@@ -58,7 +65,7 @@ def join_firm(
     It can be given again at any time, and goes on where it was. No private key leaves this machine.
     """
     given = {"units": _by_task(units, "--units"), "data": _by_task(data, "--data")}
-    _join(home, invite, "firm", given, fingerprint, yes, founding, wait_s, again, as_json)
+    _join(home, invite, "firm", given, fingerprint, yes, founding, proxy, wait_s, again, as_json)
 
 
 def join_bank(
@@ -67,6 +74,7 @@ def join_bank(
     fingerprint: Fingerprint = "",
     yes: Yes = False,
     founding: Founding = "",
+    proxy: Proxy = "",
     wait_s: WaitS = 600.0,
     again: Again = False,
     as_json: Json = False,
@@ -75,7 +83,7 @@ def join_bank(
 
     It can be given again at any time, and goes on where it was. No private key leaves this machine.
     """
-    _join(home, invite, "bank", {"units": {}, "data": {}}, fingerprint, yes, founding, wait_s, again, as_json)
+    _join(home, invite, "bank", {"units": {}, "data": {}}, fingerprint, yes, founding, proxy, wait_s, again, as_json)
 
 
 def proposals(home: Home, as_json: Json = False) -> None:
@@ -157,16 +165,21 @@ def _join(
     fingerprint: str,
     yes: bool,
     founding: str,
+    proxy: str,
     wait_s: float,
     again: bool,
     as_json: bool,
 ) -> None:
-    from clients.joining import ask, complete, joined, wait
+    from functools import partial
 
+    from clients.joining import ask, complete, joined, wait
+    from clients.proxy import go_through
+
+    go_through(proxy)
     done = None if again else joined(home)
     if done is None:
         if text:
-            phase = _ask(home, text, kind, given, fingerprint, yes, as_json, ask)
+            phase = _ask(home, text, kind, given, fingerprint, yes, as_json, partial(ask, proxy=proxy))
             if wait_s == 0 and phase != "enrolled":
                 _answer_asked(home, phase, as_json)
                 return

@@ -98,12 +98,19 @@ def require_same(home: Path, invite: Invite) -> None:
 
 
 def ask(
-    home: Path, invite: Invite, terms: Terms, desk: DeskClient, units: Mapping[str, int], data: Mapping[str, str]
+    home: Path,
+    invite: Invite,
+    terms: Terms,
+    desk: DeskClient,
+    units: Mapping[str, int],
+    data: Mapping[str, str],
+    proxy: str = "",
 ) -> Standing:
     """Make what is missing in the home, and send the request. Only public keys and the member's id and name leave.
 
     Args:
         units, data: by task, for `firm.toml`.
+        proxy: URL of the HTTP proxy that the home's processes go through; empty keeps what the home has.
 
     Raises:
         HomeExists: the home is another's.
@@ -129,6 +136,7 @@ def ask(
         cid=invite.cid,
         authority_sha256=invite.fingerprint,
         policy_sha256=policy_hash(terms.raw).hex(),
+        proxy=proxy or (load_connection(home).proxy if (home / CONNECTION).exists() else ""),
         **{**standing.addresses, "enrolment": invite.desk},
     )
     write_connection(home, connection)

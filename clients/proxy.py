@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -9,7 +10,7 @@ from clients.errors import ClientError
 
 
 class BadProxy(ClientError):
-    """`proxy` in `connection.toml` is not the URL of an HTTP proxy."""
+    """`--proxy`, or `proxy` in `connection.toml`, is not the URL of an HTTP proxy."""
 
 
 def proxy_environment(proxy: str) -> Mapping[str, str]:
@@ -29,6 +30,15 @@ def proxy_environment(proxy: str) -> Mapping[str, str]:
     except ValueError:
         good = False
     if not good:
-        raise BadProxy(f"connection.toml: proxy: {proxy!r} is not the URL of a proxy, like http://proxy.example:3128")
+        raise BadProxy(f"proxy: {proxy!r} is not the URL of a proxy, like http://proxy.example:3128")
     # gRPC reads lower case only; the names in capitals are for everything else.
     return dict.fromkeys(("https_proxy", "http_proxy", "HTTPS_PROXY", "HTTP_PROXY"), proxy)
+
+
+def go_through(proxy: str) -> None:
+    """Let what this process opens from now on go through `proxy`; where it is empty, nothing changes.
+
+    Raises:
+        BadProxy: as `proxy_environment`.
+    """
+    os.environ.update(proxy_environment(proxy))

@@ -25,6 +25,7 @@ from clients.enrolment.desk_client import DeskClient
 from clients.enrolment.errors import OtherConsortium
 from clients.errors import ClientError
 from clients.homes import SIGNING_KEY
+from clients.proxy import go_through
 from ledger.errors import LedgerError
 from ledger.keys import SigningKey
 
@@ -66,6 +67,7 @@ def authority_of(home: Path, connection: Connection) -> bytes:
 def desk_of(home: Path, now: Callable[[], float]) -> DeskClient:
     """A client of the join desk for a home that has asked to join."""
     connection = load_connection(home)
+    go_through(connection.proxy)
     return DeskClient(connection.enrolment, authority_of(home, connection), now=now)
 
 

@@ -197,7 +197,8 @@ def join_and_train(sandbox: Sandbox, fingerprint: str, units: Mapping[str, int],
 
 def _join(sandbox: Sandbox, name: str, fingerprint: str, units: Mapping[str, int]) -> list[str | Path]:
     invite = sandbox.coordinator / "invites" / f"{name}.txt"
-    sure = ["--fingerprint", fingerprint, "--wait-s", "120"]
+    # What `firm up` runs finishes a firm's joining; a bank runs nothing, so its command waits.
+    sure = ["--fingerprint", fingerprint, "--wait-s", "0" if name in units else "120"]
     words: list[str | Path] = [name.split("-")[0], "join", invite, "--home", sandbox.member(name), *sure]
     if name in units:
         words += ["--data", sandbox.tables.resolve() / f"{name}.csv", "--units", str(units[name])]

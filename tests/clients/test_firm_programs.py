@@ -43,7 +43,7 @@ def test_they_go_through_the_proxy_but_not_to_each_other(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("proxy", ["proxy.example:3128", "https://a:1", "http://a", "http://a:b", "http://:1", "x"])
 def test_what_is_no_proxy_is_refused(proxy: str) -> None:
-    with pytest.raises(BadProxy, match=r"connection\.toml: proxy"):
+    with pytest.raises(BadProxy, match="proxy: "):
         proxy_environment(proxy)
 
 

@@ -28,10 +28,9 @@ DEADLINE_S = 150.0
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def artesian(*words: str | Path, proxy: str = "") -> dict[str, Any]:
-    environment = {**ENVIRONMENT, "https_proxy": proxy} if proxy else ENVIRONMENT
+def artesian(*words: str | Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "artesian", *map(str, words), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=DEADLINE_S)
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False, timeout=DEADLINE_S)
     assert done.stdout, done.stderr
     return dict(json.loads(done.stdout))
 
@@ -88,15 +87,10 @@ def _tell(coordinator: Path, firm: Path, proxy: ConnectProxy, supervisors: list[
     assert {one["name"] for one in said["programs"] if one["state"] == "ready"} == {"enrolment"}
 
     invite = coordinator / "invites" / "firm-1.txt"
-    artesian("firm", "join", invite, "--home", firm, "--yes", "--wait-s", "0", proxy=proxy.url)
+    artesian("firm", "join", invite, "--home", firm, "--yes", "--wait-s", "0", "--proxy", proxy.url)
     assert artesian("coordinator", "admit", "--all", "--home", coordinator)["founded"]
-    artesian("firm", "join", "--home", firm, "--wait-s", "60", proxy=proxy.url)
+    supervisors.append(up("firm", firm))  # which finishes joining too
     wait_for(lambda: all_ready(coordinator), "the coordinator's programs, once the ledger is founded")
-
-    path = firm / "connection.toml"
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("proxy")]
-    path.write_text("\n".join([*lines, f'proxy = "{proxy.url}"', ""]))
-    supervisors.append(up("firm", firm))
     wait_for(lambda: all_ready(firm), "the firm's programs")
     network = load_network(coordinator)
     services = {network.enrolment_port, network.ledger_port, network.fleet_port}
