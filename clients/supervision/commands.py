@@ -26,8 +26,14 @@ def bring_up(home: Path, programs: Sequence[Program], as_json: bool, log_format:
         AlreadyUp: another process runs them.
         NeverReady: stopped before they were.
     """
+    import os
+
+    from clients.process_log import FORMAT_VARIABLE
     from clients.supervision.errors import NeverReady
     from clients.supervision.up import keep_up
+
+    if log_format == "json":
+        os.environ[FORMAT_VARIABLE] = "json"  # what is known of a line stays with it
 
     was_ready = False
 

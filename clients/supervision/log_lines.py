@@ -17,6 +17,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _WORD = re.compile(
     r"^(?:[a-z_.]+ (?=(?-i:[A-Z]+) ))?\W{0,2}(debug|info|warning|warn|error|critical|fatal)\b[\s:\])|-]*", re.IGNORECASE
 )
+_KNOWN = ("time", "level", "process")  # what the stream says itself
 _SAFE = re.compile(r"[^\w.-]")
 _NAMES: dict[Level, tuple[str, ...]] = {
     "debug": ("debug",),
@@ -105,7 +106,7 @@ def _from_json(text: str) -> tuple[str, Level, str]:
         return _SAFE.sub("_", str(facts["name"])), level, str(facts["text"])
     for key in ("text", "message", "event"):
         if isinstance(words := facts.get(key), str):
-            rest = {name: value for name, value in facts.items() if name not in (key, "level", "time", "name")}
+            rest = {name: value for name, value in facts.items() if name not in (key, *_KNOWN)}
             return "", level, f"{words} {json.dumps(rest, ensure_ascii=False)}" if rest else words
     return "", level, text
 

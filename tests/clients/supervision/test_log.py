@@ -37,7 +37,7 @@ def test_a_line_without_an_end_takes_no_memory() -> None:
         ("an info is not a level", "info", "an info is not a level"),
         ("CRITICAL: worse", "error", "worse"),
         ("information is not a level", "info", "information is not a level"),
-        ('{"level": "warning", "text": "late", "time": "x", "name": "y"}', "warning", "late"),
+        ('{"level": "warning", "text": "late", "time": "x", "process": "y"}', "warning", "late"),
         ('{"level": "info", "event": "round", "number": 3}', "info", 'round {"number": 3}'),
         ('{"level": 3}', "info", '{"level": 3}'),
         ("{not json", "info", "{not json"),
