@@ -31,6 +31,7 @@ from clients.messages import (
     TRAIN,
     VALIDATE,
     WITNESS,
+    trace_of,
     unpack,
     version_of,
 )
@@ -38,6 +39,7 @@ from clients.node import node_settings
 from clients.pacing import paced
 from clients.refusal_log import RefusalLog, RefusalsUnreadable, round_of
 from clients.round_end import end_stale_reply
+from clients.tracing import asked
 from ledger.errors import LedgerError
 
 log = logging.getLogger("artesian.firm")
@@ -75,7 +77,8 @@ def _respond(spoken: Dialect, kind: str, handler: Handler, message: Message, con
                 end_stale_epoch(firm)
                 end_stale_reply(firm)
                 encrypted_sums.end_stale_key(firm)
-                return reply(message, handler(firm, request), spoken, version)
+                with asked(trace_of(message.content), kind, member=firm.member):
+                    return reply(message, handler(firm, request), spoken, version)
             finally:
                 firm.rest()
     except (ClientError, LedgerError) as error:

@@ -18,8 +18,8 @@ from clients.versions import MESSAGE_VERSIONS, SOFTWARE, Span, agreed
 from ledger.keys import PublicKey, SigningKey
 
 NONCE_BYTES = 32
-RELEASE_NAME = "software"
-"""In the extension, both ways: the release of the program."""
+RELEASE_NAME, TRACES_NAME = "software", "traces"
+"""In the extension: both ways the release of the program; of a firm, that it reads ids of traces beside messages."""
 MOST_NAMES, MOST_VALUE_BYTES = 16, 256
 """The extension has at most so many names; a text or bytes at most so long."""
 _NAME = re.compile("[a-z][a-z0-9-]{0,31}")

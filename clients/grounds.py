@@ -64,7 +64,7 @@ GROUNDS: Mapping[str, Mapping[str, Ground]] = {
         "signing_key": Ground(Why.KEY, "the firm's public key"),
         "mirrored": Ground(Why.PROTOCOL, "entries of the ledger that the firm's witness has"),
         "version": Ground(Why.PROTOCOL, "the newest version of the messages that both programs speak"),
-        "extension": Ground(Why.PROTOCOL, "the release of the firm's program"),
+        "extension": Ground(Why.PROTOCOL, "the release of the firm's program, and that it reads ids of traces"),
         "proof": _SIGNATURE,
     },
     PAIR: {"sealed": Ground(Why.KEY, "random pair secrets, sealed from firm to firm")},

@@ -31,7 +31,7 @@ DECRYPT = "train.decrypt"
 
 LOWEST = 1
 """The first version of the schema. `query.hello` is of it for ever: `clients.dialect` says how the others differ."""
-_RECORD, _FIELD, _REFUSED = "artesian", "message", "refused"
+_RECORD, _FIELD, _REFUSED, _TRACE = "artesian", "message", "refused", "trace"
 ACCUSES = "PairSecretRefused/"
 _MOST_CODE = 96
 
@@ -140,9 +140,17 @@ class Refusal(ClientError):
         return self.code.removeprefix(ACCUSES) if self.code.startswith(ACCUSES) else None
 
 
-def pack(fields: Mapping[str, Any], version: int = LOWEST) -> RecordDict:
-    """A message as Flower carries it, of one version of the schema."""
-    return RecordDict({_RECORD: ConfigRecord({_FIELD: wire.encode(fields, version)})})
+def pack(fields: Mapping[str, Any], version: int = LOWEST, trace: bytes = b"") -> RecordDict:
+    """A message as Flower carries it, of one version of the schema; with ids of a trace beside it, if there is one."""
+    content = ConfigRecord({_FIELD: wire.encode(fields, version)})
+    if trace:
+        content[_TRACE] = trace
+    return RecordDict({_RECORD: content})
+
+
+def trace_of(content: RecordDict) -> bytes:
+    """The ids of a trace beside a message, as `clients.tracing` reads them; empty where there are none."""
+    return _as_bytes(content.config_records.get(_RECORD, ConfigRecord()).get(_TRACE))
 
 
 def pack_refused(code: str, detail: str) -> RecordDict:

@@ -20,7 +20,7 @@ from clients.disclosure import Leaving, admit_vote, charge, leave, leave_again, 
 from clients.discrete_gaussian import discrete_gaussian
 from clients.encryption.contribution import seal
 from clients.firm import Firm, NotTakingPart, PrivateTask
-from clients.greeting import NONCE_BYTES, RELEASE_NAME, agree, prove
+from clients.greeting import NONCE_BYTES, RELEASE_NAME, TRACES_NAME, agree, prove
 from clients.held_out import deal, divide
 from clients.key_setup import announcement, pair, require_on_ledger
 from clients.masking.contribution import Contribution, protect
@@ -35,6 +35,7 @@ from clients.offer import Offer, check_plan, groups_of, read_offer, session_of, 
 from clients.parent_model import parent_model
 from clients.plan import MICRO, Plan
 from clients.sitting_out import require_taking_part
+from clients.tracing import span
 from clients.training import Protection, bounded_gradient_sum
 from clients.versions import MESSAGE_VERSIONS, SOFTWARE, Span
 from ledger.genesis import record
@@ -79,7 +80,7 @@ def hello(firm: Firm, request: Mapping[str, Any], spoken: Span = MESSAGE_VERSION
         "signing_key": firm.key.public.raw,
         "mirrored": 0 if firm.config.limits.without_ledger else firm.witness.size,
         "version": version,
-        "extension": {RELEASE_NAME: SOFTWARE},
+        "extension": {RELEASE_NAME: SOFTWARE, TRACES_NAME: 1},
     }
     return leave(HELLO, {**fields, "proof": prove(request, fields, firm.key)})
 
@@ -134,9 +135,11 @@ def contribute(
         firm.kept_sums(private.settings.name).before(offer.stream, offer.plan.row, dealt.digest)  # or nothing is paid
     reserved = charge(firm, private, offer)
     firm.rest_mirror()
-    values = compute(session)
+    with span("train"):
+        values = compute(session)
     paid = reserved.pay()  # before anything is protected
-    contribution = _protect(firm, session, values)
+    with span("protect"):
+        contribution = _protect(firm, session, values)
     if offer.plan.votes:
         division = divide(firm, private, offer.plan).digest
         admit_vote(firm, offer, division, paid)

@@ -16,6 +16,7 @@ from clients.masking.errors import EpochEnded
 from clients.masking.session import RosterEntry
 from clients.messages import HELLO, LOWEST, PAIR, TRAIN, Refusal
 from clients.sitting_out import SittingOut
+from clients.tracing import question as ask_span
 from clients.versions import VersionMismatch
 from ledger.errors import LedgerError
 from server.asking_again import REAL_TIME, Question, Waiting
@@ -326,30 +327,34 @@ class Cohort:
             if self._can_be_asked(kind, request, number, who, versions[node]):
                 asked[node] = who
 
-        def sent(nodes: Collection[int]) -> Iterator[Message]:
-            return messages(self._spoken, kind, {node: requests[node] for node in nodes}, versions, number)
+        reads_traces = [firm.node for firm in self._present.values() if firm.traces]
 
-        question = Question(self._grid, kind, asked, float(self._timeout_s), self._journal, self._waiting)
-        began = time.strftime("%H:%M:%S", time.gmtime())
-        for reply in question.ask(sent):
-            node = reply.metadata.src_node_id
-            who = asked[node]
-            if reply.has_error():
-                self.note(number, who, f"its client failed (Flower error {reply.error.code})", code="ClientFailed")
+        def sent(nodes: Collection[int]) -> Iterator[Message]:
+            to = {node: requests[node] for node in nodes}
+            return messages(self._spoken, kind, to, versions, number, dict.fromkeys(reads_traces, trace))
+
+        with ask_span(f"ask {kind}", round=number) as trace:
+            question = Question(self._grid, kind, asked, float(self._timeout_s), self._journal, self._waiting)
+            began = time.strftime("%H:%M:%S", time.gmtime())
+            for reply in question.ask(sent):
+                node = reply.metadata.src_node_id
+                who = asked[node]
+                if reply.has_error():
+                    self.note(number, who, f"its client failed (Flower error {reply.error.code})", code="ClientFailed")
+                    self._miss(kind, who)
+                    continue
+                try:
+                    fields = read_reply(self._spoken, kind, reply.content, versions[node], f"{kind} reply of {who}")
+                except ClientError as error:
+                    if self._is_watching(kind, node, error):
+                        continue  # noted by its name, when it has said that
+                    self.note(number, who, str(error), code=_code(error))
+                    self._hear(who, error)
+                    continue
+                yield node, fields
+            for who in question.silent.values():
+                self.note(number, who, f"no answer within {self._timeout_s} s; asked at {began} UTC", code="NoAnswer")
                 self._miss(kind, who)
-                continue
-            try:
-                fields = read_reply(self._spoken, kind, reply.content, versions[node], f"{kind} reply of {who}")
-            except ClientError as error:
-                if self._is_watching(kind, node, error):
-                    continue  # noted by its name, when it has said that
-                self.note(number, who, str(error), code=_code(error))
-                self._hear(who, error)
-                continue
-            yield node, fields
-        for who in question.silent.values():
-            self.note(number, who, f"no answer within {self._timeout_s} s; asked at {began} UTC", code="NoAnswer")
-            self._miss(kind, who)
 
     def _is_watching(self, kind: str, node: int, error: ClientError) -> bool:
         """Whether a firm says that it takes no part this time, which does not keep it from witnessing."""

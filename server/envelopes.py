@@ -12,7 +12,12 @@ from clients.messages import HELLO, LOWEST, pack, unpack
 
 
 def messages(
-    spoken: Dialect, kind: str, requests: Mapping[int, Mapping[str, Any]], versions: Mapping[int, int], number: int
+    spoken: Dialect,
+    kind: str,
+    requests: Mapping[int, Mapping[str, Any]],
+    versions: Mapping[int, int],
+    number: int,
+    traces: Mapping[int, bytes] | None = None,
 ) -> Iterator[Message]:
     """One message a node, made when it is its turn; most nodes are sent the same, packed once for each version.
 
@@ -20,19 +25,20 @@ def messages(
         requests: fields of the newest version, by node.
         versions: what each node speaks.
         number: of the round.
+        traces: ids of a trace for the nodes that read them.
 
     Raises:
         VersionMismatch: a node's version cannot say its message.
     """
     last: Mapping[str, Any] | None = None
-    packed: dict[int, RecordDict] = {}
+    packed: dict[tuple[int, bytes], RecordDict] = {}
     for node, request in requests.items():
         if request is not last:
             last, packed = request, {}
-        version = _version(kind, versions[node])
-        if version not in packed:
-            packed[version] = pack(spoken.lowered("request", kind, request, version), version)
-        yield Message(packed[version], node, kind, group_id=str(number))
+        version, trace = _version(kind, versions[node]), (traces or {}).get(node, b"")
+        if (version, trace) not in packed:
+            packed[version, trace] = pack(spoken.lowered("request", kind, request, version), version, trace)
+        yield Message(packed[version, trace], node, kind, group_id=str(number))
 
 
 def read_reply(spoken: Dialect, kind: str, content: RecordDict, version: int, what: str) -> dict[str, Any]:

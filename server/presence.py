@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clients.greeting import NONCE_BYTES, check_proof, question, read_extension, read_span, release_of
+from clients.greeting import NONCE_BYTES, TRACES_NAME, check_proof, question, read_extension, read_span, release_of
 from clients.masking.announcement import read_announcement
 from clients.masking.session import RosterEntry
 from clients.versions import MESSAGE_VERSIONS, SOFTWARE, Span, VersionMismatch
@@ -37,6 +37,7 @@ class Present:
         announcement: its signed masking key, for the ledger or to be relayed; empty where nothing is masked.
         version: of all messages to and from it in this run, but for further greetings.
         release: which release of the program it says it runs.
+        traces: whether it reads ids of traces beside messages.
     """
 
     node: int
@@ -46,6 +47,7 @@ class Present:
     announcement: bytes
     version: int
     release: str
+    traces: bool
 
 
 def greeting(cid: str, task_name: str, epoch: int, spoken: Span = MESSAGE_VERSIONS) -> dict[str, Any]:
@@ -76,7 +78,8 @@ def identify(node: int, request: Mapping[str, Any], reply: Mapping[str, Any], en
     roster = RosterEntry(member, bytes(32))
     if epoch and units:
         roster = read_announcement(announcement, request["cid"], epoch, member, key)
-    release = release_of(read_extension(reply["extension"]))
+    extension = read_extension(reply["extension"])
+    release = release_of(extension)
     try:
         check_proof(request, reply, key)
     except BadSignature:
@@ -87,4 +90,4 @@ def identify(node: int, request: Mapping[str, Any], reply: Mapping[str, Any], en
             f"{member} (artesian {release}) answers in messages {version}, the coordinator (artesian {SOFTWARE}) "
             f"speaks {asked}: upgrade {member if version < asked.lowest else 'the coordinator'}"
         )
-    return Present(node, units, roster, key, announcement, version, release)
+    return Present(node, units, roster, key, announcement, version, release, TRACES_NAME in extension)

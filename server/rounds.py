@@ -18,6 +18,7 @@ from flwr.serverapp import Grid
 from clients.errors import ClientError
 from clients.plan import Plan
 from clients.tasks.task import Task, task_for
+from clients.tracing import span
 from ledger.errors import LedgerError
 from server.asking_again import REAL_TIME, Waiting
 from server.cohort import Cohort, RunFailed
@@ -265,7 +266,8 @@ class Run:
             began = time.monotonic()
             try:
                 plan = self._in_stream(self._with_key(plans[done])) if left is None else self._taken_up(left)
-                descent, round_id = TrainingRound(self._setting(), plan, descent, left).run()
+                with span("round", task=self._name, number=plan.number):
+                    descent, round_id = TrainingRound(self._setting(), plan, descent, left).run()
             except RoundAborted as error:
                 self._stream = None
                 failures += not self.cohort.disputed  # else fewer firms try it again

@@ -15,6 +15,7 @@ import cbor2
 from clients.masking.ring import Integers
 from clients.model_files import AVERAGE, PARAMETERS
 from clients.plan import Plan
+from clients.tracing import span
 from ledger.statement import decode_statement
 from server.aggregation.encrypted import EncryptedAggregator
 from server.aggregation.evidence import AggregationError
@@ -68,14 +69,16 @@ class TrainingRound:
                 some or all groups may have been, each with its full noise, and paid for.
             NotWitnessed: the round did not become final; nobody was asked to train.
         """
-        terms = self._open()
+        with span("open"):
+            terms = self._open()
         if self._is_recorded(terms):
             return self._finish(terms)
         sums = RoundSums(terms.sessions, self._setting.artifacts)
         try:
             request = self._request(terms.statement)
             Collecting(self._setting, terms, sums).run(request)
-            opened = self._open_sums(terms, sums)
+            with span("open the sums"):
+                opened = self._open_sums(terms, sums)
             totals = self._group_sums(terms, sums, opened)
             self.totals, self.included = [one.total for one in opened], [one.included for one in opened]
             electorate = self._electorate(terms, opened)
@@ -85,7 +88,8 @@ class TrainingRound:
             self._setting.abort(terms.round_id, str(error))
             said = self._cohort.why(self._plan.number)
             raise RoundAborted(f"{error}; {said}") from error
-        self._close(terms, sums, opened, evidence, after)
+        with span("aggregate"):
+            self._close(terms, sums, opened, evidence, after)
         return after, terms.round_id
 
     def _open(self) -> RoundTerms:

@@ -54,6 +54,7 @@ NETWORK = {
     *("psycopg", "prometheus_client", "opentelemetry"),
 }
 REACHES_OUT = {
+    "clients/tracing.py",  # sends times and names of messages to the collector that the operator names; off without one
     "clients/metrics_exporter.py",  # listens on loopback, for the firm's own monitoring, when its operator starts it
     "clients/bank.py",  # a bank asks the coordinator, and has no records of a firm
     "clients/enrolment/desk_client.py",  # asks to join: names, public keys and signatures, and nothing of a table

@@ -75,8 +75,8 @@ class NewCoordinator(Cohort):
 
     spoken, reason = NEW, ""
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given, spoken=self.spoken)
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, spoken=self.spoken, **named)
         self.degrees: dict[str, int] = {}
 
     def meet(self, *given: Any) -> None:
@@ -115,7 +115,7 @@ def test_neighbours_train_the_same_model(
     firms = Firms(monkeypatch, {name: NEW if name in new else OLD for name in built.firms})
     cohorts: list[Cohort] = []
     made = NewCoordinator if new_coordinator else Cohort
-    monkeypatch.setattr(rounds, "Cohort", lambda *given: cohorts.append(made(*given)) or cohorts[-1])
+    monkeypatch.setattr(rounds, "Cohort", lambda *given, **named: cohorts.append(made(*given, **named)) or cohorts[-1])
     with opened(built) as coordinator:
         assert train(built, coordinator, app=firms).model == expected
     both = set(new) if new_coordinator else set()
@@ -166,7 +166,9 @@ def test_one_firm_that_is_too_old_is_left_out_and_the_others_train(
     built = federation(tmp_path / "f", 4, training(1))
     firms = Firms(monkeypatch, {name: OLD if name == "firm-3" else FAR for name in built.firms})
     cohorts: list[Cohort] = []
-    monkeypatch.setattr(rounds, "Cohort", lambda *given: cohorts.append(FarCoordinator(*given)) or cohorts[-1])
+    monkeypatch.setattr(
+        rounds, "Cohort", lambda *given, **named: cohorts.append(FarCoordinator(*given, **named)) or cohorts[-1]
+    )
     with opened(built) as coordinator:
         train(built, coordinator, app=firms)
     assert cohorts[0].members == ["firm-1", "firm-2", "firm-4"]
