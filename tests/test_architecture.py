@@ -27,6 +27,7 @@ FLOWER_FILES = {
         for name in ("app", "asking_again", "rounds", "cohort", "envelopes", "witnessing", "measuring")
     ),
     "experiments/benchmarks/engine_rounds.py",  # measures the engines with toy apps of its own
+    "experiments/benchmarks/round_journal.py",  # ends a run in the middle, between two messages
 }
 # Measures Flower's own secure aggregation, which only its internals offer, beside ours.
 FLOWER_MEASURED = "experiments/benchmarks/flower_secagg.py"

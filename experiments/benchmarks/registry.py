@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, str] = {
     "encrypted_scale": "encrypted sums by parameters: firms, server, key holder and bytes, beside masks and fp32",
     "engine_rounds": "what an engine alone costs a round",
     "engines": "a round of 100 firms with a scorecard, in process and on Ray",
+    "round_journal": "what it costs a round that it can be taken up, beside none of that, and how long taking up takes",
     "ledger_appends": "durable appends with signatures checked, beside the database alone",
     "ledger_proofs": "proofs and receipts at a million entries, and checking a receipt offline",
     "ledger_start": "starting a ledger of a million entries after a crash",

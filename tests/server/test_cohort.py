@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from federation_world import TASK, Lost, Meddler, federation, on_grid, opened, training, with_fields
+from federation_world import TASK, FakeTime, Lost, Meddler, federation, on_grid, opened, training, with_fields
+from flwr.app import Error, Message
 from flwr.serverapp import Grid
 
 from clients.messages import HELLO, PAIR, REPLIES, WITNESS, unpack
+from server.asking_again import Waiting
 from server.cohort import Cohort, RunFailed
 from server.key_epochs import KeyEpochs
 from server.recording import MessagedRecord, Record
@@ -204,3 +206,25 @@ def test_a_firm_that_seals_no_secrets_is_left_out_and_the_others_get_theirs(
     assert cohort.sealed_for("firm-4").keys() == {"firm-1", "firm-3"}
     cohort.has_answered("firm-4")
     assert cohort.sealed_for("firm-4") == {}
+
+
+def test_who_went_away_is_asked_again_within_the_deadline_and_not_for_ever(tmp_path: Path) -> None:
+    def away(kind: str, member: str, message: Any) -> Any:
+        return Message(Error(code=8, reason="its process ended"), reply_to=message) if kind == WITNESS else None
+
+    for timeout_s, times in ((60, 4), (3, 3)):
+        time_passes, meddler = FakeTime(), Meddler(away)
+        passing = time_passes.waiting()
+
+        def use(grid: Grid, timeout_s: int = timeout_s, waiting: Waiting = passing) -> Cohort:
+            cohort = Cohort(grid, "simulation", TASK, timeout_s, waiting=waiting)
+            cohort.meet(1)
+            assert list(cohort.ask(WITNESS, {"firm-1": {}}, 7)) == []
+            return cohort
+
+        built = federation(tmp_path / str(timeout_s), 3)
+        with opened(built):
+            cohort = on_grid(built, use, app=meddler)
+        assert meddler.asked.count((WITNESS, "firm-1")) == times
+        assert cohort.refusals == [(7, "firm-1", "its client failed (Flower error 8)")]
+        assert time_passes.at_s <= timeout_s + 2
