@@ -64,8 +64,8 @@ class Organisation:
 class JoinWorld:
     """A consortium that is being founded."""
 
-    def __init__(self, root: Path, members: tuple[str, ...] = (*FIRMS, BANK)) -> None:
-        self.root, self.home, self.clock = root, root / "coordinator", Clock()
+    def __init__(self, root: Path, members: tuple[str, ...] = (*FIRMS, BANK), start_s: float = START_S) -> None:
+        self.root, self.home, self.clock = root, root / "coordinator", Clock(start_s)
         self.network = Network(enrolment_port=1, ledger_port=2, fleet_port=3, scores_port=4)
         founding = Founding(CID, "Acme & friends", self.network, 3, "ed25519", (SPEC,))
         self.invites: dict[str, Invite] = {}

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from join_world import FIRMS, Clock, JoinWorld
+from join_world import FIRMS, START_S, Clock, JoinWorld
 
 from clients.certificates import facts_of, load_key
 from clients.connection import load_connection
@@ -290,6 +290,18 @@ def test_a_clock_that_is_off_is_named(served: Served) -> None:
         pytest.raises(NotAdmitted, match=r"4000 s after now by the desk's clock; set the member's clock"),
     ):
         desk.standing("acme", "firm-1", key)
+
+
+@pytest.mark.parametrize("off_s", [-200 * 86_400, 2 * 86_400], ids=["ran out", "not yet"])
+def test_a_certificate_that_does_not_hold_now_is_told_from_a_wrong_one(tmp_path: Path, off_s: float) -> None:
+    world = JoinWorld(tmp_path, ("firm-1",), START_S + off_s)
+    with closing(world), serving(world.home, now=world.clock) as address:
+        invite = replace(world.invites["firm-1"], desk=address)
+        with (
+            DeskClient(address, invite.authority_pem) as desk,
+            pytest.raises(DeskUnreachable, match="set the clock"),
+        ):
+            desk.terms(invite)
 
 
 def test_too_many_calls_from_one_address_are_turned_away(served: Served) -> None:

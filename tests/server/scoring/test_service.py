@@ -1,6 +1,7 @@
 """The service as any gRPC client sees it: who gets in, health, reflection, limits, and what fails closed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from score_world import ToyScorer, World, query
 
-from clients.bank import BankClient, Declined, ScoredAnswer, ServiceUnreachable, UnprovenAnswer
+from clients.bank import BankClient, Declined, ScoredAnswer, ServiceUnreachable, TurnedAway, UnprovenAnswer
+from clients.certificates import facts_of
 from clients.scoring import scores_pb2 as pb
 from clients.scoring.scores_pb2_grpc import ScoresStub
 from clients.scoring.wire import query_to_message
 from clients.tasks.scorecard import Score
+from ledger.service.peers import PeerCheck
 from server.scoring.desk import Desk, PublishedScorer
 from server.scoring.recording import NotRecorded, QueryRecord
 from server.scoring.service import SERVICE, CannotServe, Tls, serving
@@ -163,6 +166,23 @@ def test_a_new_release_answers_from_the_next_question_on(world: World, address: 
         finally:
             world.scorers["credit"] = old
     assert [r.answer.model for r in results if isinstance(r, ScoredAnswer)] == [b"n" * 32] * 2
+
+
+def test_a_revoked_certificate_gets_no_answer(world: World, tmp_path: Path) -> None:
+    """Also while its bank is enrolled; and nobody gets one while the list cannot be read."""
+    path, serial = tmp_path / "revoked.json", facts_of((world.home("bank-1") / "tls.crt").read_bytes()).serial
+    path.write_text('{"version": 1, "since": {}}')
+    with (
+        world.service(replace(world.desk(), peers=PeerCheck(path))) as address,
+        BankClient(world.home("bank-1"), address) as bank,
+    ):
+        assert bank.score(query()).answer.score
+        path.write_text(f'{{"version": 1, "since": {{"{serial:x}": 1}}}}')
+        with pytest.raises(TurnedAway, match="was revoked"):
+            bank.score(query())
+        path.write_text("")
+        with pytest.raises(TurnedAway, match="not a list"):
+            bank.score(query())
 
 
 def test_leaving_a_stream_early_harms_nobody(world: World, address: str) -> None:
