@@ -26,10 +26,14 @@ def firm_doctor(home: Home, as_json: Json = False) -> None:
 
     Changes nothing. Exits with 1 if something has to be mended, with 3 if only something cannot be reached.
     """
+    import time
+
+    from clients.doctor.apps import app_checks
     from clients.doctor.processes import process_checks
     from clients.doctor.records import record_checks
 
-    show(_diagnosed(home, "firm", _FIRM_SECRETS, [*record_checks(home), *process_checks(home, "firm")]), as_json)
+    own = [*record_checks(home), *app_checks(home, time.time), *process_checks(home, "firm")]
+    show(_diagnosed(home, "firm", _FIRM_SECRETS, own), as_json)
 
 
 def bank_doctor(home: Home, as_json: Json = False) -> None:

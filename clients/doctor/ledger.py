@@ -49,7 +49,8 @@ def _ledger(home: Path, role: str, served: Sizes) -> Iterator[Finding]:
         )
     elif there - mine > MUCH_BEHIND or (there and not mine):
         what = f"the mirror has {mine} of {there} entries"
-        yield Finding("warn", what, f"keep the witness running: artesian {role} up --home {home}")
+        run = "artesian firm up" if role == "firm" else "artesian ledger witness"
+        yield Finding("warn", what, f"keep the witness running: {run} --home {home}")
     else:
         yield ok(f"the mirror has {mine} of {there} entries")
 

@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, str] = {
     "ledger_served": "from appending to finality through a served ledger, beside a log in one's own process",
     "accounting": "epsilon as it is told beside the tightest known accountants, and how long it takes",
     "wallet": "paying from a privacy wallet with fsync, refusing, opening a long one, beside a bare commit",
+    "table_reading": "what reading a table anew costs a firm in a round, from a file and from a query, beside pandas",
     "unit_gradients": "a private step of every kind of model, beside plain SGD and Opacus, on one thread",
     "credit_training": "a whole private training of a scorecard, beside Opacus's own engine",
     "credit": "AUC with and without privacy, beside central LightGBM and local-only training (a quarter of an hour)",

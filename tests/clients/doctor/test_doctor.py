@@ -21,6 +21,7 @@ from artesian import app
 from clients.certificates import AUTHORITY_CERTIFICATE, TLS_CERTIFICATE, install_certificate, request_certificate
 from clients.connection import CONNECTION
 from clients.doctor import ledger as of_ledger
+from clients.doctor.apps import app_checks
 from clients.doctor.check import Check, Finding, Report, run_checks
 from clients.doctor.expectation import expectation
 from clients.doctor.files import certificate_checks, file_checks
@@ -32,6 +33,8 @@ from clients.doctor.services import service_checks
 from clients.doctor.software import software_checks
 from clients.enrolment.consortium import ConsortiumPolicy, policy_hash
 from clients.errors import ClientError
+from clients.flower.approvals import Approvals
+from clients.flower.bundle import Bundle
 from clients.supervision.marked import started_at
 from clients.supervision.status import Exit, ProgramStatus, SetStatus, write_status
 from experiments.federation import Federation
@@ -400,6 +403,19 @@ def test_a_firm_that_is_not(built: Federation) -> None:
     (home / "wallet.sqlite").rename(home / "wallet.before")
     only(of(home, "wallet"), "fail", "wallet", "wallet-restore")
     (home / "wallet.before").rename(home / "wallet.sqlite")
+
+
+def test_an_app_bundle_that_runs_ask_for_and_nobody_approved(tmp_path: Path) -> None:
+    bundle = Bundle(b"app", "b" * 64, {}, "0.1.0")
+    approvals = Approvals(tmp_path, lambda: bundle, lambda: NOW_S)
+    fine(app_checks(tmp_path, lambda: NOW_S, approvals))
+    approvals.note("a" * 64, {})
+    only(
+        app_checks(tmp_path, lambda: NOW_S + 60, approvals), "warn", "app bundle aaaaaaaaaaaaaaaa", "artesian firm apps"
+    )
+    fine(app_checks(tmp_path, lambda: NOW_S + 8 * DAY_S, approvals))
+    approvals.approve("a" * 64)
+    fine(app_checks(tmp_path, lambda: NOW_S + 60, approvals))
 
 
 def test_what_to_expect() -> None:
