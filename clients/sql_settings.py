@@ -62,5 +62,5 @@ class SqlTable(BaseModel):
             return f"{self.url}#{digest}"
         parts = urlsplit(self.url)
         hosts = [value for name, value in parse_qsl(parts.query) if name in ("host", "port")]
-        place = ":".join([parts.netloc.rpartition("@")[2].lower(), *hosts])
+        place = ":".join(one for one in (parts.netloc.rpartition("@")[2].lower(), *hosts) if one)
         return f"{POSTGRESQL}{place}{parts.path}#{digest}"

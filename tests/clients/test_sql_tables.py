@@ -22,8 +22,10 @@ from task_world import CREDIT, credit_frame, credit_spec
 from artesian import app
 from clients.data import SchemaMismatch, Table, TableInvalid, check_frame, read_table
 from clients.disclosure import pack_refusal
+from clients.enrolment.consortium import ConsortiumPolicy, ConsortiumTask
 from clients.errors import ClientError
 from clients.firm_config import FirmConfigInvalid, TaskAtFirm, load_firm_config
+from clients.firm_template import firm_toml
 from clients.firm_wallet import table_of
 from clients.messages import Refusal, unpack
 from clients.sql_settings import SqlTable
@@ -398,3 +400,16 @@ def test_check_reads_what_firm_toml_names_or_a_query(tmp_path: Path, lite: SqlTa
     assert checked("--home", tmp_path, "--task", "other")[0] == 2
     assert checked("--spec", tmp_path / "credit.toml")[0] == 2
     assert checked()[0] == 2
+
+
+def test_what_joining_writes_shows_how_a_database_is_named(tmp_path: Path) -> None:
+    task = ConsortiumTask(name="credit", spec_sha256="0" * 64)
+    text = firm_toml("firm-1", ConsortiumPolicy(cid="grain", name="Grain", task=(task,)))
+    (tmp_path / "firm.toml").write_text(text)
+    assert load_firm_config(tmp_path / "firm.toml").task[0].sql is None
+    shown = ("# dataset =", "# [task.sql]", "# url =", "# password_file =", "# query =")
+    lines = [line[2:] if line.startswith(shown) else line for line in text.splitlines()]
+    (tmp_path / "firm.toml").write_text("\n".join(line for line in lines if not line.startswith("data = ")))
+    read = load_firm_config(tmp_path / "firm.toml").task[0]
+    assert read.sql is not None
+    assert (read.dataset, read.sql.password_file) == ("customers", "db.password")
