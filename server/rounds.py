@@ -30,6 +30,7 @@ from server.held_key import set_up_key
 from server.key_epochs import KeyEpochs, last_epoch
 from server.live_record import open_record
 from server.model_store import load_model, store_model
+from server.ordered_run import HeldBetweenRounds
 from server.pruning import prune
 from server.recording import Record
 from server.release_privacy import release_privacy
@@ -126,9 +127,12 @@ class Run:
 
     @contextmanager
     def _journaled(self) -> Iterator[None]:
-        """Say in the journal how the run ended, unless its process is ended."""
+        """Say in the journal how the run ended, unless its process is ended; one that is held goes on another time."""
         try:
             yield
+        except HeldBetweenRounds:
+            self._journal.at(Step.BETWEEN)
+            raise
         except Exception as error:
             self._journal.end(Step.FAILED, type(error).__name__, str(error))
             raise

@@ -15,6 +15,8 @@ from server.app import app as server_app
 from server.coordinator import Coordinator
 from server.engine import run_in_process
 from server.ordered_run import StillTraining, training_alone
+from server.progress import progress_of
+from server.round_journal import Step
 from server.run_order import RunOrder, Superseded
 from server.run_orders import RunOrders, new_ticket
 
@@ -54,11 +56,18 @@ def test_an_order_for_some_rounds_trains_those_and_the_next_one_goes_on(tmp_path
     after, done = ended(built, order)
     assert (after.said, after.done, after.total, after.until, done) == ("completed", 2, 3, 2, 2)
     with Coordinator(built.coordinator) as coordinator:
+        journal = progress_of(coordinator.store, TASK)
+        assert journal is not None
+        assert (journal.step, journal.failures, journal.over) == (Step.BETWEEN, (), False)
         orders_of(coordinator).end(after, "completed", "", time.time())
     last = begin(built)
     run_app(built, last.ticket)
     after, done = ended(built, last)
     assert (after.said, after.step, done) == ("completed", "round 3 of 3", 3)
+    with Coordinator(built.coordinator) as coordinator:
+        journal = progress_of(coordinator.store, TASK)
+        assert journal is not None
+        assert (journal.step, journal.taken_up) == (Step.OVER, 1)  # one run, in two orders
 
 
 def test_a_pause_holds_before_the_next_round_and_nothing_is_lost(tmp_path: Path) -> None:
