@@ -11,7 +11,7 @@ import pytest
 from federation_world import TASK, Lost, Meddler, federation, opened, phases, rounds, spent, stored, train, training
 
 from clients.firm import close_firms
-from clients.messages import OPEN, PAIR, TRAIN, WITNESS
+from clients.messages import CHECK, DECRYPT, OPEN, PAIR, TRAIN, WITNESS
 from clients.plan import Plan
 from clients.privacy import add
 from ledger.rules import COORDINATOR
@@ -102,6 +102,19 @@ def test_killed_in_a_round_it_goes_on_with_that_round(tmp_path: Path, kind: str,
         assert (found.step, found.taken_up, found.failures) == (Step.OVER, 1, ())
     trained_again = [member for asked, member in meddler.asked if asked == TRAIN][: 3 - trained]
     assert len(set(trained_again)) == 3 - trained
+    assert audit_all(built.coordinator).ok
+
+
+@pytest.mark.parametrize(("kind", "count"), [(CHECK, 2), (DECRYPT, 1)])
+def test_killed_while_an_encrypted_sum_is_opened_it_goes_on_with_that_round(
+    tmp_path: Path, kind: str, count: int
+) -> None:
+    built = federation(tmp_path / "f", 4, training(1, kind="encrypted", colluders=1), limits={"colluders": 1})
+    stop(built, killed_at(kind, count))
+    with opened(built) as coordinator:
+        train(built, coordinator)
+        assert phases(coordinator) == ["published"]
+        assert {spent(built, firm) for firm in built.firms} == {cost_of(coordinator, 1)}
     assert audit_all(built.coordinator).ok
 
 
