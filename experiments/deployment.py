@@ -33,6 +33,8 @@ from server.engines.processes import Processes
 from server.engines.programs import coordinator_programs
 from server.network import Network, load_network
 
+_POLL_S = 1.0
+
 
 class Deployment:
     """The processes of one federation, from `start` to the end of the context.
@@ -97,7 +99,12 @@ class Deployment:
         """Submit a run and wait for its end; returns its number."""
         run_id = self.control.submit(run_config)
         ends = {"completed", "failed", "stopped"}
-        self.wait_until(lambda: self.control.run(run_id).phase in ends, f"run {run_id} to end")
+
+        def has_ended() -> bool:
+            time.sleep(_POLL_S)  # each question costs SuperLink a hundredth of a second
+            return self.control.run(run_id).phase in ends
+
+        self.wait_until(has_ended, f"run {run_id} to end")
         return run_id
 
     def wait_until(self, ready: Callable[[], bool], what: str) -> None:

@@ -32,6 +32,7 @@ REPLY_POLL_S = 0.05
 """Between two looks for the executor's answer."""
 
 _FLOWER_IDLE_S = 3  # what Flower's loop sleeps when there is no message; it sleeps less only while an answer is awaited
+_KEPT_S = 2.0  # a question that took longer was kept waiting for its answer
 _SLOWING = 10  # the pause is so many times shorter than the time without a message
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 2.0, 30.0
 _STATUS = "supernode.json"
@@ -71,15 +72,19 @@ class Pace:
         self, sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._sleep, self._clock = sleep, clock
-        self._busy_s = clock()
+        self._busy_s = self._woke_s = clock()
 
     def sleep(self, seconds: float) -> None:
         """Sleep instead of `seconds`."""
+        now_s = self._clock()
         if seconds < _FLOWER_IDLE_S:
-            self._busy_s = self._clock()
+            self._busy_s = now_s
             self._sleep(REPLY_POLL_S)
+        elif now_s - self._woke_s >= _KEPT_S:
+            self._sleep(REPLY_POLL_S)  # the coordinator keeps the question until there is something: ask again
         else:
-            self._sleep(min(SLOWEST_S, max(QUICKEST_S, (self._clock() - self._busy_s) / _SLOWING)))
+            self._sleep(min(SLOWEST_S, max(QUICKEST_S, (now_s - self._busy_s) / _SLOWING)))
+        self._woke_s = self._clock()
 
 
 def serve(home: Path) -> NoReturn:

@@ -80,12 +80,13 @@ def application(files: FlowerHome) -> Fence:
     from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
     from flwr.superlink.main import create_app
 
-    from server.engines.fence import Fence
+    from server.engines.fence import Application, Fence
+    from server.engines.waiting import Waiting
 
     FLOWER_LOGGER.setLevel(logging.WARNING)  # or a line for every call
     FLOWER_LOGGER.propagate = False
     inner = create_app(_lifespan(files), SuperLinkLifespan)
-    return Fence(inner, files.control_secret, files.network.superlink_port)
+    return Fence(Waiting(cast("Application", inner)), files.control_secret, files.network.superlink_port)
 
 
 def follow_certificate(
