@@ -75,6 +75,15 @@ class Deployment:
         ready = [NodeHome(self._built.member(firm)).executor_ready for firm in self.firms]
         self.wait_until(lambda: all(file.exists() for file in ready), "every firm's executor")
 
+    @property
+    def coordinator(self) -> Path:
+        """The coordinator's home."""
+        return self._built.coordinator
+
+    def member(self, firm: str) -> Path:
+        """A firm's home."""
+        return self._built.member(firm)
+
     def programs(self, firm: str) -> tuple[Program, ...]:
         """The SuperNode and the executor of a firm."""
         return firm_programs(self._built.member(firm))
@@ -90,6 +99,10 @@ class Deployment:
         if isinstance(program.ready, Touches):
             program.ready.path.unlink(missing_ok=True)
         self._processes.serve(f"{owner}-{program.name}", program.command, **program.environment)
+
+    def kill(self, owner: str, program: Program) -> None:
+        """Kill one process, as a crash would."""
+        self._processes.kill(f"{owner}-{program.name}")
 
     def online(self) -> set[str]:
         """The firms whose SuperNodes are connected."""

@@ -30,7 +30,7 @@ WENT_AWAY = frozenset(
 """Flower's errors for a node, or a process of it, that was ended. That the app raised is none: it would again."""
 
 _FIRST_PULL = 4  # how large answers are shows when the first ones come
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.2  # our SuperLink keeps a question waiting besides
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5  # our SuperLink keeps a question waiting besides
 
 
 def answers(

@@ -59,6 +59,13 @@ class Processes:
         """Start a process that is to run until the end; `environment` adds to what all get."""
         self._services.append(self._start(name, command, environment))
 
+    def kill(self, name: str) -> None:
+        """Kill a service with SIGKILL, as a crash would; it may be started again under the same name."""
+        (child,) = (one for one in self._services if one.name == name)
+        self._services.remove(child)
+        child.process.kill()
+        child.process.wait()
+
     def launch(self, name: str, command: Sequence[str | Path]) -> _Child:
         """Start a process that is to end by itself; see `finish`."""
         return self._start(name, command, {})

@@ -81,8 +81,10 @@ def application(files: FlowerHome) -> Fence:
     from flwr.superlink.main import create_app
 
     from server.engines.fence import Application, Fence
+    from server.engines.lighter_state import lighten
     from server.engines.waiting import Waiting
 
+    lighten()
     FLOWER_LOGGER.setLevel(logging.WARNING)  # or a line for every call
     FLOWER_LOGGER.propagate = False
     inner = create_app(_lifespan(files), SuperLinkLifespan)

@@ -13,6 +13,7 @@ from collections.abc import Hashable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from anyio import to_thread
 from flwr.proto.fleet_pb2 import PullMessagesRequest
 from flwr.proto.runtime_pb2 import PushAppMessagesRequest
 from google.protobuf.message import DecodeError, Message
@@ -25,6 +26,7 @@ SERVER_APP_WAITS_S = 0.3
 """Short: between two batches of messages it asks too, and pushes none meanwhile."""
 
 _QUIET_S, _LATEST_S = 0.05, 0.3  # what is pushed comes in pieces: wake when no more have come, or soon in any case
+_THREADS = 1  # nearly every request writes, and SQLite's writers sleep while they wait for each other
 _SERVER_APP = "server-app"
 _NODE_PULLS, _APP_PULLS = "/v1/fleet/pull-messages", "/v1/runtime/pull-messages"
 _APP_PUSHES = frozenset({"/v1/runtime/push-messages", "/v1/runtime/push-object"})
@@ -94,6 +96,8 @@ class Waiting:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on; what asks for messages waits, what pushes some wakes."""
+        if scope["type"] == "lifespan":
+            to_thread.current_default_thread_limiter().total_tokens = _THREADS
         path = scope["path"] if scope["type"] == "http" else ""
         if path == _NODE_PULLS:
             await self._wait(scope, receive, send, self._node_waits_s, _asking_node)

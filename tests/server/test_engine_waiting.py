@@ -1,0 +1,153 @@
+"""Who asks for messages is kept waiting until there are some, and SuperLink alone says what they are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, MutableMapping
+from typing import Any
+
+from flwr.proto.fleet_pb2 import PullMessagesRequest
+from flwr.proto.message_pb2 import Message as FlowerMessage
+from flwr.proto.message_pb2 import Metadata
+from flwr.proto.node_pb2 import Node
+from flwr.proto.runtime_pb2 import PushAppMessagesRequest
+
+from server.engines.lighter_state import CLEANS_EVERY_S, seldom
+from server.engines.waiting import Waiting
+
+Part = MutableMapping[str, Any]
+PULL, PUSH = "/v1/fleet/pull-messages", "/v1/runtime/push-messages"
+ASK, REPLY = "/v1/runtime/pull-messages", "/v1/fleet/push-messages"
+
+
+class World:
+    """An application with mail for some nodes, and those who ask it."""
+
+    def __init__(self, **waits: float) -> None:
+        self.mail = dict[str, bytes]()
+        self.asked = list[str]()
+        self.status = 200
+        self.app = Waiting(self._inner, **waits)
+
+    async def _inner(self, scope: Part, receive: Any, send: Any) -> None:
+        body = (await receive())["body"]
+        path = scope["path"]
+        self.asked.append(path)
+        key = f"{path}:{PullMessagesRequest.FromString(body).node.node_id}" if path == PULL else path
+        content = self.mail.pop(key, b"") if path in (PULL, ASK) else b"stored"
+        await send({"type": "http.response.start", "status": self.status, "headers": []})
+        await send({"type": "http.response.body", "body": content})
+
+    async def ask(self, path: str, body: bytes = b"", leaves: asyncio.Event | None = None) -> bytes | None:
+        """The answer's body; None if there was none."""
+        sent = list[Part]()
+        first = [body]
+
+        async def receive() -> Part:
+            if first:
+                return {"type": "http.request", "body": first.pop(), "more_body": False}
+            await (leaves or asyncio.Event()).wait()
+            return {"type": "http.disconnect"}
+
+        async def send(part: Part) -> None:
+            sent.append(part)
+
+        await self.app({"type": "http", "path": path, "state": {}}, receive, send)
+        return b"".join(one.get("body", b"") for one in sent) if sent else None
+
+    async def pull(self, node: int, leaves: asyncio.Event | None = None) -> bytes | None:
+        return await self.ask(PULL, PullMessagesRequest(node=Node(node_id=node)).SerializeToString(), leaves)
+
+    async def push(self, node: int, content: bytes) -> None:
+        self.mail[f"{PULL}:{node}"] = content
+        request = PushAppMessagesRequest(messages_list=[FlowerMessage(metadata=Metadata(dst_node_id=node))])
+        await self.ask(PUSH, request.SerializeToString())
+
+
+def play(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(story(), 20))
+
+
+def test_a_message_reaches_the_node_that_waits_for_it_and_wakes_no_other() -> None:
+    world = World(node_waits_s=15.0)
+
+    async def story() -> None:
+        first, second = (asyncio.create_task(world.pull(node)) for node in (1, 2))
+        await asyncio.sleep(0.01)
+        assert world.asked == [PULL, PULL]
+        await world.push(1, b"a message")
+        assert await first == b"a message"
+        assert not second.done()
+        assert world.asked == [PULL, PULL, PUSH, PULL]
+        second.cancel()
+
+    play(story)
+
+
+def test_what_is_there_already_is_given_at_once() -> None:
+    world = World(node_waits_s=15.0)
+
+    async def story() -> None:
+        world.mail[f"{PULL}:1"] = b"a message"
+        assert await world.pull(1) == b"a message"
+
+    play(story)
+
+
+def test_when_nothing_comes_there_is_one_last_question() -> None:
+    world = World(node_waits_s=0.02)
+
+    async def story() -> None:
+        assert await world.pull(1) == b""
+        assert world.asked == [PULL, PULL]
+
+    play(story)
+
+
+def test_a_refusal_is_not_kept_back() -> None:
+    world = World(node_waits_s=15.0)
+    world.status = 401
+
+    async def story() -> None:
+        assert await world.pull(1) == b""
+        assert world.asked == [PULL]
+
+    play(story)
+
+
+def test_a_reply_wakes_the_server_app() -> None:
+    world = World(server_app_waits_s=15.0)
+
+    async def story() -> None:
+        waiting = asyncio.create_task(world.ask(ASK))
+        await asyncio.sleep(0.01)
+        world.mail[ASK] = b"a reply"
+        await world.ask(REPLY)
+        assert await waiting == b"a reply"
+
+    play(story)
+
+
+def test_a_node_that_has_gone_takes_no_message_with_it() -> None:
+    world = World(node_waits_s=15.0)
+
+    async def story() -> None:
+        leaves = asyncio.Event()
+        waiting = asyncio.create_task(world.pull(1, leaves))
+        await asyncio.sleep(0.01)
+        leaves.set()
+        assert await waiting is None
+        await world.push(1, b"a message")
+        assert await world.pull(1) == b"a message"
+
+    play(story)
+
+
+def test_dead_tasks_are_looked_for_seldom() -> None:
+    now_s, looked = [0.0], list[object]()
+    method = seldom(looked.append, lambda: now_s[0])
+    for _ in range(5):
+        method("state")
+    now_s[0] = CLEANS_EVERY_S
+    method("state")
+    assert looked == ["state", "state"]
