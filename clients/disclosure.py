@@ -23,6 +23,7 @@ from clients.dialect import SPOKEN, Dialect
 from clients.errors import ClientError
 from clients.firm import DeclaredTask, Firm, NotTakingPart, PrivateTask
 from clients.firm_wallet import CountedOtherwise
+from clients.flower.approvals import AppNotApproved
 from clients.grounds import GROUNDS, OPENING, REFUSAL, needs_payment
 from clients.kept_sums import DealtOtherwise, StreamBroken
 from clients.masking.errors import MaskingError, PairSecretRefused, ValueOutOfBounds
@@ -44,6 +45,7 @@ UNREADY = "Unready"
 """The code of every refusal whose kind may hang on the firm's records, files or machine."""
 
 _TOLD = (
+    AppNotApproved,
     LedgerError,
     MaskingError,
     ModelFileInvalid,

@@ -21,7 +21,6 @@ from flwr.app import Context, Message
 from clients.errors import ClientError
 from clients.flower.approvals import AppNotApproved, Approvals
 from clients.flower.bundle import listed_files
-from clients.messages import Refusal
 from clients.refusal_log import RefusalLog, RefusalsUnreadable
 
 App = Callable[[Message, Context], Message]
@@ -64,7 +63,7 @@ class Gate:
         try:
             if self._no is not None:
                 self._note(message, self._no)
-                return self._refuse(message, _told(self._no))
+                return self._refuse(message, self._no)
             context.node_config = {"home": str(self._home)}
             context.run_config = {}
             return self._app(message, context)
@@ -79,11 +78,6 @@ class Gate:
         log.warning("%s refused: %s", message.metadata.message_type, error)
         with suppress(RefusalsUnreadable):
             RefusalLog(self._home).note(message.metadata.message_type, b"", type(error).__name__, str(error))
-
-
-def _told(error: ClientError) -> Exception:
-    """What the coordinator is told: which bundles are meant, but nothing of this firm's files."""
-    return Refusal(type(error).__name__, str(error)) if isinstance(error, AppNotApproved) else error
 
 
 def _end_with(message: Message) -> None:
