@@ -104,6 +104,14 @@ class Deployment:
         """Kill one process, as a crash would."""
         self._processes.kill(f"{owner}-{program.name}")
 
+    def resident_mib(self) -> float:
+        """MiB of memory that all processes have."""
+        return self._processes.resident_mib()
+
+    def processor_s(self) -> float:
+        """Seconds of processor time that all processes took so far."""
+        return self._processes.processor_s()
+
     def online(self) -> set[str]:
         """The firms whose SuperNodes are connected."""
         return {node.name for node in self.control.nodes() if node.online}

@@ -66,6 +66,21 @@ class Processes:
         child.process.kill()
         child.process.wait()
 
+    def resident_mib(self) -> float:
+        """MiB of memory that the services have, without their children."""
+        pages = [
+            int(Path("/proc", str(one.process.pid), "statm").read_text("utf-8").split()[1]) for one in self._services
+        ]
+        return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def processor_s(self) -> float:
+        """Seconds of processor time that the services and the children that they have reaped took."""
+        ticks = 0
+        for child in self._services:
+            fields = Path("/proc", str(child.process.pid), "stat").read_text("utf-8").rsplit(")", 1)[1].split()
+            ticks += sum(map(int, fields[11:15]))  # proc(5): utime, stime, cutime, cstime
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def launch(self, name: str, command: Sequence[str | Path]) -> _Child:
         """Start a process that is to end by itself; see `finish`."""
         return self._start(name, command, {})

@@ -49,7 +49,7 @@ def test_a_firm_of_another_version_refuses_until_its_operator_approves(deployed:
     firm = deployed.firms[0]
     home, executor = deployed.member(firm), deployed.programs(firm)[1]
     deployed.kill(firm, executor)
-    other = {**executor.environment, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    other = {**executor.environment, "PYTHONPATH": f"{tmp_path}:{ROOT}", "PYTHONSAFEPATH": "1"}
     deployed.serve(firm, replace(executor, environment=other))
 
     before = current_release(deployed.coordinator, TASK)
