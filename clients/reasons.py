@@ -15,6 +15,7 @@ from clients.errors import ClientError
 FAMILIES = {
     "exit": "exit codes of the commands",
     "firm": "refusals of a firm",
+    "coordinator": "why a firm is not in a round, as the coordinator notes it",
     "ledger": "rules of the ledger",
     "scores": "what the score service answers",
     "join": "what the join desk answers",

@@ -123,6 +123,19 @@ def of_firms() -> set[str]:
     return {name for name in told if not name.startswith("_")} | set(refusals())
 
 
+def of_the_coordinator() -> set[str]:
+    """Codes with which the coordinator notes why a firm is not in a round, where they are not the firm's own."""
+    codes = {
+        keyword.value.value
+        for tree in trees("server").values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and named(node.func) == "note"
+        for keyword in node.keywords
+        if keyword.arg == "code" and isinstance(keyword.value, ast.Constant)
+    }
+    return set(map(str, codes)) - of_firms()
+
+
 def of_the_ledger() -> set[str]:
     codes = set(RULES)
     for tree in trees("ledger").values():
@@ -142,6 +155,7 @@ def of_the_join_desk() -> set[str]:
 CODES = {
     "exit": exits,
     "firm": of_firms,
+    "coordinator": of_the_coordinator,
     "ledger": of_the_ledger,
     "scores": lambda: statuses("server/scoring"),
     "join": of_the_join_desk,
@@ -176,6 +190,7 @@ def test_the_collectors_see_what_is_there() -> None:
     assert {"cohort", "privacy", "threshold", "key holder", "OverCap", "Unready", "PairSecretRefused"} <= of_firms()
     assert not {"Damaged", "StoreError", "TableInvalid", "_NotHandedOver", "KeyFileError"} & of_firms()
     assert exits() == {"0", "1", "2", "3", "130", "141"}
+    assert {"Absent", "NoAnswer"} <= of_the_coordinator()
     assert {"cap", "base", "statement"} <= of_the_ledger()
     assert "PERMISSION_DENIED" in statuses("server/scoring")
 
