@@ -525,3 +525,12 @@ def test_examples_are_read_once_and_are_those_of_the_table(world: Consortium) ->
     assert firm.task("credit") is firm.task("credit")
     assert isinstance(firm.task("credit").examples, Examples)
     assert isinstance(firm.stream("x"), RandomStream)
+
+
+def test_a_plan_with_less_noise_than_the_firm_insists_on_costs_nothing(
+    world: Consortium, opened: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firm, plan = world.firms[LAST], a_plan()
+    statement = opened(plan)
+    agreeing(monkeypatch, firm, noise_least=plan.noise_multiplier + 0.5)
+    refuses(firm, world.request(LAST, statement), Refusal, "noise: the noise multiplier is")
