@@ -126,8 +126,8 @@ def ask(
     keep_file(home / AUTHORITY_CERTIFICATE, invite.authority_pem)
     keep_file(home / CONSORTIUM, terms.raw)
     (home / TASKS).mkdir(exist_ok=True)
-    for name, spec in terms.specs.items():
-        keep_file(home / TASKS / f"{name}.toml", spec)
+    for task in terms.policy.task:  # its names, which the policy's form has checked, say where anything is written
+        keep_file(home / task.file, terms.specs[task.name])
     if invite.kind == "firm" and not (home / FIRM_CONFIG).exists():
         keep_file(home / FIRM_CONFIG, firm_toml(invite.member, terms.policy, units, data).encode())
     connection = Connection(

@@ -127,11 +127,13 @@ def register_nodes(home: Home, as_json: Json = False) -> None:
 
     with _admission(home) as admission:
         admission.settle()
-        told = apply_registrations(admission.book, FlowerControl(home, load_network(home)))
+        done = apply_registrations(admission.book, FlowerControl(home, load_network(home)))
+    for one, why in done.refused.items():
+        typer.echo(f"the node of {one} stays out: {_printable(why)}", err=True)
     if as_json:
-        typer.echo(json.dumps({"ok": True, "told": told}))
+        typer.echo(json.dumps({"ok": True, "told": done.told, "refused": done.refused}))
     else:
-        typer.echo(f"SuperLink was told of: {', '.join(told) or 'nothing new'}")
+        typer.echo(f"SuperLink was told of: {', '.join(done.told) or 'nothing new'}")
 
 
 @contextmanager
@@ -162,6 +164,7 @@ def _standing(admission: Admission) -> dict[str, Any]:
         "missing": admission.missing() if state is None else [],
         "founding": "" if at is None else at.founding,
         "proposals": [_proposal(one) for one in admission.proposals() if not one.proposed.placed],
+        "refused_nodes": {node.member: node.refused for node in admission.book.nodes() if node.refused},
     }
 
 
@@ -188,6 +191,8 @@ def _say(facts: dict[str, Any], founded: Founded | None, home: Path) -> None:
         typer.echo(f"The ledger is founded when all founders are admitted; missing: {', '.join(facts['missing'])}")
     for one in facts["proposals"]:
         typer.echo(f"{one['name']}: {len(one['approved'])} of {one['needed']} members that must approve have done so")
+    for member, why in facts["refused_nodes"].items():
+        typer.echo(f"The node of {member} stays out: {_printable(why)}; it joins again with another node.key")
 
 
 def _printable(text: str) -> str:

@@ -13,7 +13,7 @@ import grpc
 from clients.enrolment import enrolment_pb2 as pb
 from clients.enrolment.consortium import ConsortiumPolicy, check_specs, policy_hash, read_policy
 from clients.enrolment.enrolment_pb2_grpc import EnrolmentStub
-from clients.enrolment.errors import DeskUnreachable, NotAdmitted, OtherConsortium
+from clients.enrolment.errors import BadConsortium, DeskUnreachable, NotAdmitted, OtherConsortium
 from clients.enrolment.invite import Invite
 from clients.enrolment.sent import require_grounds
 from clients.enrolment.signed import SignedFields
@@ -32,7 +32,7 @@ class Terms:
     Attributes:
         raw: the bytes of `consortium.toml`.
         policy: what they say.
-        specs: task specs (TOML), by task.
+        specs: task specs (TOML), by task: those of the policy and no other.
     """
 
     raw: bytes
@@ -120,9 +120,10 @@ class DeskClient:
         policy = read_policy(reply.policy)
         if policy.cid != invite.cid:
             raise OtherConsortium(f"the policy is of the consortium {policy.cid!r}, the invite is to {invite.cid!r}")
-        specs = {name: bytes(raw) for name, raw in reply.specs.items()}
-        check_specs(policy, specs)
-        return Terms(bytes(reply.policy), policy, specs)
+        shown = {str(name): bytes(raw) for name, raw in reply.specs.items()}
+        if shown.keys() != {task.name for task in policy.task}:
+            raise BadConsortium("the specs at the desk are of other tasks than the policy's; do not use this desk")
+        return Terms(bytes(reply.policy), policy, {name: shown[name] for name in check_specs(policy, shown)})
 
     def join(self, invite: Invite, key: SigningKey, csr: bytes, node_key: bytes) -> Standing:
         """Ask to be enrolled; the same again by the same key is welcome.

@@ -17,6 +17,11 @@ from server.store import PREFIX, Part, StateStore
 
 ENROLMENT = "enrolment.db"
 
+SAME_KEY_GRACE_S = 7 * 86_400
+"""How long a certificate still serves after one for the same key has taken its place: processes keep theirs open."""
+OLD_KEY_GRACE_S = 900
+"""The same after one for another key."""
+
 _META = sa.MetaData()
 _INVITES = sa.Table(
     f"{PREFIX}invites",
@@ -50,6 +55,7 @@ _CERTIFICATES = sa.Table(
     sa.Column("issued_s", sa.BigInteger, nullable=False),
     sa.Column("until_s", sa.BigInteger, nullable=False),
     sa.Column("revoked_s", sa.BigInteger),
+    sa.Column("superseded_s", sa.BigInteger),
 )
 _NODES = sa.Table(
     f"{PREFIX}nodes",
@@ -58,6 +64,7 @@ _NODES = sa.Table(
     sa.Column("public_key", sa.LargeBinary, nullable=False),
     sa.Column("wanted", sa.Boolean, nullable=False),
     sa.Column("applied", sa.Boolean, nullable=False),
+    sa.Column("refused", sa.Text, nullable=False, default=""),
 )
 _PROPOSALS = sa.Table(
     f"{PREFIX}proposals",
@@ -67,7 +74,22 @@ _PROPOSALS = sa.Table(
     sa.Column("made_s", sa.BigInteger, nullable=False),
     sa.Column("placed", sa.Boolean, nullable=False, default=False),
 )
-_PART = Part("enrolment", _META)
+
+
+def _keep_superseded_apart(at: sa.Connection) -> None:
+    """Version 2: what a renewal ended gets a column of its own; before, it stood as if it had been revoked."""
+    name = _CERTIFICATES.name
+    at.execute(sa.text(f"ALTER TABLE {name} ADD COLUMN superseded_s BIGINT"))
+    at.execute(sa.text(f"ALTER TABLE {_NODES.name} ADD COLUMN refused TEXT NOT NULL DEFAULT ''"))
+    later = _CERTIFICATES.alias("later")
+    after_s = _CERTIFICATES.c.revoked_s - later.c.issued_s
+    by_renewal = sa.or_(*(after_s.between(grace_s - 1, grace_s) for grace_s in (SAME_KEY_GRACE_S, OLD_KEY_GRACE_S)))
+    ended = sa.exists().where((later.c.member == _CERTIFICATES.c.member) & by_renewal)
+    apart = {"superseded_s": _CERTIFICATES.c.revoked_s, "revoked_s": None}
+    at.execute(sa.update(_CERTIFICATES).where(_CERTIFICATES.c.revoked_s.is_not(None) & ended).values(apart))
+
+
+_PART = Part("enrolment", _META, 2, {2: _keep_superseded_apart})
 
 
 class NoSuchRequest(ServerError):
@@ -114,7 +136,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Issued:
-    """A certificate that was issued; `serial` in hexadecimal."""
+    """A certificate that was issued; `serial` in hexadecimal.
+
+    Attributes:
+        revoked_s: since when the operator, or a suspension, has it refused: for its key there is no other.
+        superseded_s: when it ends because another took its place: its key is as good as before.
+    """
 
     serial: str
     member: str
@@ -122,16 +149,28 @@ class Issued:
     issued_s: int
     until_s: int
     revoked_s: int | None = None
+    superseded_s: int | None = None
+
+    @property
+    def ends_s(self) -> int | None:
+        """From when on it is refused though it has not run out; None for never."""
+        ends = [at for at in (self.revoked_s, self.superseded_s) if at is not None]
+        return min(ends) if ends else None
 
 
 @dataclass(frozen=True)
 class NodeKey:
-    """Whether a SuperNode's key should be registered, and whether Flower has been told so."""
+    """Whether a SuperNode's key should be registered, and whether Flower has been told so.
+
+    Attributes:
+        refused: why Flower did not take it; empty while it has not said no.
+    """
 
     member: str
     public_key: bytes
     wanted: bool
     applied: bool
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -238,10 +277,15 @@ class EnrolmentBook:
         with self._store.write(_PART) as at:
             at.execute(sa.update(_REQUESTS).where(_REQUESTS.c.member == member).values(csr=csr))
 
-    def issued(self, issued: Issued) -> None:
-        """Keep a certificate."""
+    def issued(self, issued: Issued, superseded: Mapping[str, int] | None = None) -> None:
+        """Keep a certificate, and let others, by serial, hold only until a moment; one that ends before stays so."""
         with self._store.write(_PART) as at:
             at.execute(sa.insert(_CERTIFICATES).values(**vars(issued)))
+            for from_s in sorted(set((superseded or {}).values())):
+                serials = [serial for serial, end_s in (superseded or {}).items() if end_s == from_s]
+                which = _CERTIFICATES.c.serial.in_(serials)
+                which &= _CERTIFICATES.c.superseded_s.is_(None) | (_CERTIFICATES.c.superseded_s > from_s)
+                at.execute(sa.update(_CERTIFICATES).where(which).values(superseded_s=from_s))
 
     def certificates(self, member: str | None = None) -> list[Issued]:
         """A member's, or all, newest first."""
@@ -250,17 +294,14 @@ class EnrolmentBook:
         return [Issued(**row) for row in rows]
 
     def revoke(self, member: str, now_s: float) -> int:
-        """Revoke every certificate of a member that still holds; says how many."""
-        return self._end(_CERTIFICATES.c.member == member, now_s)
-
-    def supersede(self, serial: str, from_s: float) -> None:
-        """Let a certificate hold only until `from_s`; one that ends before stays as it is."""
-        self._end(_CERTIFICATES.c.serial == serial, from_s)
-
-    def _end(self, which: sa.ColumnElement[bool], from_s: float) -> int:
+        """Revoke every certificate of a member, so that none of their keys gets another; says how many still held."""
         with self._store.write(_PART) as at:
-            later = _CERTIFICATES.c.revoked_s.is_(None) | (_CERTIFICATES.c.revoked_s > int(from_s))
-            return int(at.execute(sa.update(_CERTIFICATES).where(which & later).values(revoked_s=int(from_s))).rowcount)
+            mine = (_CERTIFICATES.c.member == member) & _CERTIFICATES.c.revoked_s.is_(None)
+            held = (_CERTIFICATES.c.superseded_s.is_(None)) | (_CERTIFICATES.c.superseded_s > now_s)
+            held &= mine & (_CERTIFICATES.c.until_s > now_s)
+            count = at.scalar(sa.select(sa.func.count()).select_from(_CERTIFICATES).where(held))
+            at.execute(sa.update(_CERTIFICATES).where(mine).values(revoked_s=int(now_s)))
+            return int(count or 0)
 
     def want_node(self, member: str, public_key: bytes | None) -> None:
         """Have a SuperNode's key registered, or with None unregistered; nothing changes where that is so already."""
@@ -269,9 +310,9 @@ class EnrolmentBook:
             row = at.execute(sa.select(_NODES).where(mine)).mappings().first()
             if public_key is None:
                 if row is not None and row["wanted"]:
-                    at.execute(sa.update(_NODES).where(mine).values(wanted=False, applied=False))
+                    at.execute(sa.update(_NODES).where(mine).values(wanted=False, applied=False, refused=""))
                 return
-            values = {"public_key": public_key, "wanted": True, "applied": False}
+            values = {"public_key": public_key, "wanted": True, "applied": False, "refused": ""}
             if row is None:
                 at.execute(sa.insert(_NODES).values(member=member, **values))
             elif not row["wanted"] or row["public_key"] != public_key:
@@ -281,12 +322,12 @@ class EnrolmentBook:
         """All, by member."""
         return [NodeKey(**row) for row in self._rows(sa.select(_NODES).order_by(_NODES.c.member))]
 
-    def node_applied(self, node: NodeKey) -> None:
-        """Note that Flower has been told; not if something else is wanted by now."""
+    def node_applied(self, node: NodeKey, *, applied: bool = True, refused: str = "") -> None:
+        """Note whether Flower has been told, or what it said against it; not if something else is wanted by now."""
         with self._store.write(_PART) as at:
             same = (_NODES.c.member == node.member) & (_NODES.c.wanted == node.wanted)
             same &= _NODES.c.public_key == node.public_key
-            at.execute(sa.update(_NODES).where(same).values(applied=True))
+            at.execute(sa.update(_NODES).where(same).values(applied=applied, refused=refused))
 
     def propose(self, proposed: Proposed) -> None:
         """Keep a proposal, in place of one of the same name."""

@@ -21,6 +21,7 @@ from ledger.keys import HYBRID_PUBLIC_KEY_BYTES, PUBLIC_KEY_BYTES, PublicKey
 from ledger.rules import HYBRID
 from server.enrolment.admission import Admission, ProposalFacts
 from server.enrolment.book import Asked, Outcome
+from server.enrolment.issuing import key_of
 from server.network import load_network
 
 MAX_CSR_BYTES = 4096
@@ -161,6 +162,7 @@ class JoinDesk:
         self._require_active(fields["member"])
         if len(fields["csr"]) > MAX_CSR_BYTES:
             raise BadRequest(f"a signing request has at most {MAX_CSR_BYTES} bytes")
+        self._require_own(fields["member"], fields["csr"])
         self._admission.settle()
         return self._admission.issuing.renew(fields["member"], fields["csr"])
 
@@ -216,14 +218,29 @@ class JoinDesk:
             raise BadRequest(f"the signing key has {len(key.raw)} bytes; this consortium's have {expected}")
         if len(fields["csr"]) > MAX_CSR_BYTES:
             raise BadRequest(f"a signing request has at most {MAX_CSR_BYTES} bytes")
-        requested_key(fields["csr"])
-        for other in self._book.requests():
-            if other.member != fields["member"] and other.key == key.raw:
-                raise BadRequest("another member has asked with this signing key; make one of your own")
         if (fields["kind"] == "firm") != bool(fields["node_key"]):
             raise BadRequest("a firm gives the key of its SuperNode, and a bank none")
         if fields["node_key"]:
-            _require_node_key(fields["node_key"])
+            _node_key(fields["node_key"])
+        self._require_own(fields["member"], fields["csr"], key, fields["node_key"])
+
+    def _require_own(self, member: str, csr: bytes, key: PublicKey | None = None, node_key: bytes = b"") -> None:
+        """Raise if another member has one of these keys: what shuts one of the two out must not touch the other."""
+        mine = requested_key(csr)
+        for other in self._book.requests():
+            if other.member == member:
+                continue
+            if key is not None and other.key == key.raw:
+                raise BadRequest("another member has asked with this signing key; make one of your own")
+            if requested_key(other.csr) == mine:
+                raise BadRequest("another member has asked with this TLS key; move tls.key away, and one is made")
+            if node_key and other.node_key and _node_key(other.node_key) == _node_key(node_key):
+                raise BadRequest("another member has asked with this SuperNode's key; move node.key away")
+        for node in self._book.nodes():
+            if node_key and node.member != member and _node_key(node.public_key) == _node_key(node_key):
+                raise BadRequest("another member has asked with this SuperNode's key; move node.key away")
+        if any(one.member != member and key_of(one) == mine for one in self._book.certificates()):
+            raise BadRequest("another member has a certificate for this TLS key; make another with: renew --new-key")
 
     def _standing(self, member: str, key: PublicKey) -> RequestStanding:
         admission = self._admission
@@ -272,13 +289,14 @@ class JoinDesk:
         return {name: network.address(port) for name, port in ports.items()}
 
 
-def _require_node_key(raw: bytes) -> None:
+def _node_key(raw: bytes) -> ec.EllipticCurvePublicKey:
     try:
         key = load_ssh_public_key(raw) if len(raw) <= MAX_NODE_KEY_BYTES else None
     except ValueError:
         key = None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise BadRequest("the SuperNode's key must be an OpenSSH public key on P-384")
+    return key
 
 
 def _names(members: list[str]) -> str:

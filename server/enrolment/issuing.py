@@ -6,7 +6,7 @@ The services ask `revoked.json` in the coordinator's home (`ledger.service.peers
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,14 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import load_pem_x509_certificate
 
 from clients.certificates import BadCertificate, facts_of, keep_file, requested_key
+from clients.enrolment.errors import NotAdmitted
 from ledger.service.peers import REVOKED, revocations
 from server.certificates import CertificateAuthority
-from server.enrolment.book import EnrolmentBook, Issued
+from server.enrolment.book import OLD_KEY_GRACE_S, SAME_KEY_GRACE_S, EnrolmentBook, Issued
 
-SAME_KEY_GRACE_S = 7 * 86_400
-"""How long a certificate still serves after one for the same key has taken its place: processes keep theirs open."""
-OLD_KEY_GRACE_S = 900
-"""The same after one for another key."""
+RENEWALS_A_DAY = 12
+"""The most that a member may have: one that cannot keep what it is given asks again every few minutes."""
 
 
 class KeyRevoked(BadCertificate):
@@ -52,26 +51,33 @@ class Issuing:
 
         Raises:
             KeyRevoked: for this key there will be no other.
+            NotAdmitted: the member has renewed too often today.
             BadCertificate: no request that can be signed.
         """
         key, now_s = requested_key(csr), self._now()
         before = self._book.certificates(member)
-        if any(key_of(one) == key and one.revoked_s is not None and one.revoked_s <= now_s for one in before):
+        if any(one.revoked_s is not None and key_of(one) == key for one in before):
             raise KeyRevoked(
                 f"{member}: certificates for this TLS key were revoked; make another key with: "
                 "artesian firm renew --new-key (bank: artesian bank renew --new-key)"
             )
-        issued = self._issue(member, csr)
-        for one in before:
-            grace_s = SAME_KEY_GRACE_S if key_of(one) == key else OLD_KEY_GRACE_S
-            self._book.supersede(one.serial, now_s + grace_s)
+        if sum(one.issued_s > now_s - 86_400 for one in before) >= RENEWALS_A_DAY:
+            raise NotAdmitted(
+                f"{member} was given {RENEWALS_A_DAY} certificates within a day; install the newest, or try again later"
+            )
+        ends = {
+            one.serial: int(now_s) + (SAME_KEY_GRACE_S if key_of(one) == key else OLD_KEY_GRACE_S)
+            for one in before
+            if one.until_s > now_s
+        }
+        issued = self._issue(member, csr, ends)
         self.publish()
         return issued
 
     def present(self, member: str) -> bytes:
         """The member's newest certificate that holds (PEM); empty if there is none."""
         now_s = self._now()
-        held = [one for one in self._book.certificates(member) if one.revoked_s is None and one.until_s > now_s]
+        held = [one for one in self._book.certificates(member) if one.ends_s is None and one.until_s > now_s]
         return held[0].pem if held else b""
 
     def revoke(self, member: str) -> int:
@@ -84,9 +90,9 @@ class Issuing:
         """Write `revoked.json`: what was revoked or superseded and has not run out by itself."""
         now_s = self._now()
         listed = {
-            one.serial: one.revoked_s
+            one.serial: one.ends_s
             for one in self._book.certificates()
-            if one.revoked_s is not None and one.until_s > now_s
+            if one.ends_s is not None and one.until_s > now_s
         }
         path = self._home / REVOKED
         document = json.dumps({"version": 1, "since": dict(sorted(listed.items()))}, indent=1).encode() + b"\n"
@@ -94,12 +100,12 @@ class Issuing:
             revocations(document)  # what could not be read would shut everybody out
             keep_file(path, document)
 
-    def _issue(self, member: str, csr: bytes) -> bytes:
+    def _issue(self, member: str, csr: bytes, superseded: Mapping[str, int] | None = None) -> bytes:
         now_s = self._now()
         authority = CertificateAuthority.open(self._home)
         pem = authority.issue_member(csr, member, datetime.fromtimestamp(now_s, UTC))
         facts = facts_of(pem)
-        self._book.issued(Issued(f"{facts.serial:x}", member, pem, int(now_s), int(facts.until_s)))
+        self._book.issued(Issued(f"{facts.serial:x}", member, pem, int(now_s), int(facts.until_s)), superseded)
         return pem
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from clients.errors import ClientError
 from ledger.errors import LedgerError
+from server.engines.flower_home import FlowerHome
 from server.enrolment.admission import Admission
 from server.enrolment.book import EnrolmentBook
 from server.enrolment.ledger_access import LedgerAccess
-from server.enrolment.registrations import pending
+from server.enrolment.registrations import Comparing
 from server.enrolment.service import serving_desk
 from server.errors import ServerError
 from server.network import load_network
@@ -43,9 +44,12 @@ async def run_desk(home: Path, say: Callable[[str], None]) -> None:
         say(f"the join desk of {home} answers on {network.bind}:{server.port}")
         with EnrolmentBook(home) as book:
             tending = Tending(home, Admission(home, book, LedgerAccess(home), time.time), say)
+            comparing = Comparing(FlowerHome(home, network).database)
             while not told.is_set():
                 await server.tend(tending.once)
-                await _register(home, book, network.superlink_port, say)
+                listens = _listens(network.superlink_port)
+                if comparing.due(book, listens=listens, now_s=time.monotonic()) and await _register(home, say):
+                    comparing.done(time.monotonic())
                 try:
                     await asyncio.wait_for(told.wait(), TEND_S)
                 except TimeoutError:
@@ -82,19 +86,22 @@ class Tending:
                 self._say(f"{error}; trying again")
 
 
-async def _register(home: Path, book: EnrolmentBook, port: int, say: Callable[[str], None]) -> None:
-    """Have a process of its own tell SuperLink: what speaks Flower's language is large, and rarely needed."""
-    if not pending(book) or not _listens(port):
-        return
+async def _register(home: Path, say: Callable[[str], None]) -> bool:
+    """Have a process of its own tell SuperLink: what speaks Flower's language is large, and rarely needed.
+
+    Says whether SuperLink answered; what it refused, that process says on stderr, and the book keeps.
+    """
     command = [sys.executable, "-m", "artesian", "coordinator", "register-nodes", "--home", str(home)]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
     try:
-        if await asyncio.wait_for(process.wait(), REGISTER_S):
-            say("SuperLink was not told of all members' nodes; trying again")
+        if await asyncio.wait_for(process.wait(), REGISTER_S) == 0:
+            return True
+        say("SuperLink was not told of all members' nodes; trying again")
     except TimeoutError:
         process.kill()
         await process.wait()
         say(f"SuperLink did not answer within {REGISTER_S:.0f} s; trying again")
+    return False
 
 
 def _listens(port: int) -> bool:

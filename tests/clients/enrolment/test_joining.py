@@ -13,6 +13,7 @@ from join_world import FIRMS, START_S, Clock, JoinWorld
 from clients.certificates import facts_of, load_key
 from clients.connection import load_connection
 from clients.enrolment import desk_client
+from clients.enrolment.consortium import MOST_BYTES
 from clients.enrolment.desk_client import DeskClient, Standing
 from clients.enrolment.errors import BadConsortium, DeskUnreachable, NotAdmitted, OtherConsortium, StillWaiting
 from clients.enrolment.invite import Invite
@@ -24,6 +25,7 @@ from clients.tasks.spec import load_spec
 from ledger.homes import Settings
 from ledger.keys import SigningKey
 from ledger.policy import Policy
+from server.enrolment.desk import JoinDesk
 from server.enrolment.service import serving
 
 
@@ -135,6 +137,42 @@ def test_a_spec_that_is_not_the_policys_is_refused(served: Served) -> None:
     path.write_text(path.read_text().replace("base_rate = 0.", "base_rate = 0.1", 1))
     invite = served.invite("firm-1")
     with served.desk(invite) as desk, pytest.raises(BadConsortium, match="it was changed after the policy was made"):
+        desk.terms(invite)
+
+
+@pytest.mark.parametrize("name", ["../firm", "/absolute", "other"])
+def test_specs_of_other_tasks_than_the_policys_are_refused(
+    served: Served, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Their names would say where files are written."""
+    honest = JoinDesk.terms
+
+    def false(self: JoinDesk, token_sha256: bytes) -> tuple[bytes, dict[str, bytes]]:
+        policy, specs = honest(self, token_sha256)
+        where = name.replace("/absolute", str(served.world.root / "absolute"))
+        return policy, {**specs, where: b"evil = 1"}
+
+    monkeypatch.setattr(JoinDesk, "terms", false)
+    invite = served.invite("firm-1")
+    with served.desk(invite) as desk, pytest.raises(BadConsortium, match="of other tasks than the policy's"):
+        desk.terms(invite)
+    assert not list(served.world.root.rglob("absolute.toml"))
+
+
+def test_only_the_policys_tasks_say_where_specs_are_written(served: Served) -> None:
+    home, invite = served.world.root / "firm-1", served.invite("firm-1")
+    with served.desk(invite) as desk:
+        terms = desk.terms(invite)
+        ask(home, invite, replace(terms, specs={**terms.specs, "../firm": b"evil = 1"}), desk, {}, {})
+    assert [path.name for path in (home / "tasks").iterdir()] == ["credit.toml"]
+    assert load_firm_config(home / "firm.toml").member == "firm-1"
+
+
+def test_a_spec_that_is_too_large_is_refused(served: Served) -> None:
+    path = served.world.home / "tasks" / "credit.toml"
+    path.write_text(path.read_text() + "#" * MOST_BYTES)
+    invite = served.invite("firm-1")
+    with served.desk(invite) as desk, pytest.raises(BadConsortium, match="at most"):
         desk.terms(invite)
 
 

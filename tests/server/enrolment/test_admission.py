@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,17 +10,19 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from join_world import BANK, FIRMS, JoinWorld, join_world
+from join_world import BANK, FIRMS, JoinWorld, Organisation, join_world
 
 from clients.certificates import BadCertificate, facts_of, request_certificate
 from clients.enrolment.errors import NotAdmitted
 from ledger.rules import approve
 from ledger.service.access import NotAllowed
 from ledger.service.peers import REVOKED, BadRevocations, PeerCheck, revocations
+from server.engines import EngineError
+from server.engines.control import Node
 from server.enrolment.admission import Admission, CannotAdmit
-from server.enrolment.book import EnrolmentBook, NoSuchRequest
+from server.enrolment.book import OLD_KEY_GRACE_S, SAME_KEY_GRACE_S, EnrolmentBook, NoSuchRequest
 from server.enrolment.inviting import CannotInvite
-from server.enrolment.issuing import OLD_KEY_GRACE_S, SAME_KEY_GRACE_S, KeyRevoked
+from server.enrolment.issuing import RENEWALS_A_DAY, KeyRevoked
 from server.enrolment.ledger_access import LedgerAccess
 from server.enrolment.registrations import apply_registrations, pending
 
@@ -35,8 +38,14 @@ class Told:
 
     def __init__(self) -> None:
         self.nodes_: dict[str, bytes] = {}
+        self.refuses: set[str] = set()
+
+    def nodes(self) -> list[Node]:
+        return [Node(name, at, online=False, last_seen_s=None) for at, name in enumerate(self.nodes_)]
 
     def register(self, name: str, public_key: bytes) -> None:
+        if name in self.refuses:
+            raise EngineError("SuperLink refused: it has this key already")
         self.nodes_[name] = public_key
 
     def unregister(self, name: str) -> None:
@@ -108,7 +117,7 @@ def test_a_proposal_that_other_changes_made_void_is_made_anew(world: JoinWorld) 
 
 def test_a_suspended_member_is_shut_out_everywhere(world: JoinWorld) -> None:
     everyone, control, check = world.found(), Told(), PeerCheck(world.home / REVOKED, world.clock)
-    assert apply_registrations(world.book, control) == list(FIRMS)  # type: ignore[arg-type]
+    assert apply_registrations(world.book, control).told == list(FIRMS)  # type: ignore[arg-type]
     before = certificate(world, "firm-2")
     assert check.require_certificate(before, "firm-2") == "firm-2"
     with pytest.raises(CannotAdmit, match="no active member"):
@@ -125,7 +134,7 @@ def test_a_suspended_member_is_shut_out_everywhere(world: JoinWorld) -> None:
     with pytest.raises(NotAdmitted, match="no active member"):
         world.desk.renew(out.sign("Renew", {"csr": request_certificate(out.home, "firm-2", key_file="new.key")}))
     assert pending(world.book)
-    assert apply_registrations(world.book, control) == ["firm-2"]  # type: ignore[arg-type]
+    assert apply_registrations(world.book, control).told == ["firm-2"]  # type: ignore[arg-type]
     assert sorted(control.nodes_) == ["firm-1", "firm-3"]
     assert not pending(world.book)
 
@@ -220,6 +229,83 @@ def test_a_superseded_certificate_serves_a_little_longer(world: JoinWorld, key_f
     with pytest.raises(NotAllowed, match="superseded"):
         check.require_certificate(old)
     assert check.require_certificate(new) == "firm-1"
+
+
+def test_a_year_of_renewals(world: JoinWorld) -> None:
+    """By the same key and by others: there is always a certificate that serves, and what it replaced ends."""
+    one, check = world.found()["firm-1"], PeerCheck(world.home / REVOKED, world.clock)
+    served, key_file = certificate(world, "firm-1"), "tls.key"
+    for turn in range(1, 7):
+        world.clock.now_s += 60 * 86_400
+        assert check.require_certificate(served, "firm-1") == "firm-1"
+        key_file = "other.key" if turn == 4 else key_file
+        before, served = served, world.desk.renew(one.sign("Renew", {"csr": csr_of(one, key_file)}))
+        world.clock.now_s += SAME_KEY_GRACE_S
+        with pytest.raises(NotAllowed):
+            check.require_certificate(before)
+        assert check.require_certificate(served, "firm-1") == "firm-1"
+        assert world.desk.standing(one.sign("Standing", {})).certificate == served
+    assert all(one.revoked_s is None for one in world.book.certificates("firm-1"))
+
+
+def csr_of(one: Organisation, key_file: str) -> bytes:
+    return request_certificate(one.home, one.invite.member, key_file=key_file)
+
+
+def test_a_key_that_was_revoked_after_it_was_replaced_stays_refused(world: JoinWorld) -> None:
+    one, issuing = world.found()["firm-1"], world.admission.issuing
+    issuing.renew("firm-1", csr_of(one, "other.key"))
+    world.clock.now_s += 91 * 86_400  # the first has run out, the second too
+    assert issuing.revoke("firm-1") == 0
+    for key_file in ("tls.key", "other.key"):
+        with pytest.raises(KeyRevoked):
+            issuing.renew("firm-1", csr_of(one, key_file))
+
+
+def test_a_member_renews_only_so_often_a_day(world: JoinWorld) -> None:
+    one, issuing = world.found()["firm-1"], world.admission.issuing
+    csr = csr_of(one, "tls.key")
+    world.clock.now_s += 60 * 86_400
+    for _ in range(RENEWALS_A_DAY):
+        issuing.renew("firm-1", csr)
+    with pytest.raises(NotAdmitted, match="within a day"):
+        issuing.renew("firm-1", csr)
+    world.clock.now_s += 86_400
+    assert issuing.renew("firm-1", csr)
+
+
+def test_a_book_of_the_version_before_tells_what_renewals_ended(tmp_path: Path) -> None:
+    """There, a superseded certificate stood as if it had been revoked."""
+    path = tmp_path / "enrolment.db"
+    with sqlite3.connect(path) as before:
+        before.executescript(BOOK_1)
+        rows = [
+            ("a", 0, 100 + SAME_KEY_GRACE_S),
+            ("b", 100, 500 + OLD_KEY_GRACE_S),
+            ("c", 500, 700),
+            ("d", 800, None),
+        ]
+        before.executemany("INSERT INTO coordinator_certificates VALUES (?, 'firm-1', x'', ?, 99999999, ?)", rows)
+        before.execute("INSERT INTO coordinator_nodes VALUES ('firm-1', x'00', 1, 1)")
+    with EnrolmentBook(tmp_path) as book:
+        found = {one.serial: (one.revoked_s, one.superseded_s) for one in book.certificates()}
+        assert [node.refused for node in book.nodes()] == [""]
+    assert found == {
+        "a": (None, 100 + SAME_KEY_GRACE_S),
+        "b": (None, 500 + OLD_KEY_GRACE_S),
+        "c": (700, None),
+        "d": (None, None),
+    }
+
+
+BOOK_1 = """
+CREATE TABLE coordinator_schema_version (part TEXT PRIMARY KEY, version INTEGER NOT NULL);
+INSERT INTO coordinator_schema_version VALUES ('enrolment', 1);
+CREATE TABLE coordinator_certificates (serial TEXT PRIMARY KEY, member TEXT NOT NULL, pem BLOB NOT NULL,
+    issued_s BIGINT NOT NULL, until_s BIGINT NOT NULL, revoked_s BIGINT);
+CREATE TABLE coordinator_nodes (member TEXT PRIMARY KEY, public_key BLOB NOT NULL, wanted BOOLEAN NOT NULL,
+    applied BOOLEAN NOT NULL);
+"""
 
 
 def test_a_list_that_cannot_be_read_lets_nobody_in(world: JoinWorld) -> None:

@@ -90,6 +90,30 @@ def test_what_is_changed_after_signing_is_refused(world: JoinWorld) -> None:
             world.desk.join(SignedFields(bytes(damaged), signed.signature), one.invite.token)
 
 
+def test_keys_of_another_member_are_refused(world: JoinWorld) -> None:
+    first, _ = world.ask("firm-1")
+    other = world.organisation("firm-2")
+    comment = first.fields["node_key"].split()[:2]
+    for taken, words in (
+        ({"csr": first.fields["csr"]}, "this TLS key"),
+        ({"node_key": b" ".join(comment) + b" another"}, "SuperNode's key"),
+    ):
+        with pytest.raises(BadRequest, match=words):
+            world.desk.join(other.request(**taken), other.invite.token)
+    assert world.ask("firm-2")[1].phase == "asked"
+
+
+def test_a_certificate_for_another_members_key_is_refused(world: JoinWorld) -> None:
+    everyone = world.found()
+    one, other = everyone["firm-1"], everyone["firm-2"]
+    with pytest.raises(BadRequest, match="this TLS key"):
+        world.desk.renew(one.sign("Renew", {"csr": other.fields["csr"]}))
+    another = request_certificate(other.home, "firm-2", key_file="other.key")
+    assert world.desk.renew(other.sign("Renew", {"csr": another}))
+    with pytest.raises(BadRequest, match="this TLS key"):
+        world.desk.renew(one.sign("Renew", {"csr": another}))
+
+
 def test_a_request_for_another_call_or_consortium_is_refused(world: JoinWorld) -> None:
     one, _ = world.ask("firm-1")
     with pytest.raises(BadRequest, match="is for 'Standing'"):
