@@ -24,20 +24,31 @@ def admit(
     member: Annotated[
         list[str] | None, typer.Argument(help="Who is admitted. Without any: only show who asks.")
     ] = None,
-    everyone: Annotated[bool, typer.Option("--all", help="Everyone who has asked.")] = False,
+    everyone: Annotated[bool, typer.Option("--all", help="Everyone who has asked, as shown first.")] = False,
+    key: Annotated[
+        str, typer.Option(metavar="FINGERPRINT", help="Admit the one member only with this key, as shown before.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Show who asks to join, with key fingerprints, and admit those named.
 
     When the last of the invited founders is admitted, the ledger is founded. Later members are proposed to the quorum.
+    Who is admitted is admitted with the keys that are shown first, all of them or none.
     """
+    from ledger.keys import PublicKey
+
     with _admission(home) as admission:
-        waiting = [one.member for one in admission.book.requests() if not one.admitted]
+        requests = admission.book.requests()
+        waiting = [one.member for one in requests if not one.admitted]
         chosen = list(dict.fromkeys(member or [])) or (waiting if everyone else [])
-        for one in chosen:
-            admission.admit(one)
+        seen = [one for one in requests if one.member in chosen]
+        _require_key(chosen, {one.member: one.key for one in seen}, key)
+        for one in seen:
+            typer.echo(f"admitting {one.member} with the key {PublicKey(one.key).fingerprint}", err=True)
+        admission.admit(*chosen, keys={one.member: one.key for one in seen})
         founded = admission.found()
         admission.settle()
+        admission.issuing.publish()
         facts = {**_standing(admission), "admitted": chosen, "founded": founded is not None}
     if as_json:
         typer.echo(json.dumps({"ok": True, **facts}, ensure_ascii=False))
@@ -134,6 +145,20 @@ def register_nodes(home: Home, as_json: Json = False) -> None:
         typer.echo(json.dumps({"ok": True, "told": done.told, "refused": done.refused}))
     else:
         typer.echo(f"SuperLink was told of: {', '.join(done.told) or 'nothing new'}")
+
+
+def _require_key(chosen: list[str], keys: dict[str, bytes], fingerprint: str) -> None:
+    """Raise unless the one member that is chosen asks with the key that the operator was told."""
+    from ledger.keys import PublicKey
+    from server.enrolment.admission import CannotAdmit
+
+    if not fingerprint:
+        return
+    if len(chosen) != 1:
+        raise CannotAdmit("--key: goes with one member: artesian coordinator admit firm-1 --key FINGERPRINT")
+    shown = PublicKey(keys[chosen[0]]).fingerprint if chosen[0] in keys else ""
+    if shown and shown != fingerprint.strip():
+        raise CannotAdmit(f"{chosen[0]!r} has asked with the key {shown}, not {fingerprint}; find out who it is")
 
 
 @contextmanager

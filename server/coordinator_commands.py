@@ -178,7 +178,7 @@ def open_desk(home: Path, rate_per_s: float, burst: int) -> "Iterator[Desk]":
         LedgerError, ServerError: a part is missing, damaged, in use or not reached.
     """
     from ledger.rules import COORDINATOR
-    from ledger.service.peers import REVOKED, PeerCheck
+    from ledger.service.peers import peers_of_home
     from server.coordinator import Coordinator
     from server.scoring.desk import Desk
     from server.scoring.on_ledger import QueryStatements, enrolled_in
@@ -198,7 +198,7 @@ def open_desk(home: Path, rate_per_s: float, burst: int) -> "Iterator[Desk]":
             quota=Quota(rate_per_s, burst, time.monotonic),
             record=GroupRecorder(write),
             now_ms=lambda: time.time_ns() // 1_000_000,
-            peers=PeerCheck(home / REVOKED) if (home / REVOKED).exists() else None,
+            peers=peers_of_home(home),
         )
 
 

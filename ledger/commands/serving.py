@@ -51,7 +51,7 @@ def serve(
     from ledger.homes import NEXT_LOG_KEY, log_key_of
     from ledger.keys import SigningKey
     from ledger.service.limits import Settings
-    from ledger.service.peers import REVOKED, PeerCheck
+    from ledger.service.peers import peers_of_home
     from ledger.service.server import serve as serve_log
     from ledger.service.tls import ServerTls, host_and_port
 
@@ -63,8 +63,8 @@ def serve(
     with answering(as_json):
         host, port = host_and_port(address)
         key, certificate = key or home / "tls.key", certificate or home / "tls.crt"
-        revoked = home / REVOKED
-        if client_ca is None and revoked.exists():
+        peers = peers_of_home(home)
+        if client_ca is None and peers is not None:
             client_ca = home / "ca.crt"
         secured = key.is_file() or certificate.is_file() or client_ca is not None
         coming, location = home / NEXT_LOG_KEY, ledger_of(home)
@@ -79,7 +79,7 @@ def serve(
             next_key=SigningKey.load(coming) if coming.is_file() else None,
             at_least=at_least,
             announce=announce,
-            peers=PeerCheck(revoked) if revoked.exists() else None,
+            peers=peers,
             on_settled=partial(_keep_policies, home, location),
         )
 

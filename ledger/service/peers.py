@@ -19,6 +19,8 @@ from ledger.errors import LedgerError
 from ledger.service.access import NotAllowed
 
 REVOKED = "revoked.json"
+_JOINED_BY = ("consortium.toml", "enrolment.db")
+"""Files of homes in whose name certificates are issued and revoked; such a home always has the list."""
 _SCHEME = "artesian://"
 
 
@@ -84,6 +86,23 @@ class PeerCheck:
         except OSError as error:
             raise BadRevocations(f"{self._path}: cannot be read: {error.strerror}") from None
         return self._read[1]
+
+
+def peers_of_home(home: Path) -> PeerCheck | None:
+    """What callers of a home's services are checked with; None in a home that never had a list.
+
+    Raises:
+        BadRevocations: the home should have one, and it is not there: who was shut out would be let in.
+    """
+    path = home / REVOKED
+    if path.exists():
+        return PeerCheck(path)
+    if any((home / name).exists() for name in _JOINED_BY):
+        raise BadRevocations(
+            f"{path}: is missing, so revoked certificates would be let in; make it again from the book: "
+            f"artesian coordinator admit --home {home}"
+        )
+    return None
 
 
 def revocations(raw: bytes) -> dict[int, float]:

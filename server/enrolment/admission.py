@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +24,9 @@ from server.enrolment.ledger_access import LedgerAccess
 from server.errors import ServerError
 from server.initialising import own_address
 from server.network import load_network
+
+_FOUNDING_LOCK = ".founding.lock"
+_FOUNDING_TURNS, _FOUNDING_TURN_S = 150, 0.2
 
 
 class CannotAdmit(ServerError):
@@ -52,8 +58,10 @@ class Admission:
         ledger: LedgerAccess,
         now: Callable[[], float],
         entropy: Callable[[int], bytes] = os.urandom,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Work on a coordinator's home."""
+        self._sleep = sleep
         self.home = home
         self.book = book
         self.ledger = ledger
@@ -76,30 +84,51 @@ class Admission:
         live = {one.member for one in self.book.invites() if not one.withdrawn}
         return sorted(live - {one.member for one in self.book.requests() if one.admitted})
 
-    def admit(self, member: str) -> None:
-        """Say yes to a request: a founder counts towards the founding, a later member is proposed to the quorum.
+    def admit(self, *members: str, keys: Mapping[str, bytes] | None = None) -> None:
+        """Say yes to requests: a founder counts towards the founding, a later member is proposed to the quorum.
+
+        Args:
+            members: all of them or none.
+            keys: the signing key that the operator has seen, for each member; what has asked with another is refused.
 
         Raises:
-            NoSuchRequest: nobody of this name has asked.
+            NoSuchRequest: one has not asked, or has asked with another key than was seen.
             CannotAdmit: it is a member already.
         """
+        chosen, state = [self._asked(member, keys) for member in members], self.ledger.state()
+        for asked in chosen:
+            known = None if state is None else state.members.get(asked.member)
+            if known is not None and known.active and known.key.raw != asked.key:
+                raise CannotAdmit(
+                    f"{asked.member!r} is a member with another key; a key is changed by a rotate proposal"
+                )
+        self.book.admit({asked.member: asked.key for asked in chosen})
+        for asked in chosen:
+            if state is not None and not state.is_enrolled(asked.member):
+                self._propose_enrolment(asked, state)
+
+    def _asked(self, member: str, keys: Mapping[str, bytes] | None) -> Asked:
         asked = self.book.asked(member)
         if asked is None:
             raise NoSuchRequest(f"{member!r} has not asked to join; see: artesian coordinator admit --home {self.home}")
-        state = self.ledger.state()
-        known = None if state is None else state.members.get(member)
-        if known is not None and known.active and known.key.raw != asked.key:
-            raise CannotAdmit(f"{member!r} is a member with another key; a key is changed by a rotate proposal")
-        self.book.admit(member)
-        if state is not None and not state.is_enrolled(member):
-            self._propose_enrolment(asked, state)
+        if keys is not None and keys.get(member) != asked.key:
+            raise NoSuchRequest(
+                f"{member!r} has asked with the key {PublicKey(asked.key).fingerprint}, "
+                "not the one that was looked at; nobody was admitted; find out who it is"
+            )
+        return asked
 
     def found(self) -> Founded | None:
         """Found the ledger if everyone invited has asked and been admitted; None if not, or if it is founded.
 
         Raises:
+            CannotAdmit: another process is founding it, and does not end.
             FoundingError, Refused: it cannot be founded with them.
         """
+        with self._founding_alone():
+            return self._found()
+
+    def _found(self) -> Founded | None:
         if self.ledger.founded or self.missing():
             return None
         founders = [_founder(one) for one in self.book.requests() if one.admitted]
@@ -117,6 +146,23 @@ class Admission:
             now=self._now,
             entropy=self._entropy,
         )
+
+    @contextmanager
+    def _founding_alone(self) -> Iterator[None]:
+        """Wait for another process of this home that is founding the ledger just now."""
+        descriptor = os.open(self.home / _FOUNDING_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            for turn in range(_FOUNDING_TURNS):
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if turn == _FOUNDING_TURNS - 1:
+                        raise CannotAdmit(f"{self.home}: another process is founding the ledger; try again") from None
+                    self._sleep(_FOUNDING_TURN_S)
+            yield
+        finally:
+            os.close(descriptor)
 
     def settle(self) -> None:
         """Bring certificates, node keys and proposals in line with what the ledger says now."""

@@ -183,7 +183,7 @@ class Proposed:
     placed: bool
 
 
-Outcome = Literal["taken", "known", "unknown token", "expired", "withdrawn", "used", "other member"]
+Outcome = Literal["taken", "known", "unknown token", "expired", "withdrawn", "used", "other member", "standing"]
 
 
 class EnrolmentBook:
@@ -219,8 +219,8 @@ class EnrolmentBook:
         with self._store.write(_PART) as at:
             live = (_INVITES.c.member == member) & ~_INVITES.c.withdrawn
             count = at.execute(sa.update(_INVITES).where(live).values(withdrawn=True)).rowcount
-            at.execute(sa.delete(_REQUESTS).where((_REQUESTS.c.member == member) & ~_REQUESTS.c.admitted))
-            return int(count)
+            waiting = (_REQUESTS.c.member == member) & ~_REQUESTS.c.admitted
+            return int(count + at.execute(sa.delete(_REQUESTS).where(waiting)).rowcount)
 
     def invites(self) -> list[Invited]:
         """All, by member."""
@@ -246,6 +246,9 @@ class EnrolmentBook:
                 return "known" if invited.used_by == asked.key else "used"
             if asked.asked_s > invited.until_s:
                 return "expired"
+            standing = at.execute(sa.select(_REQUESTS).where(_REQUESTS.c.member == asked.member)).mappings().first()
+            if standing is not None and not standing["admitted"] and standing["key"] != asked.key:
+                return "standing"  # the operator may be looking at it
             mine = _INVITES.c.token_sha256 == token_sha256
             at.execute(sa.update(_INVITES).where(mine).values(used_by=asked.key))
             at.execute(sa.delete(_REQUESTS).where(_REQUESTS.c.member == asked.member))
@@ -261,16 +264,20 @@ class EnrolmentBook:
         found = self._rows(sa.select(_REQUESTS).where(_REQUESTS.c.member == member))
         return Asked(**found[0]) if found else None
 
-    def admit(self, member: str) -> None:
-        """Note the operator's yes.
+    def admit(self, keys: Mapping[str, bytes]) -> None:
+        """Note the operator's yes to these members with these signing keys: to all of them or to none.
 
         Raises:
-            NoSuchRequest: nobody of this name has asked.
+            NoSuchRequest: one has not asked, or with another key.
         """
         with self._store.write(_PART) as at:
-            mine = _REQUESTS.c.member == member
-            if not at.execute(sa.update(_REQUESTS).where(mine).values(admitted=True)).rowcount:
-                raise NoSuchRequest(f"{member!r} has not asked to join; see: artesian coordinator admit")
+            for member, key in keys.items():
+                mine = (_REQUESTS.c.member == member) & (_REQUESTS.c.key == key)
+                if not at.execute(sa.update(_REQUESTS).where(mine).values(admitted=True)).rowcount:
+                    raise NoSuchRequest(
+                        f"{member!r} has not asked to join with this key; nobody was admitted; see: "
+                        "artesian coordinator admit"
+                    )
 
     def new_request(self, member: str, csr: bytes) -> None:
         """Keep the signing request that a member's certificates are issued for from now on."""
@@ -283,8 +290,8 @@ class EnrolmentBook:
             at.execute(sa.insert(_CERTIFICATES).values(**vars(issued)))
             for from_s in sorted(set((superseded or {}).values())):
                 serials = [serial for serial, end_s in (superseded or {}).items() if end_s == from_s]
-                which = _CERTIFICATES.c.serial.in_(serials)
-                which &= _CERTIFICATES.c.superseded_s.is_(None) | (_CERTIFICATES.c.superseded_s > from_s)
+                later = _CERTIFICATES.c.superseded_s.is_(None) | (_CERTIFICATES.c.superseded_s > from_s)
+                which = sa.and_(_CERTIFICATES.c.serial.in_(serials), later)
                 at.execute(sa.update(_CERTIFICATES).where(which).values(superseded_s=from_s))
 
     def certificates(self, member: str | None = None) -> list[Issued]:
@@ -297,8 +304,8 @@ class EnrolmentBook:
         """Revoke every certificate of a member, so that none of their keys gets another; says how many still held."""
         with self._store.write(_PART) as at:
             mine = (_CERTIFICATES.c.member == member) & _CERTIFICATES.c.revoked_s.is_(None)
-            held = (_CERTIFICATES.c.superseded_s.is_(None)) | (_CERTIFICATES.c.superseded_s > now_s)
-            held &= mine & (_CERTIFICATES.c.until_s > now_s)
+            ended = _CERTIFICATES.c.superseded_s.is_not(None) & (_CERTIFICATES.c.superseded_s <= now_s)
+            held = sa.and_(mine, ~ended, _CERTIFICATES.c.until_s > now_s)
             count = at.scalar(sa.select(sa.func.count()).select_from(_CERTIFICATES).where(held))
             at.execute(sa.update(_CERTIFICATES).where(mine).values(revoked_s=int(now_s)))
             return int(count or 0)

@@ -41,6 +41,8 @@ _WHY: dict[Outcome, str] = {
     "expired": "the invite has expired; ask the coordinator for another",
     "withdrawn": "the invite was withdrawn, or another took its place; ask the coordinator for the newest",
     "used": "the invite was used by another key; if that was not you, tell the coordinator at once",
+    "standing": "a request with another key waits to be admitted; if it is not yours, tell the coordinator at once: "
+    "it withdraws that one (artesian coordinator withdraw) and invites you again",
     "other member": "the invite is for another member, kind or name than the request",
 }
 

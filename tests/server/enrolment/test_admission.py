@@ -1,22 +1,29 @@
 """Later members come by quorum, suspended ones are shut out, certificates are revoked: by the ledger's own rules."""
 
 import datetime as dt
+import fcntl
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from join_world import BANK, FIRMS, JoinWorld, Organisation, join_world
+from typer.main import get_command
 
+import artesian
 from clients.certificates import BadCertificate, facts_of, request_certificate
 from clients.enrolment.errors import NotAdmitted
+from ledger.keys import SigningKey
 from ledger.rules import approve
 from ledger.service.access import NotAllowed
-from ledger.service.peers import REVOKED, BadRevocations, PeerCheck, revocations
+from ledger.service.peers import REVOKED, BadRevocations, PeerCheck, peers_of_home, revocations
+from server.coordinator_commands import app
 from server.engines import EngineError
 from server.engines.control import Node
 from server.enrolment.admission import Admission, CannotAdmit
@@ -189,6 +196,102 @@ def test_who_has_not_asked_is_not_admitted_and_who_belongs_is_not_invited(world:
     world.found()
     with pytest.raises(CannotInvite, match="member already"):
         world.invite("firm-1")
+
+
+def test_a_request_that_waits_is_not_replaced_by_one_with_another_key(world: JoinWorld) -> None:
+    one, _ = world.ask("firm-1")
+    world.invite("firm-1")  # whoever has read this one too
+    with pytest.raises(NotAdmitted, match="a request with another key waits"):
+        world.ask("firm-1", "thief")
+    assert world.book.requests()[0].key == one.key.public.raw
+    assert world.ask("firm-1")[1].phase == "asked"  # by its own key it may ask again
+    assert world.book.withdraw("firm-1")
+    world.invite("firm-1")
+    assert world.ask("firm-1", "thief")[1].phase == "asked"
+
+
+def test_who_is_admitted_has_the_keys_that_were_looked_at(world: JoinWorld) -> None:
+    seen = {member: world.ask(member)[0].key.public.raw for member in FIRMS}
+    world.book.withdraw("firm-2")
+    world.invite("firm-2")
+    world.ask("firm-2", "thief")
+    with pytest.raises(NoSuchRequest, match="not the one that was looked at"):
+        world.admission.admit(*FIRMS, keys=seen)
+    with pytest.raises(NoSuchRequest, match="nobody was admitted"):
+        world.book.admit(seen)
+    with pytest.raises(NoSuchRequest, match="not the one"):
+        world.admission.admit("firm-1", keys={})
+    assert not any(one.admitted for one in world.book.requests())
+    world.admission.admit("firm-1", "firm-3", keys=seen)
+    assert [one.member for one in world.book.requests() if one.admitted] == ["firm-1", "firm-3"]
+
+
+def test_admitting_by_command_binds_to_the_key_that_was_told(world: JoinWorld) -> None:
+    one, _ = world.ask("firm-1")
+    world.ask("firm-2")
+    fingerprint, other = one.key.public.fingerprint, SigningKey.generate().public.fingerprint
+
+    def admit(*arguments: str) -> Result:
+        return CliRunner().invoke(get_command(app), ["admit", "--home", str(world.home), *arguments])
+
+    for wrong in (["firm-1", "--key", other], ["firm-1", "firm-2", "--key", fingerprint], ["--all", "--key", other]):
+        assert isinstance(admit(*wrong).exception, CannotAdmit)
+    assert not any(asked.admitted for asked in world.book.requests())
+    assert admit("firm-1", "--key", fingerprint).exit_code == 0
+    assert [asked.member for asked in world.book.requests() if asked.admitted] == ["firm-1"]
+    (world.home / REVOKED).unlink()
+    shown = admit("--all")
+    assert "admitting firm-2 with the key" in shown.output
+    assert "admitting firm-1" not in shown.output
+    assert (world.home / REVOKED).exists()
+
+
+def test_a_home_that_should_have_a_list_does_not_serve_without(world: JoinWorld, tmp_path: Path) -> None:
+    assert peers_of_home(world.home) is not None
+    (world.home / REVOKED).unlink()
+    for missing in ("", "consortium.toml", "enrolment.db"):
+        aside = world.home / f"{missing}.aside"
+        if missing:
+            (world.home / missing).rename(aside)
+        with pytest.raises(BadRevocations, match="make it again"):
+            peers_of_home(world.home)
+        served = CliRunner().invoke(artesian.app, ["ledger", "serve", "--home", str(world.home), "--json"])
+        assert served.exit_code == 2
+        assert "coordinator admit" in served.output
+        if missing:
+            aside.rename(world.home / missing)
+    assert peers_of_home(tmp_path) is None
+
+
+def test_two_that_found_at_once(world: JoinWorld) -> None:
+    """The second waits for the first, and finds the ledger founded."""
+    for member in (*FIRMS, BANK):
+        world.ask(member)
+        world.admission.admit(member)
+    waited: list[float] = []
+
+    def wait(wait_s: float) -> None:
+        waited.append(wait_s)
+        if len(waited) == 3:
+            holding.__exit__(None, None, None)
+
+    first, ledger = world.admission, LedgerAccess(world.home)
+    second = Admission(world.home, world.book, ledger, world.clock, sleep=wait)
+    holding = alone(first.home)
+    holding.__enter__()
+    assert second.found() is not None
+    assert len(waited) == 3
+    assert first.found() is None
+    with alone(first.home), pytest.raises(CannotAdmit, match="another process is founding"):
+        Admission(world.home, world.book, ledger, world.clock, sleep=lambda _: None).found()
+
+
+@contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """Another process that founds the ledger."""
+    with (home / ".founding.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def test_a_founder_who_does_not_come_can_be_left_out(world: JoinWorld) -> None:
@@ -366,7 +469,7 @@ def test_the_book_is_shared_by_processes(world: JoinWorld) -> None:
     world.ask("firm-1")
     with EnrolmentBook(world.home) as other:
         assert [one.member for one in other.requests()] == ["firm-1"]
-        other.admit("firm-1")
+        other.admit({"firm-1": other.requests()[0].key})
     assert world.book.requests()[0].admitted
 
 
