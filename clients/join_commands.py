@@ -215,7 +215,7 @@ def _ask(
     with DeskClient(invite.desk, invite.authority_pem) as desk:
         terms = desk.terms(invite)
         units = _settled(given["units"], terms, "--units")
-        data = _settled(given["data"], terms, "--data")
+        data = {task: _table(path) for task, path in _settled(given["data"], terms, "--data").items()}
         _confirm_trust(invite, terms, fingerprint, yes, as_json)
         try:
             counts = {task: int(count) for task, count in units.items()}
@@ -399,6 +399,15 @@ def _settled(given: Mapping[str, str], terms: Terms, option: str) -> dict[str, s
     if unknown:
         raise BadInvite(f"{option}: the consortium has no task {unknown[0]!r}; there are: {', '.join(names) or 'none'}")
     return settled
+
+
+def _table(path: str) -> str:
+    """A table as firm.toml names it, whose own paths begin at the home and not where this command is given."""
+    from clients.enrolment.errors import BadInvite
+
+    if not Path(path).is_file():
+        raise BadInvite(f"--data {path}: no such file; leave it out to write it into firm.toml later")
+    return str(Path(path).absolute())
 
 
 def _grouped(digits: str) -> str:

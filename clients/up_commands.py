@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from clients.supervision.commands import Json, LogFormat, WhenReady, Within
+from clients.supervision.commands import Detach, Json, LogFormat, WhenReady, Within
 
 Home = Annotated[Path, typer.Option(envvar="ARTESIAN_HOME", help="The firm's home directory.")]
 
 
-def up(home: Home, as_json: WhenReady = False, log_format: LogFormat = "text") -> None:
+def up(home: Home, detach: Detach = False, as_json: WhenReady = False, log_format: LogFormat = "text") -> None:
     """Run the firm's processes until SIGTERM or SIGINT: witness, SuperNode, its executor, certificate renewal.
 
     What dies is started again. One log on standard error, and a file for each in `logs/`. Nothing listens for others:
@@ -21,10 +21,13 @@ def up(home: Home, as_json: WhenReady = False, log_format: LogFormat = "text") -
     from clients.firm_migrations import FIRM_MIGRATIONS
     from clients.firm_programs import firm_programs
     from clients.migrate_commands import bring_forward
-    from clients.supervision.commands import bring_up
+    from clients.supervision.commands import bring_up, bring_up_detached
 
     bring_forward(home, FIRM_MIGRATIONS)
-    bring_up(home, firm_programs(home), as_json, log_format)
+    if detach:
+        bring_up_detached(home, "firm", as_json)
+    else:
+        bring_up(home, firm_programs(home), as_json, log_format)
 
 
 def down(home: Home, within: Within = 60.0, as_json: Json = False) -> None:

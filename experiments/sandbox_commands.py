@@ -42,6 +42,30 @@ def up(
         typer.echo(json.dumps(result))
 
 
+@app.command(epilog="Example: artesian sandbox tables tables --firms 3")
+def tables(
+    folder: Annotated[Path, typer.Argument(help="Where to write them; new or empty.")],
+    firms: Annotated[int, typer.Option(help="How many firms.", min=3, max=16)] = 3,
+    as_json: Json = False,
+) -> None:
+    """Write what a tutorial needs in place of your own: real loans as the firms' tables, their spec, an applicant."""
+    from experiments.errors import ExperimentError
+    from experiments.sandbox import SPEC
+    from experiments.sandbox_tables import APPLICANT, write_tables
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ExperimentError(f"{folder}: is not empty; give a new folder for the tables")
+    units = write_tables(folder, firms)
+    spec = folder / "credit.toml"
+    spec.write_bytes(SPEC.read_bytes())
+    if as_json:
+        typer.echo(json.dumps({"ok": True, "units": units, "spec": str(spec), "applicant": str(folder / APPLICANT)}))
+        return
+    for firm, count in units.items():
+        typer.echo(f"{folder / firm}.csv: declare {count} units")
+    typer.echo(f"{spec}: the task spec; {folder / APPLICANT}: somebody none of them has seen")
+
+
 @app.command(epilog="Example: artesian sandbox down --home sandbox")
 def down(home: Home, within: Within = 120.0, as_json: Json = False) -> None:
     """Stop what `up` runs, and wait until it has ended."""

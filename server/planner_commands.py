@@ -23,6 +23,9 @@ def propose(
         int | None, typer.Option(help="Firms that may side with the coordinator. Default: an eighth.", min=0)
     ] = None,
     rounds_at_most: Annotated[int, typer.Option(help="No more rounds than so many.", min=1)] = 60,
+    for_coordinator: Annotated[
+        bool, typer.Option("--for-coordinator", help="As coordinator.toml has it, to add below its last task.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     r"""Propose rounds, rate, clip and noise for a task, and print \[training] and \[privacy] to paste.
@@ -46,7 +49,7 @@ def propose(
     settled = asked.settled(task, declared, 1)
     plan = settled.plans(task, declared, 1)[0]
     facts = prediction(task, plan, firms)
-    text = toml_of(settled, plan.colluders)
+    text = toml_of(settled, plan.colluders, "task." if for_coordinator else "")
     if as_json:
         steps = settled.training
         found = {"rounds": steps.rounds, "rate": steps.rate, "momentum": steps.momentum, "clip": steps.clip}
@@ -58,13 +61,13 @@ def propose(
         typer.echo(f"# {line}")
 
 
-def toml_of(config: TrainingConfig, colluders: int) -> str:
-    """The lines that say it in a simulation's configuration; in `coordinator.toml` they stand under `[[task]]`."""
+def toml_of(config: TrainingConfig, colluders: int, below: str = "") -> str:
+    """The lines that say it in a simulation's configuration, or those `below` a task of `coordinator.toml`."""
     steps, privacy = config.training, config.privacy
     return (
-        f"[training]\nrounds = {steps.rounds}\nrate = {steps.rate}\n"
+        f"[{below}training]\nrounds = {steps.rounds}\nrate = {steps.rate}\n"
         f"momentum = {steps.momentum}\nclip = {steps.clip}\n\n"
-        f'[privacy]\nmode = "{privacy.mode}"\nepsilon = {privacy.epsilon}\ndelta = {privacy.delta}\n'
+        f'[{below}privacy]\nmode = "{privacy.mode}"\nepsilon = {privacy.epsilon}\ndelta = {privacy.delta}\n'
         f"colluders = {colluders}\n"
     )
 

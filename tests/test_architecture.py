@@ -65,7 +65,7 @@ REACHES_OUT = {
     "clients/scoring/generate.py",  # compiles the bank's protocol
     "clients/scoring/scores_pb2_grpc.py",
     # What keeps a firm's processes running opens none of its files but certificates, and connects to see who listens.
-    *(f"clients/supervision/{name}.py" for name in ("keeper", "starting", "supervisor", "up")),
+    *(f"clients/supervision/{name}.py" for name in ("detached", "keeper", "starting", "supervisor", "up")),
     "clients/doctor/probe.py",  # looks whether services answer, and sends them nothing of the home
     "clients/doctor/services.py",
     "clients/sql_settings.py",  # takes the URL of the firm's own database apart

@@ -21,7 +21,8 @@ _LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 
 def commands(text: str) -> Iterator[str]:
     """Every command line of ours that a document shows, in a span or in a block; `…` and comments end it."""
-    shown = [*_SPAN.findall(text), *(line.strip().removeprefix("$ ") for line in text.splitlines())]
+    lines = text.replace("\\\n", "").splitlines()
+    shown = [*_SPAN.findall(text), *(line.strip().removeprefix("$ ") for line in lines)]
     ledger = app.resolve_command(click.Context(app), ["ledger"])[1]
     groups = tuple(f"{name} " for name in getattr(ledger, "commands", {}))
     for line in shown:

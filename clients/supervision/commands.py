@@ -13,13 +13,19 @@ if TYPE_CHECKING:
     from clients.supervision.program import Program
     from clients.supervision.status import ProgramStatus, SetStatus
 
-LogFormat = Annotated[Literal["text", "json"], typer.Option(help="How the lines on standard error are written.")]
+Format = Literal["text", "json", "none"]
+LogFormat = Annotated[
+    Format, typer.Option(help="How the lines on standard error are written; none: in the files of `logs/` only.")
+]
+Detach = Annotated[bool, typer.Option("--detach", help="Leave when all is ready; `down` stops what goes on.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 WhenReady = Annotated[bool, typer.Option("--json", help="Print one JSON document when all is ready.")]
 Within = Annotated[float, typer.Option(metavar="SECONDS", help="How long to wait until all have ended.", min=0)]
 
+_READY_WITHIN_S = 180.0
 
-def bring_up(home: Path, programs: Sequence[Program], as_json: bool, log_format: Literal["text", "json"]) -> None:
+
+def bring_up(home: Path, programs: Sequence[Program], as_json: bool, log_format: Format) -> None:
     """Run the programs until SIGTERM or SIGINT, and say when they are ready.
 
     Raises:
@@ -45,6 +51,21 @@ def bring_up(home: Path, programs: Sequence[Program], as_json: bool, log_format:
     keep_up(home, programs, log_format, on_ready)
     if not was_ready:
         raise NeverReady(f"{home}: stopped before all was ready")
+
+
+def bring_up_detached(home: Path, role: str, as_json: bool) -> None:
+    """Run `artesian ROLE up` in the background, and say when it is ready.
+
+    Raises:
+        EndedEarly, NeverReady: it is not.
+    """
+    from clients.supervision.detached import detach
+
+    status = detach(home, (role, "up", "--home", str(home), "--log-format", "none"), _READY_WITHIN_S)
+    if as_json:
+        typer.echo(json.dumps(_facts(home, status), ensure_ascii=False))
+    else:
+        typer.echo(f"{home}: {_ready_line(status)}. It goes on as process {status.pid}; logs are in {home / 'logs'}.")
 
 
 def take_down(home: Path, within_s: float, as_json: bool) -> None:

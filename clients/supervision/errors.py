@@ -17,3 +17,11 @@ class NeverReady(ClientError):
     """A set that was stopped, or gave up waiting, before all of it was ready."""
 
     exit_code = 1
+
+
+class EndedEarly(ClientError):
+    """A supervisor that was started in the background ended before its set was ready; the line is its own."""
+
+    def __init__(self, line: str, code: int) -> None:
+        super().__init__(line)
+        self.exit_code = code if code in (1, 2, 3) else 1

@@ -99,6 +99,13 @@ def test_the_command_prints_what_can_be_pasted_and_what_it_predicts() -> None:
     assert "noise multiplier" in shown.stdout
 
 
+def test_what_is_for_the_coordinator_can_be_added_below_its_last_task() -> None:
+    added = '[[task]]\nname = "credit"\nspec = "tasks/credit.toml"\n\n' + propose("--for-coordinator").stdout
+    (task,) = tomllib.loads(added)["task"]
+    assert {"training", "privacy"} < task.keys()
+    assert task["training"] == tomllib.loads(propose().stdout)["training"]
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
