@@ -9,7 +9,7 @@ FOREIGN_NODE := tests/foreign/node_modules/.installed
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: install install-dev postgresql foreign demo test fuzz check bench format clean
+.PHONY: install install-dev postgresql foreign demo test chaos fuzz check bench format clean
 
 install: $(INSTALLED)
 
@@ -49,6 +49,11 @@ $(FOREIGN_NODE): tests/foreign/package.json tests/foreign/package-lock.json test
 
 test: install-dev postgresql foreign
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# The whole storm, of which the tests take a part: 20 rounds in which processes are killed and links cut. An hour at most.
+SEED ?= 1
+chaos: install-dev
+	ARTESIAN_CHAOS_ROUNDS=20 ARTESIAN_CHAOS_FAULTS=32 ARTESIAN_CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -s --timeout=4200 tests/integration/test_chaos.py
 
 # The decoders on many more hostile inputs than the tests take; EXAMPLES a property.
 EXAMPLES ?= 20000

@@ -27,9 +27,9 @@ from server.training_config import TrainingConfig
 
 COMMAND = "artesian bench deployed_round"
 FIRMS, ROUNDS = 3, 5
-_TASK, _RECORDS, _DEADLINE_S = "credit", 400, 600.0
+TASK, _RECORDS, _DEADLINE_S = "credit", 400, 600.0
 _PROJECT = Path(__file__).parents[2]
-_SPEC = """
+SPEC = """
 name = "credit"
 kind = "credit"
 
@@ -83,20 +83,20 @@ def _deployed(home: Path, rounds: int) -> tuple[Sequence[float], float]:
     with Deployment(built, _DEADLINE_S) as deployment:
         deployment.start()
         before_s = deployment.processor_s()
-        deployment.run({"task": _TASK})
+        deployment.run({"task": TASK})
         return _round_s(built), deployment.processor_s() - before_s
 
 
 def _a_process_each(home: Path) -> Sequence[float]:
     built = _federation(home, 1)
     nodes = [{"home": str(built.member(firm))} for firm in built.firms]
-    config = {"home": str(built.coordinator), "task": _TASK}
+    config = {"home": str(built.coordinator), "task": TASK}
     run_superlink(_PROJECT, nodes, config, work=home / "superlink", deadline_s=_DEADLINE_S)
     return _round_s(built)
 
 
 def _round_s(built: Federation) -> Sequence[float]:
-    return list(json.loads((built.coordinator / "runs" / f"{_TASK}.json").read_text("utf-8"))["round_s"])
+    return list(json.loads((built.coordinator / "runs" / f"{TASK}.json").read_text("utf-8"))["round_s"])
 
 
 def _federation(home: Path, rounds: int) -> Federation:
@@ -108,14 +108,15 @@ def _federation(home: Path, rounds: int) -> Federation:
         }
     )
     limits = {"min_cohort": 3, "colluders": 0, "epsilon": 20.0, "delta": 1e-5}
-    parts = [_table(number) for number in range(FIRMS)]
-    task = task_for(parse_spec(tomllib.loads(_SPEC), "benchmark"))
+    parts = [table(number) for number in range(FIRMS)]
+    task = task_for(parse_spec(tomllib.loads(SPEC), "benchmark"))
     return build(
-        home, [FederatedTask(_TASK, task, _SPEC, parts, config)], Terms("simulation", 3, None, True, False, limits)
+        home, [FederatedTask(TASK, task, SPEC, parts, config)], Terms("simulation", 3, None, True, False, limits)
     )
 
 
-def _table(number: int) -> Table:
+def table(number: int) -> Table:
+    """The records of a firm, by its number."""
     rng = np.random.default_rng(number)
     income = rng.uniform(0, 100, _RECORDS).round(1)
     outcome = np.where(rng.uniform(size=_RECORDS) < 0.6 - income / 200, "default", "paid")
