@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from clients.toml_files import load_toml
 from server.errors import ServerError
@@ -38,6 +38,15 @@ class Network(BaseModel):
     superlink_port: int = Field(default=18443, ge=1, le=65535)
     metrics_port: int = Field(default=9464, ge=1, le=65535)
     dashboard_port: int = Field(default=8440, ge=1, le=65535)
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Network:
+        named = {name: port for name, port in self if name.endswith("_port")}
+        for name, port in named.items():
+            others = [other for other, its in named.items() if its == port and other != name]
+            if others:
+                raise ValueError(f"{name} and {others[0]} are both {port}: give each port its own number")
+        return self
 
     def address(self, port: int) -> str:
         """HOST:PORT as members reach it."""

@@ -1,15 +1,20 @@
 """`python -m server.engines.superlink_service --home HOME`: SuperLink, behind the fence, in one process.
 
-One server with two listeners instead of a proxy beside SuperLink: members come in by `fleet_port`, the processes of
-this home by `superlink_port` on loopback, and `server.engines.fence` tells them apart. TLS, SuperNode keys, process
-isolation, no telemetry, nothing installed at run time. A renewed certificate is taken up without a restart.
+Two listeners in one loop instead of a proxy beside SuperLink: members come in by `fleet_port`, the processes of this
+home by `superlink_port` on loopback. Each has its side of `server.engines.fence` and its own connections, so what
+happens at the public one (`server.engines.doorway`) takes no room at the other. TLS, SuperNode keys, process isolation,
+no telemetry, nothing installed at run time. A renewed certificate is taken up without a restart.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import logging
 import os
+import resource
+import signal
 import socket
 import ssl
 import sys
@@ -17,25 +22,24 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from clients.flower.node_home import LOOPBACK
 from clients.process_log import log_to_stderr
 from server.engines import EngineError, EngineUnreachable
+from server.engines.doorway import Doorway, Strangers
 from server.engines.flower_home import FlowerHome
 from server.errors import ServerError
 from server.network import Network, load_network
 
 if TYPE_CHECKING:
+    import uvicorn
     from flwr.superlink.config_loader import SuperLinkLifespanConfig
 
-    from server.engines.fence import Fence
-
-MOST_REQUESTS = 512
-"""At once; more are answered 503, and come again."""
+    from server.engines.fence import Application, Fence
 
 _LOOK_EVERY_S = 60.0
-_BACKLOG = 512
+_OPEN_FILES = 4096
 
 log = logging.getLogger("artesian.superlink")
 
@@ -54,41 +58,96 @@ def serve(home: Path, network: Network) -> None:
     for path in (files.authority, files.certificate, files.key):
         if not path.is_file():
             raise EngineError(f"{path}: missing; found the consortium first: artesian coordinator init")
-    config = uvicorn.Config(
-        app=cast("Callable[..., object]", application(files)),
+    strangers = Strangers()
+    fence = application(files, strangers)
+    inside, outside = _config(fence.inside, files, "on"), _config(fence.outside, files, "off")
+    inside.load()
+    outside.load()
+    assert inside.ssl is not None
+    outside.ssl = inside.ssl  # one certificate, renewed once
+    threading.Thread(target=follow_certificate, args=(inside.ssl, files), daemon=True).start()
+    _allow_files()
+    listeners = [
+        _listen(LOOPBACK, network.superlink_port, lambda: socket.create_server((LOOPBACK, network.superlink_port))),
+        _listen(network.bind, network.fleet_port, lambda: Doorway(network.bind, network.fleet_port, strangers)),
+    ]
+    log.info("Fleet API for members on %s port %d", network.bind, network.fleet_port)
+    servers = [uvicorn.Server(one) for one in (inside, outside)]
+    asyncio.run(_until_stopped(servers, listeners))
+
+
+def _config(app: Application, files: FlowerHome, lifespan: Literal["on", "off"]) -> uvicorn.Config:
+    import uvicorn
+
+    return uvicorn.Config(
+        app=cast("Callable[..., object]", app),
+        interface="asgi3",
+        lifespan=lifespan,
+        loop="asyncio",  # another loop would accept connections itself, uncounted
         ssl_certfile=str(files.certificate),
         ssl_keyfile=str(files.key),
         access_log=False,
         log_level="warning",
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=MOST_REQUESTS,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
     )
-    config.load()
-    assert config.ssl is not None
-    threading.Thread(target=follow_certificate, args=(config.ssl, files), daemon=True).start()
-    listeners = [_listen(LOOPBACK, network.superlink_port), _listen(network.bind, network.fleet_port)]
-    log.info("Fleet API for members on %s port %d", network.bind, network.fleet_port)
-    uvicorn.Server(config).run(sockets=listeners)
 
 
-def application(files: FlowerHome) -> Fence:
+async def _until_stopped(servers: Sequence[uvicorn.Server], listeners: Sequence[socket.socket]) -> None:
+    """Serve until a signal comes or one of the servers ends; then all end."""
+
+    def stop() -> None:
+        for one in servers:
+            one.should_exit = True
+
+    async def run(server: uvicorn.Server, listener: socket.socket) -> None:
+        try:
+            await server.serve([listener])
+        finally:
+            stop()
+
+    for one in servers:
+        setattr(one, "capture_signals", contextlib.nullcontext)  # noqa: B010 - one's own handlers would replace the other's
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    await asyncio.gather(*(run(*one) for one in zip(servers, listeners, strict=True)))
+
+
+def _allow_files() -> None:
+    """Strangers and members together may hold more files than many systems allow by default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def application(files: FlowerHome, strangers: Strangers) -> Fence:
     """SuperLink's application behind the fence."""
+    from anyio import to_thread
+    from flwr.supercore.constant import NodeStatus
     from flwr.supercore.logger import FLOWER_LOGGER
     from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
     from flwr.superlink.main import create_app
 
-    from server.engines.fence import Application, Fence
+    from server.engines.fence import Fence
     from server.engines.lighter_state import lighten
+    from server.engines.node_signature import Members
     from server.engines.waiting import Waiting
 
     lighten()
     FLOWER_LOGGER.setLevel(logging.WARNING)  # or a line for every call
     FLOWER_LOGGER.propagate = False
     inner = create_app(_lifespan(files), SuperLinkLifespan)
-    return Fence(Waiting(cast("Application", inner)), files.control_secret, files.network.superlink_port)
+    states = inner.state.linkstate_factory
+
+    def keys() -> frozenset[bytes]:
+        nodes = states.state().get_node_info()
+        return frozenset(one.public_key for one in nodes if one.status != NodeStatus.UNREGISTERED)
+
+    members = Members(lambda: to_thread.run_sync(keys))
+    return Fence(Waiting(cast("Application", inner)), files.control_secret, members, strangers.is_member)
 
 
 def follow_certificate(
@@ -145,18 +204,11 @@ def _lifespan(files: FlowerHome) -> SuperLinkLifespanConfig:
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _listen(host: str, port: int, made: Callable[[], socket.socket]) -> socket.socket:
     try:
-        listener.bind((host, port))
+        return made()
     except OSError as error:
-        listener.close()
         raise EngineUnreachable(f"cannot listen on {host} port {port}: {error.strerror}") from None
-    listener.listen(_BACKLOG)
-    listener.set_inheritable(False)
-    return listener
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,8 @@ the wait, so that SuperLink alone decides who gets what.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, MutableMapping
+import contextlib
+from collections.abc import Hashable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,10 +51,10 @@ class _Answer:
 
 
 class Bells:
-    """Wakes those for whom something was pushed, once its pieces have stopped coming."""
+    """Wakes those for whom something was pushed, once its pieces have stopped coming. Nobody else is remembered."""
 
     def __init__(self) -> None:
-        self._waiting = dict[Hashable, asyncio.Event]()
+        self._waiting = dict[Hashable, set[asyncio.Event]]()
         self._rung = set[Hashable]()
         self._timer: asyncio.TimerHandle | None = None
         self._first_s = 0.0
@@ -70,14 +71,27 @@ class Bells:
             at_s = min(loop.time() + _QUIET_S, self._first_s + _LATEST_S)
             self._timer = loop.call_at(at_s, self._wake)
 
-    def bell(self, who: Hashable) -> asyncio.Event:
+    @contextlib.contextmanager
+    def bell(self, who: Hashable) -> Iterator[asyncio.Event]:
         """Is set when something was pushed for `who` from now on."""
-        return self._waiting.setdefault(who, asyncio.Event())
+        event = asyncio.Event()
+        self._waiting.setdefault(who, set()).add(event)
+        try:
+            yield event
+        finally:
+            left = self._waiting.get(who, set())
+            left.discard(event)
+            if not left:
+                self._waiting.pop(who, None)
+
+    @property
+    def count(self) -> int:
+        """How many are waited for."""
+        return len(self._waiting)
 
     def _wake(self) -> None:
         for who in self._rung:
-            event = self._waiting.pop(who, None)
-            if event is not None:
+            for event in self._waiting.get(who, ()):
                 event.set()
         self._rung.clear()
 
@@ -91,7 +105,7 @@ class Waiting:
         node_waits_s: float = NODE_WAITS_S,
         server_app_waits_s: float = SERVER_APP_WAITS_S,
     ) -> None:
-        self._inner, self._bells = inner, Bells()
+        self._inner, self.bells = inner, Bells()
         self._node_waits_s, self._server_app_waits_s = node_waits_s, server_app_waits_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,11 +120,11 @@ class Waiting:
         elif path in _APP_PUSHES:
             body = await _whole(receive)
             await self._inner(scope, _replayed(body or b"", receive), send)
-            self._bells.ring(_addressed(path, body or b""))
+            self.bells.ring(_addressed(path, body or b""))
         else:
             await self._inner(scope, receive, send)
             if path in _NODE_PUSHES:
-                self._bells.ring({_SERVER_APP})
+                self.bells.ring({_SERVER_APP})
 
     async def _wait(self, scope: Scope, receive: Receive, send: Send, most_s: float, who: Any) -> None:
         body = await _whole(receive)
@@ -120,26 +134,27 @@ class Waiting:
         until_s = loop.time() + most_s
         gone = asyncio.ensure_future(_gone(receive))
         try:
-            while True:
-                bell = self._bells.bell(who(body))
-                answer = _Answer()
-                await self._inner(
-                    {**scope, "state": dict(scope.get("state", {}))}, _replayed(body, receive), answer.send
-                )
-                left_s = until_s - loop.time()
-                if not answer.is_nothing or left_s <= 0:
-                    break
-                rung = asyncio.ensure_future(bell.wait())
-                await asyncio.wait({rung, gone}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-                rung.cancel()
-                if gone.done():
-                    return
-                if not bell.is_set():
-                    until_s = loop.time()  # one last question
+            with self.bells.bell(who(body)) as bell:  # before the question, or what is pushed meanwhile wakes nobody
+                answer = await self._kept(scope, receive, body, bell)
+                while answer.is_nothing and (left_s := until_s - loop.time()) > 0:
+                    rung = asyncio.ensure_future(bell.wait())
+                    await asyncio.wait({rung, gone}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+                    rung.cancel()
+                    if gone.done():
+                        return
+                    if not bell.is_set():
+                        until_s = loop.time()  # one last question
+                    answer = await self._kept(scope, receive, body, bell)
         finally:
             gone.cancel()
         for part in answer.parts:
             await send(part)
+
+    async def _kept(self, scope: Scope, receive: Receive, body: bytes, bell: asyncio.Event) -> _Answer:
+        bell.clear()
+        answer = _Answer()
+        await self._inner({**scope, "state": dict(scope.get("state", {}))}, _replayed(body, receive), answer.send)
+        return answer
 
 
 async def _whole(receive: Receive) -> bytes | None:

@@ -79,9 +79,9 @@ def test_a_source_that_fails_is_said_to_be_down_and_the_others_are_read(tmp_path
 
 def test_the_coordinator_without_its_services_still_says_what_its_files_say(tmp_path: Path) -> None:
     built = federation(tmp_path / "f", 3, training(1))
-    (port,) = free_ports(1)
+    ledger, superlink = free_ports(2)
     config = built.coordinator / "coordinator.toml"
-    config.write_text(f"{config.read_text()}\n[network]\nledger_port = {port}\nsuperlink_port = {port}\n")
+    config.write_text(f"{config.read_text()}\n[network]\nledger_port = {ledger}\nsuperlink_port = {superlink}\n")
     with opened(built) as coordinator:
         train(built, coordinator)
     found = samples(exposition(coordinator_sources(built.coordinator)))

@@ -4,6 +4,7 @@ The outsider has everything that is public: the address, the CA certificate, and
 """
 
 import datetime as dt
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -157,7 +158,27 @@ def test_an_outsider_with_a_key_of_its_own_can_neither_join_nor_pull(world: Worl
 def test_members_see_the_fleet_api_only(world: World) -> None:
     for path in ("/health", "/docs", "/openapi.json", "/v1/control/list-runs", "/v1/runtime/get-nodes"):
         assert world.ask(world.network.fleet_port, path) == 404
-    assert world.ask(world.network.fleet_port, "/v1/fleet/pull-messages") == 415  # Flower's own answer
+    assert world.ask(world.network.fleet_port, "/v1/fleet/pull-messages") == 401
+
+
+def test_idle_strangers_keep_out_neither_members_nor_this_home(world: World) -> None:
+    key = new_key()
+    world.control.register("firm-1", public(key))
+    idle = [socket.create_connection(("127.0.0.1", world.network.fleet_port), timeout=5) for _ in range(600)]
+    try:
+        assert [node.name for node in world.control.nodes()] == ["firm-1"]
+        for one in idle[64:]:
+            assert one.recv(1) == b""  # one address has room for 64
+        for one in idle[:8]:
+            one.close()
+        fleet = world.client(FleetHttpClient, world.network.fleet_port, NodeAuthHttpInterceptor(key, key.public_key()))
+        pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        fleet.RegisterNode(RegisterNodeFleetRequest(public_key=pem))
+        fleet.close()
+    finally:
+        for one in idle:
+            one.close()
+        world.control.unregister("firm-1")
 
 
 def test_registered_nodes_and_runs_outlive_superlink(world: World) -> None:

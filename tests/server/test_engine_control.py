@@ -82,6 +82,12 @@ def test_the_network_is_read_without_the_rest_of_the_file(tmp_path: Path) -> Non
         load_network(tmp_path)
 
 
+def test_two_services_cannot_have_one_port(tmp_path: Path) -> None:
+    (tmp_path / "coordinator.toml").write_text("[network]\nfleet_port = 9000\nsuperlink_port = 9000\n")
+    with pytest.raises(NetworkInvalid, match="fleet_port and superlink_port are both 9000"):
+        load_network(tmp_path)
+
+
 def test_the_executor_waits_for_superlink(tmp_path: Path) -> None:
     superlink, executor = coordinator_programs(tmp_path, Network(), "python")
     assert superlink.command == ("python", "-m", "server.engines.superlink_service", "--home", str(tmp_path))

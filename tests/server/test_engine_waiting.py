@@ -115,6 +115,38 @@ def test_a_refusal_is_not_kept_back() -> None:
     play(story)
 
 
+def test_nobody_is_remembered_after_their_question() -> None:
+    world = World(node_waits_s=0.01)
+
+    async def story() -> None:
+        for node in range(5):
+            await world.pull(node)
+        world.status = 401
+        for node in range(5, 10):
+            await world.pull(node)
+        leaves = asyncio.Event()
+        leaves.set()
+        await world.pull(11, leaves)
+        assert world.app.bells.count == 0
+
+    play(story)
+
+
+def test_who_names_another_node_takes_no_waking_from_it() -> None:
+    world = World(node_waits_s=15.0)
+
+    async def story() -> None:
+        waiting = asyncio.create_task(world.pull(1))
+        await asyncio.sleep(0.01)
+        world.status = 401
+        await world.pull(1)
+        world.status = 200
+        await world.push(1, b"a message")
+        assert await waiting == b"a message"
+
+    play(story)
+
+
 def test_a_reply_wakes_the_server_app() -> None:
     world = World(server_app_waits_s=15.0)
 
