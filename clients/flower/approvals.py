@@ -2,18 +2,24 @@
 
 What a firm runs is always its own installed software; a bundle only says for which code a run was meant. So approving
 another bundle lets nobody's code in: it says that this firm's own code may answer that run.
+
+Two files: `approved-apps.json` is written by the operator's commands alone, what was refused stands in another, which
+tasks' processes write. So no process that notes a refusal can bring back an approval that was withdrawn meanwhile.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -21,7 +27,7 @@ from clients.errors import ClientError
 from clients.flower.bundle import Bundle, installed_bundle
 from ledger.folder_sync import sync_folder
 
-FILE = "approved-apps.json"
+FILE, REFUSED_FILE = "approved-apps.json", "refused-apps.json"
 MOST_ASKED = 8
 """How many refused bundles are remembered; the one that was asked for longest ago goes first."""
 
@@ -53,12 +59,16 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _Approved:
     approved: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Refused:
     asked: dict[str, Asked] = field(default_factory=dict)
 
 
-_FORM = TypeAdapter(_Kept)
+_Kept = TypeVar("_Kept", _Approved, _Refused)
 
 
 class Approvals:
@@ -84,11 +94,12 @@ class Approvals:
 
     def approved(self) -> dict[str, float]:
         """When each bundle was approved by the operator (seconds since 1970), by its hash."""
-        return dict(self._read().approved)
+        return dict(self._read(FILE, _Approved).approved)
 
     def asked(self) -> dict[str, Asked]:
-        """The bundles that were refused, by their hash."""
-        return dict(self._read().asked)
+        """The bundles that were refused and are not approved now, by their hash."""
+        approved = self.approved()
+        return {one: what for one, what in self._read(REFUSED_FILE, _Refused).asked.items() if one not in approved}
 
     def require(self, sha256: str) -> None:
         """Insist that a bundle is approved.
@@ -97,7 +108,7 @@ class Approvals:
             AppNotApproved: it is not; the line says how to look at it.
             ApprovalInvalid: nobody knows.
         """
-        if sha256 != self.installed.sha256 and sha256 not in self._read().approved:
+        if sha256 != self.installed.sha256 and sha256 not in self.approved():
             raise AppNotApproved(
                 f"the run is of app bundle {sha256[:16]}, this firm takes part with {self.installed.sha256[:16]} "
                 f"(artesian {self.installed.version}); its operator sees the difference with: artesian firm apps"
@@ -105,11 +116,11 @@ class Approvals:
 
     def note(self, sha256: str, files: Mapping[str, str]) -> None:
         """Remember a bundle that was refused, for `artesian firm apps`."""
-        kept = self._read()
         few = dict(list(files.items())[:_MOST_FILES_KEPT])
-        asked = {**kept.asked, sha256: Asked(self._now(), few)}
-        newest = sorted(asked, key=lambda one: asked[one].last_s)[-MOST_ASKED:]
-        self._write(_Kept(kept.approved, {one: asked[one] for one in newest}))
+        with self._alone(REFUSED_FILE):
+            asked = {**self._read(REFUSED_FILE, _Refused).asked, sha256: Asked(self._now(), few)}
+            newest = sorted(asked, key=lambda one: asked[one].last_s)[-MOST_ASKED:]
+            self._write(REFUSED_FILE, _Refused({one: asked[one] for one in newest}))
 
     def approve(self, sha256: str) -> None:
         """Take part in runs of a bundle from the next message on.
@@ -119,32 +130,42 @@ class Approvals:
         """
         if not _HASH.fullmatch(sha256):
             raise ApprovalInvalid(f"{sha256!r}: give the bundle's whole SHA-256, as artesian firm apps prints it")
-        kept = self._read()
-        asked = {one: what for one, what in kept.asked.items() if one != sha256}
-        self._write(_Kept({**kept.approved, sha256: self._now()}, asked))
+        with self._alone(FILE):
+            self._write(FILE, _Approved({**self.approved(), sha256: self._now()}))
 
     def withdraw(self, sha256: str) -> bool:
         """Take part in no more runs of a bundle; returns whether it was approved."""
-        kept = self._read()
-        self._write(_Kept({one: when for one, when in kept.approved.items() if one != sha256}, kept.asked))
-        return sha256 in kept.approved
+        with self._alone(FILE):
+            approved = self.approved()
+            self._write(FILE, _Approved({one: when for one, when in approved.items() if one != sha256}))
+        return sha256 in approved
 
-    def _read(self) -> _Kept:
-        path = self._home / FILE
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """Nobody else reads and writes a file meanwhile; the lock is a file of its own, since the other is replaced."""
+        descriptor = os.open(self._home / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            return _FORM.validate_json(path.read_bytes())
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # held for two short writes by whoever has it; ends with its process
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _read(self, name: str, kind: type[_Kept]) -> _Kept:
+        path = self._home / name
+        try:
+            return TypeAdapter(kind).validate_json(path.read_bytes())
         except FileNotFoundError:
-            return _Kept()
+            return kind()
         except (OSError, ValidationError):
             raise ApprovalInvalid(f"{path}: cannot be read; remove it, and approve again") from None
 
-    def _write(self, kept: _Kept) -> None:
-        """Write the file whole or not at all."""
+    def _write(self, name: str, kept: _Approved | _Refused) -> None:
+        """Write a file whole or not at all."""
         text = json.dumps(asdict(kept), indent=1, sort_keys=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{FILE}.", dir=self._home)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=self._home)
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
             out.write(f"{text}\n")
             out.flush()
             os.fsync(out.fileno())
-        os.replace(temporary, self._home / FILE)
+        os.replace(temporary, self._home / name)
         sync_folder(self._home)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,6 +34,9 @@ _SUFFIXES = frozenset({".py", ".toml", ".proto"})
 _DATE = (2024, 10, 1, 0, 0, 0)
 _CONFIG, _LIST = "pyproject.toml", ".info/CONTENT"
 _MOST_FILES = 5000
+_ENTRY = b"PK\1\2"  # before each entry of a zip's list
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_PIECE_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -62,17 +67,27 @@ def installed_bundle() -> Bundle:
 def listed_files(content: bytes) -> dict[str, str]:
     """SHA-256 (hex) by name of what is in a bundle of anybody's making; of what cannot be read, nothing.
 
-    The names are as they stand there: show them, never open them.
+    What is read of it altogether stays under `MOST_BYTES`, whatever it says of itself, in pieces of `_PIECE_BYTES`; of
+    the compressors only the one that can be stopped in between. The names are as they stand there: show them, never
+    open them.
     """
+    if len(content) > MOST_BYTES or content.count(_ENTRY) > _MOST_FILES:
+        return {}
     found, left = dict[str, str](), MOST_BYTES
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for entry in archive.infolist()[:_MOST_FILES]:
-                if entry.filename == _LIST or entry.file_size > left:
+            for entry in archive.infolist():
+                if entry.filename == _LIST or entry.file_size > left or entry.compress_type not in _METHODS:
                     continue
-                left -= entry.file_size
-                found[entry.filename] = hashlib.sha256(archive.read(entry)).hexdigest()
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError, EOFError):
+                digest = hashlib.sha256()
+                with archive.open(entry) as file:
+                    while piece := file.read(_PIECE_BYTES):
+                        left -= len(piece)
+                        digest.update(piece)
+                        if left < 0:
+                            return {}
+                found[entry.filename] = digest.hexdigest()
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, RuntimeError, EOFError, struct.error):
         return {}
     return found
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from clients.errors import ClientError
@@ -38,12 +39,12 @@ def serve(home: Path) -> None:
     files = NodeHome(home)
     os.environ.update(files.environment)
     answer = warmed(home)
-    from clients.flower.runtime_source import RuntimeSource
+    from clients.flower.runtime_source import RuntimeSource, over_socket
 
-    source = RuntimeSource(lambda: address_in(files.address_file), files.secret, _TASK)
+    source = RuntimeSource(over_socket(files.socket), "the SuperNode", files.secret, _TASK)
     book = TokenBook(files.folder / "tasks.json")
     executor = Executor(
-        source, book, lambda task: fork(lambda: answer(files.address_file, task)), most_children=_MOST_CHILDREN
+        source, book, lambda task: fork(lambda: answer(files.socket, task)), most_children=_MOST_CHILDREN
     )
     until_stopped(executor, files.executor_ready)
 
@@ -78,29 +79,24 @@ def warmed(home: Path) -> Callable[[Path, Task], None]:
     approvals = Approvals(home)
     log.info("takes part with app bundle %s (artesian %s)", approvals.installed.sha256, approvals.installed.version)
 
-    for name in ("install_from_fab", "get_load_client_app_fn"):
+    from clients.flower.runtime_source import socket_client
+
+    for name in ("install_from_fab", "get_load_client_app_fn", "RuntimeHttpClient"):
         assert hasattr(runner, name), f"Flower has no {runner.__name__}.{name}"
     heartbeat: Any = import_module("flwr.supercore.heartbeat")
     heartbeat.HEARTBEAT_DEFAULT_INTERVAL = HEARTBEAT_S  # as the SuperNode counts
 
-    def answer(address_file: Path, task: Task) -> None:
-        address = address_in(address_file)
-        if address is None:
-            raise ClientError("the SuperNode has gone")
+    def answer(socket: Path, task: Task) -> None:
+        def connect(*, interceptors: Any, retry_invoker: Any, **_: object) -> Any:
+            return socket_client(socket, interceptors, retry_invoker)
+
         gate = Gate(home, app, refuse, approvals)
+        runner.RuntimeHttpClient = SimpleNamespace(from_server_address=connect)
         runner.install_from_fab = lambda content, **_: gate.examine(content)
         runner.get_load_client_app_fn = lambda **_: lambda *_: gate
-        runner.run_clientapp(address, task.token, insecure=True, runtime_dependency_install=False)
+        runner.run_clientapp("", task.token, insecure=True, runtime_dependency_install=False)
 
     return answer
-
-
-def address_in(file: Path) -> str | None:
-    """HOST:PORT as the SuperNode wrote it; None while it has not."""
-    try:
-        return file.read_text("utf-8").strip() or None
-    except OSError:
-        return None
 
 
 def _import_what_trains(home: Path) -> None:

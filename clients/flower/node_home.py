@@ -23,16 +23,19 @@ class NodeHome:
 
     @property
     def folder(self) -> Path:
-        return _made(self.home / "flower")
+        folder = _made(self.home / "flower")
+        if folder.stat().st_mode & 0o077:
+            folder.chmod(0o700)
+        return folder
 
     @property
     def run(self) -> Path:
         return _made(self.home / "run")
 
     @property
-    def address_file(self) -> Path:
-        """Where the SuperNode says at which port of loopback it hands out tasks: a free one, each time it starts."""
-        return self.run / "supernode.address"
+    def socket(self) -> Path:
+        """Where the SuperNode hands out tasks: a Unix socket, in a folder that no other user can enter."""
+        return self.folder / "tasks.socket"
 
     @property
     def executor_ready(self) -> Path:
@@ -66,7 +69,7 @@ def secret_file(path: Path, what: str) -> bytes:
     """The secret in a file, which is made, for its owner alone, if it is missing.
 
     Raises:
-        KeyFileError: others can read it.
+        KeyFileError: others can read it, or it is not of 32 bytes.
     """
     if not path.exists():
         try:
@@ -74,7 +77,10 @@ def secret_file(path: Path, what: str) -> bytes:
         except KeyFileError:
             if not path.exists():  # else another process of this home was faster
                 raise
-    return read_secret_file(path, what)
+    secret = read_secret_file(path, what)
+    if len(secret) != _SECRET_BYTES:
+        raise KeyFileError(f"{path}: {what} must have {_SECRET_BYTES} bytes; remove it, and start again")
+    return secret
 
 
 def _made(folder: Path) -> Path:

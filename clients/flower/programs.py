@@ -15,7 +15,7 @@ def firm_programs(home: Path, python: str = sys.executable) -> tuple[Program, ..
     supernode = Program(
         name="supernode",
         command=(python, "-m", "clients.flower.supernode", "--home", str(files.home)),
-        ready=Touches(files.address_file),
+        ready=Touches(files.socket),
         environment=files.environment,
     )
     executor = Program(

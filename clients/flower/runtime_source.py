@@ -1,10 +1,14 @@
-"""Tasks from a SuperNode or SuperLink: Flower's Runtime API, asked over one connection."""
+"""Tasks from a SuperNode or SuperLink: Flower's Runtime API, asked over one connection.
+
+A SuperLink is known by its certificate, a SuperNode by where its Unix socket is: in a folder that no other user of the
+machine can enter. A port of loopback would be anybody's once the SuperNode that had it is gone.
+"""
 
 from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -16,12 +20,17 @@ from flwr.supercore.interceptors import (
     SuperExecAuthHttpInterceptor,
 )
 from flwr.supercore.protobuf.client import ProtobufClientInterceptor
+from flwr.supercore.retry import RetryInvoker
 from flwr.supercore.runtime import RuntimeHttpClient
 
 from clients.flower.forking import ExecutorUnreachable, Task
+from clients.flower.own_socket import reachable, require_own
 
 _TIMEOUT_S = 10.0
+_TASK_TIMEOUT_S = 30.0  # of a task's process, as in Flower
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
+
+Connect = Callable[[Sequence[ProtobufClientInterceptor]], RuntimeHttpClient]
 
 log = logging.getLogger("artesian.executor")
 
@@ -30,18 +39,16 @@ class RuntimeSource:
     """A `clients.flower.forking.Source`.
 
     Args:
-        address: gives HOST:PORT, or None while it is not known; asked again whenever nobody answers there.
+        connect: makes a client of the interceptors it is given; see `over_socket` and `over_tls`.
+        where: names it in errors.
         secret: with which it is shown that tasks may be taken.
         task_type: of the tasks that are taken, in Flower's words.
-        authority: CA certificate (PEM file) of a TLS address; None for plain HTTP on loopback.
     """
 
-    def __init__(
-        self, address: Callable[[], str | None], secret: bytes, task_type: str, authority: Path | None = None
-    ) -> None:
-        self._address, self._task_type, self._authority = address, task_type, authority
+    def __init__(self, connect: Connect, where: str, secret: bytes, task_type: str) -> None:
+        self._connect, self._where, self._task_type = connect, where, task_type
         self._sign = SuperExecAuthHttpInterceptor(master_secret=secret, protected_methods={_ACQUIRE})
-        self._client: _Client | None = None
+        self._client: RuntimeHttpClient | None = None
 
     def take(self) -> Task | None:
         """See `Source`."""
@@ -50,17 +57,18 @@ class RuntimeSource:
         except (httpx.HTTPError, ValueError, OSError) as error:
             self.close()
             why = f"HTTP {error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else str(error)
-            raise ExecutorUnreachable(f"{self._address() or 'the SuperNode'} gives no tasks: {why}") from None
+            raise ExecutorUnreachable(f"{self._where} gives no tasks: {why}") from None
         if not (answer.HasField("task") and answer.token):
             return None
         return Task(answer.task.task_id, answer.task.run_id, answer.token, answer.task.fab_hash)
 
     def fail(self, token: str, why: str) -> None:
         """See `Source`."""
-        address = self._address()
-        if address is None:
+        try:
+            client = self._made(RuntimeTokenHttpInterceptor(token))
+        except OSError as error:
+            log.debug("a task could not be failed: %s", error)
             return
-        client = self._made(address, RuntimeTokenHttpInterceptor(token))
         try:
             client.PushTaskOutput(PushTaskOutputRequest(sub_status=SubStatus.FAILED, details=why))
         except (httpx.HTTPError, ValueError) as error:  # it is over already, or its giver is
@@ -73,25 +81,58 @@ class RuntimeSource:
             self._client.close()
             self._client = None
 
-    def _connected(self) -> _Client:
+    def _connected(self) -> RuntimeHttpClient:
         if self._client is None:
-            address = self._address()
-            if address is None:
-                raise ExecutorUnreachable("the SuperNode has not said yet where it is")
-            self._client = self._made(address, self._sign)
+            self._client = self._made(self._sign)
         return self._client
 
-    def _made(self, address: str, *more: ProtobufClientInterceptor) -> _Client:
-        version = RuntimeVersionHttpInterceptor(component_name="SuperExec")
-        return _Client(address, self._authority, [version, *more])
+    def _made(self, *more: ProtobufClientInterceptor) -> RuntimeHttpClient:
+        return self._connect([RuntimeVersionHttpInterceptor(component_name="SuperExec"), *more])
+
+
+def over_tls(address: str, authority: Path) -> Connect:
+    """To HOST:PORT, whose certificate the CA in a PEM file has signed."""
+
+    def connect(interceptors: Sequence[ProtobufClientInterceptor]) -> RuntimeHttpClient:
+        verify = ssl.create_default_context(cafile=str(authority))
+        return _Client(f"https://{address}", interceptors, httpx.HTTPTransport(verify=verify), None)
+
+    return connect
+
+
+def over_socket(path: Path) -> Connect:
+    """To a Unix socket; its owner is whoever can write in its folder.
+
+    The client raises:
+        OSError: the folder is another user's, or others can enter it.
+    """
+
+    def connect(interceptors: Sequence[ProtobufClientInterceptor]) -> RuntimeHttpClient:
+        return socket_client(path, interceptors, None)
+
+    return connect
+
+
+def socket_client(
+    path: Path, interceptors: Sequence[ProtobufClientInterceptor], retry: RetryInvoker | None
+) -> RuntimeHttpClient:
+    """A client of a Unix socket, as `over_socket` says."""
+    require_own(path.parent)
+    return _Client("http://supernode", interceptors, httpx.HTTPTransport(uds=reachable(path)), retry)
 
 
 class _Client(RuntimeHttpClient):
     """Flower's client, which takes no proxy: the other side is on this machine."""
 
-    def __init__(self, address: str, authority: Path | None, interceptors: list[ProtobufClientInterceptor]) -> None:
-        scheme = "http" if authority is None else "https"
-        super().__init__(f"{scheme}://{address}", interceptors=interceptors, verify=False)
+    def __init__(
+        self,
+        url: str,
+        interceptors: Sequence[ProtobufClientInterceptor],
+        transport: httpx.HTTPTransport,
+        retry: RetryInvoker | None,
+    ) -> None:
+        super().__init__(url, interceptors=interceptors, verify=False, retry_invoker=retry)
         self._client.close()
-        verify = False if authority is None else ssl.create_default_context(cafile=str(authority))
-        self._client = httpx.Client(verify=verify, timeout=_TIMEOUT_S, trust_env=False)
+        self._client = httpx.Client(
+            transport=transport, timeout=_TIMEOUT_S if retry is None else _TASK_TIMEOUT_S, trust_env=False
+        )

@@ -1,8 +1,9 @@
 """`python -m clients.flower.supernode --home FIRM`: Flower's SuperNode, which only ever calls the coordinator.
 
-It holds messages for the executor, on loopback, and runs nothing itself. Other than Flower's own it tries again until
-its key is accepted (one whose SuperNode was killed is refused for `2 * HEARTBEAT_S`), asks often while there is
-something to do and seldom when there is not, and takes nothing from a run's bundle, not even its configuration.
+It holds messages for the executor, on a Unix socket of its home, and runs nothing itself. Other than Flower's own it
+tries again until its key is accepted (one whose SuperNode was killed is refused for `2 * HEARTBEAT_S`), asks often
+while there is something to do and seldom when there is not, and takes nothing from a run's bundle, not even its
+configuration.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import argparse
 import json
 import logging
 import os
-import socket
 import sys
 import threading
 import time
@@ -23,7 +23,8 @@ from typing import Any, NoReturn, cast
 
 from clients.connection import NODE_KEY, Connection, load_connection
 from clients.errors import ClientError
-from clients.flower.node_home import HEARTBEAT_S, LOOPBACK, NodeHome
+from clients.flower.node_home import HEARTBEAT_S, NodeHome
+from clients.flower.own_socket import listen_at
 from clients.process_log import log_to_stderr
 
 QUICKEST_S, SLOWEST_S = 0.2, 3.0
@@ -101,8 +102,7 @@ def serve(home: Path) -> NoReturn:
         os.environ.update(HTTPS_PROXY=connection.proxy, https_proxy=connection.proxy)
     keys = node_keys(home)
     state = adapted_flower()
-    runtime = _serve_runtime(files, state)
-    write_address(files.address_file, runtime)
+    _serve_runtime(files, state)
     pause_s, before = _FIRST_RETRY_S, ""
     while True:
         began_s = time.monotonic()
@@ -168,13 +168,6 @@ def node_keys(home: Path) -> Any:
     return key, key.public_key()
 
 
-def write_address(file: Path, address: str) -> None:
-    """Say where tasks are handed out, whole or not at all."""
-    temporary = file.with_name(f".{file.name}")
-    temporary.write_text(f"{address}\n", encoding="utf-8")
-    os.replace(temporary, file)
-
-
 def write_status(folder: Path, status: NodeStatus) -> None:
     """Say how the SuperNode stands, whole or not at all."""
     temporary = folder / f".{_STATUS}"
@@ -213,16 +206,21 @@ def _connect(home: Path, connection: Connection, keys: Any, states: Any, files: 
     )
 
 
-def _serve_runtime(files: NodeHome, states: Any) -> str:
-    """Hand out tasks on a free port of loopback, in a thread; returns HOST:PORT."""
+def _serve_runtime(files: NodeHome, states: Any) -> None:
+    """Hand out tasks on a Unix socket, in a thread.
+
+    Raises:
+        ClientError: the socket cannot be made.
+    """
     import uvicorn
     from flwr.supernode.main import create_app
 
     from clients.flower.node_state import Application, Patient
 
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.bind((LOOPBACK, 0))
-    listener.listen(64)
+    try:
+        listener = listen_at(files.socket)
+    except OSError as error:
+        raise ClientError(f"{files.socket}: cannot listen there: {error}") from None
     app = create_app(state_factory=states, superexec_auth_secret=files.secret)
     patient = Patient(cast("Application", app), states.state().has_work)
     config = uvicorn.Config(
@@ -235,7 +233,6 @@ def _serve_runtime(files: NodeHome, states: Any) -> str:
     )
     server = uvicorn.Server(config)
     threading.Thread(target=server.run, args=([listener],), daemon=True, name="runtime").start()
-    return f"{LOOPBACK}:{listener.getsockname()[1]}"
 
 
 def _not_accepted(_code: int, message: str | None = None, **_: object) -> NoReturn:

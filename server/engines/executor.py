@@ -52,9 +52,9 @@ def serve(home: Path, network: Network) -> None:
     files = FlowerHome(home, network)
     os.environ.update(files.environment)
     from clients.flower.executor import until_stopped
-    from clients.flower.runtime_source import RuntimeSource
+    from clients.flower.runtime_source import RuntimeSource, over_tls
 
-    source = RuntimeSource(lambda: files.address, files.executor_secret, _TASK, files.authority)
+    source = RuntimeSource(over_tls(files.address, files.authority), files.address, files.executor_secret, _TASK)
     executor = Executor(
         source,
         TokenBook(files.folder / "tasks.json"),

@@ -37,6 +37,7 @@ Room = Callable[[tuple[str, int] | None, bytes], bool]
 """Whether a connection may be one more of those of a key."""
 
 _FLEET, _RUNTIME, _CONTROL, _HEALTH = "/v1/fleet/", "/v1/runtime/", "/v1/control/", "/health"
+_SECRET_BYTES = 32
 _PUSHES = frozenset({"/v1/fleet/push-messages", "/v1/fleet/push-object"})
 
 log = logging.getLogger("artesian.fence")
@@ -47,10 +48,13 @@ class Fence:
 
     Args:
         inner: SuperLink's application.
-        secret: who shows it may use the Control API.
+        secret: who shows it may use the Control API; 32 bytes.
         member: knows members by the headers of their requests.
         room: see `Room`.
         most_bytes, most_question_bytes, most_under_way, body_within_s: limits of requests' bodies, for members.
+
+    Raises:
+        ValueError: the secret is shorter.
     """
 
     def __init__(
@@ -65,6 +69,8 @@ class Fence:
         most_under_way: int = MOST_BYTES_UNDER_WAY,
         body_within_s: float = BODY_WITHIN_S,
     ) -> None:
+        if len(secret) < _SECRET_BYTES:
+            raise ValueError("the secret of the Control API is too short")
         self._inner, self._secret = inner, secret.hex().encode()
         self._member, self._room = member, room
         self._most_bytes, self._most_question_bytes = most_bytes, most_question_bytes

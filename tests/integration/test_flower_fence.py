@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, StartRunRequest
-from flwr.proto.fleet_pb2 import PullMessagesRequest, RegisterNodeFleetRequest
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, PullMessagesRequest, RegisterNodeFleetRequest
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.control import ControlHttpClient
@@ -173,7 +173,7 @@ def test_idle_strangers_keep_out_neither_members_nor_this_home(world: World) -> 
             one.close()
         fleet = world.client(FleetHttpClient, world.network.fleet_port, NodeAuthHttpInterceptor(key, key.public_key()))
         pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        fleet.RegisterNode(RegisterNodeFleetRequest(public_key=pem))
+        assert fleet.ActivateNode(ActivateNodeRequest(public_key=pem, heartbeat_interval=30)).node_id
         fleet.close()
     finally:
         for one in idle:

@@ -104,6 +104,13 @@ def test_the_control_api_asks_for_the_secret_of_this_home(secret: bytes | None) 
     assert world.ask("/v1/control/start-run", INSIDE, secret=SECRET) == 200
 
 
+def test_no_fence_stands_with_an_empty_secret() -> None:
+    world = World()
+    for secret in (b"", SECRET[:31]):
+        with pytest.raises(ValueError, match="secret"):
+            Fence(world._inner, secret, world._member)
+
+
 def test_the_runtime_api_is_open_on_loopback_since_it_asks_for_a_signature_itself() -> None:
     world = World()
     assert world.ask("/v1/runtime/acquire-task", INSIDE) == 200

@@ -1,5 +1,6 @@
 """Approvals: the installed bundle and what the operator said, nothing else; and what was refused can be looked at."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,33 @@ def test_a_file_that_cannot_be_read_approves_nothing_but_what_is_installed(tmp_p
     approvals(tmp_path).require(OWN.sha256)
     with pytest.raises(ApprovalInvalid, match=FILE):
         approvals(tmp_path).require(OTHER)
+
+
+def test_a_refusal_that_is_noted_brings_back_no_approval_that_was_withdrawn_meanwhile(tmp_path: Path) -> None:
+    withdrawn = list[bool]()
+
+    def meanwhile() -> float:
+        """The clock of who notes, between reading and writing: the operator withdraws."""
+        if not withdrawn:
+            withdrawn.append(approvals(tmp_path).withdraw(OTHER))
+        return 6.0
+
+    approvals(tmp_path).approve(OTHER)
+    Approvals(tmp_path, lambda: OWN, meanwhile).note("c" * 64, {})
+    assert withdrawn == [True]
+    assert approvals(tmp_path).approved() == {}
+    assert set(approvals(tmp_path).asked()) == {"c" * 64}
+
+
+def test_of_two_that_note_at_once_neither_is_lost(tmp_path: Path) -> None:
+    def note(number: int) -> None:
+        approvals(tmp_path, float(number)).note(f"{number:064x}", {})
+
+    with ThreadPoolExecutor(MOST_ASKED) as pool:
+        list(pool.map(note, range(MOST_ASKED)))
+    assert len(approvals(tmp_path).asked()) == MOST_ASKED
+
+
+def test_a_file_of_an_earlier_release_still_approves(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(f'{{"approved": {{"{OTHER}": 5.0}}, "asked": {{}}}}')
+    approvals(tmp_path).require(OTHER)

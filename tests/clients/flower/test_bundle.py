@@ -2,8 +2,10 @@
 
 import hashlib
 import io
+import tracemalloc
 import zipfile
 
+import pytest
 from flwr.common.config import get_fab_config
 
 from clients.flower.bundle import RUN_CONFIG, differences, installed_bundle, listed_files
@@ -46,6 +48,40 @@ def test_a_bundle_that_unpacks_to_more_than_the_limit_is_not_unpacked() -> None:
         archive.writestr("small.py", b"pass")
         archive.writestr("bomb.py", bytes(20 << 20))
     assert listed_files(out.getvalue()).keys() == {"small.py"}
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("declared", [None, 100])
+def test_a_bomb_takes_no_memory_whatever_it_says_of_its_size(method: int, declared: int | None) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("bomb.py", bytes(64 << 20))
+    content = out.getvalue()
+    if declared is not None:
+        content = content.replace((64 << 20).to_bytes(4, "little"), declared.to_bytes(4, "little"))
+    del out
+    tracemalloc.start()
+    assert listed_files(content) == {}
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken < 2 << 20
+
+
+def test_files_that_lie_over_each_other_are_not_read_again_and_again() -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("one.py", bytes(9 << 20))
+        entry = archive.infolist()[0]
+        archive.filelist.extend([entry] * 50)
+    assert len(listed_files(out.getvalue())) == 1
+
+
+def test_a_bundle_of_too_many_files_is_not_listed() -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("one.py", b"pass")
+        archive.filelist.extend([archive.infolist()[0]] * 6000)
+    assert listed_files(out.getvalue()) == {}
 
 
 def test_each_file_in_which_two_differ_is_named_with_how() -> None:

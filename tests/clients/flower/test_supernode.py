@@ -1,5 +1,6 @@
 """Our SuperNode's settings of Flower: how often it asks, who is let in, which key it takes."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from clients.connection import NODE_KEY
 from clients.errors import ClientError
+from clients.flower.forking import ExecutorUnreachable
 from clients.flower.node_home import NodeHome
+from clients.flower.own_socket import listen_at
 from clients.flower.programs import firm_programs
+from clients.flower.runtime_source import RuntimeSource, over_socket
 from clients.flower.supernode import (
     QUICKEST_S,
     SLOWEST_S,
@@ -17,9 +21,9 @@ from clients.flower.supernode import (
     Pace,
     node_keys,
     read_status,
-    write_address,
     write_status,
 )
+from clients.supervision.program import Touches
 from ledger.secret_files import KeyFileError, write_secret_file
 
 
@@ -80,5 +84,45 @@ def test_the_executor_waits_for_the_supernode(tmp_path: Path) -> None:
     supernode, executor = firm_programs(tmp_path, "python")
     assert executor.needs == (supernode.name,)
     assert supernode.command == ("python", "-m", "clients.flower.supernode", "--home", str(tmp_path))
-    write_address(NodeHome(tmp_path).address_file, "127.0.0.1:5")
-    assert (tmp_path / "run" / "supernode.address").read_text() == "127.0.0.1:5\n"
+    assert supernode.ready == Touches(tmp_path / "flower" / "tasks.socket")
+
+
+@pytest.mark.parametrize("depth", [0, 5])
+def test_tasks_come_from_a_socket_in_a_folder_of_the_users_own(tmp_path: Path, depth: int) -> None:
+    home = tmp_path.joinpath(*["a-folder-with-a-long-name"] * depth)
+    files = NodeHome(home)
+    with listen_at(files.socket) as listener:
+        taken = threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True)
+        taken.start()
+        source = RuntimeSource(over_socket(files.socket), "the SuperNode", bytes(32), "type")
+        with pytest.raises(ExecutorUnreachable, match="the SuperNode gives no tasks"):
+            source.take()
+        taken.join(5)
+        assert not taken.is_alive()
+    assert (files.folder.stat().st_mode & 0o777, files.socket.stat().st_mode & 0o777) == (0o700, 0o600)
+    with listen_at(files.socket):  # in place of one that is gone
+        pass
+
+
+def test_where_others_can_enter_nobody_is_believed(tmp_path: Path) -> None:
+    files = NodeHome(tmp_path)
+    with listen_at(files.socket) as listener:
+        listener.settimeout(0.05)
+        files.socket.parent.chmod(0o755)
+        source = RuntimeSource(over_socket(tmp_path / "flower" / "tasks.socket"), "it", bytes(32), "type")
+        with pytest.raises(ExecutorUnreachable, match="chmod 700"):
+            source.take()
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    with pytest.raises(PermissionError):
+        listen_at(tmp_path / "flower" / "tasks.socket")
+    assert files.folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 31, b"x" * 33])
+def test_a_secret_has_32_bytes(tmp_path: Path, content: bytes) -> None:
+    files = NodeHome(tmp_path)
+    assert len(files.secret) == 32
+    (files.folder / "executor.secret").write_bytes(content)
+    with pytest.raises(KeyFileError, match="32 bytes"):
+        _ = files.secret
