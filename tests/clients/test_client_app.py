@@ -85,10 +85,13 @@ def test_a_firm_witnesses_and_contributes(world: Consortium) -> None:
         world.firms[name] = open_firm(world.built.member(name))
     world.firms["firm-1"] = firm
     statement = world.open_round(a_plan(threshold=4))
+    private = firm.task("credit")
     answer = ask(home, TRAIN, world.request("firm-1", statement))
     assert answer["contribution"]
     assert answer["statement"]
-    assert refused(home, TRAIN, pack(world.request("firm-1", statement))).code == "round"
+    spent = firm.wallet.spent(private.unit, private.dataset)
+    assert ask(home, TRAIN, world.request("firm-1", statement)) == answer
+    assert firm.wallet.spent(private.unit, private.dataset) == spent
 
 
 @pytest.mark.parametrize("kind", [HELLO, PAIR, WITNESS, TRAIN, OPEN])

@@ -26,7 +26,7 @@ from clients.sitting_out import (
     take_part,
 )
 from server.cohort import Cohort
-from server.recording import Record
+from server.recording import MessagedRecord
 
 NOW_S = 1_790_000_000.0
 
@@ -87,7 +87,7 @@ def test_the_coordinator_sees_who_sits_out_and_still_has_its_cosignature(tmp_pat
 
         def meet(grid: object) -> Cohort:
             cohort = Cohort(grid, "simulation", TASK, 60)  # type: ignore[arg-type]
-            cohort.meet(coordinator.next_epoch(), Record(coordinator.log).enrolled_key)
+            cohort.meet(coordinator.next_epoch(), MessagedRecord(coordinator.log).enrolled_key)
             return cohort
 
         cohort = on_grid(built, meet)

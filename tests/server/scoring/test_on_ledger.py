@@ -185,6 +185,7 @@ sys.path.insert(0, {tests!r})
 from score_world import ToyScorer
 from server.scoring.desk import PublishedScorer
 releases = types.ModuleType("server.releases")
+releases.CURRENT = "current"
 def load_scorers(home):
     receipt, statement = (home / "receipt").read_bytes(), (home / "statement").read_bytes()
     return {{"credit": PublishedScorer(ToyScorer(), bytes(range(32)), receipt, statement)}}
@@ -199,6 +200,7 @@ app.main(["coordinator", *sys.argv[1:]])
 def test_the_coordinator_serves_until_it_is_told_to_stop(world: World, tmp_path: Path) -> None:
     home = world.home("coordinator")
     world.coordinator.save(home / "signing.pem")
+    (home / "coordinator.toml").write_text('cid = "acme"\n')
     ledger = Ledger.start(home / "ledger.db", world.coordinator)
     published = ledger.publish()
     (home / "receipt").write_bytes(published.receipt)
