@@ -36,6 +36,13 @@ JOIN_FIELDS: dict[str, type] = {
     "token_sha256": bytes,
     "policy_sha256": bytes,
 }
+MEMBER_FIELDS: dict[str, dict[str, type]] = {
+    "Standing": {},
+    "Renew": {"csr": bytes},
+    "Proposals": {},
+    "Approve": {"proposal": str, "approval": bytes},
+}
+"""Of the calls by members, and by those who have asked."""
 _WHY: dict[Outcome, str] = {
     "unknown token": "this desk has not made this invite; ask the coordinator for one",
     "expired": "the invite has expired; ask the coordinator for another",
@@ -150,7 +157,7 @@ class JoinDesk:
         Raises:
             NotAdmitted: it is suspended, or has not asked, or is another.
         """
-        fields, key = self._from_member("Standing", request, {})
+        fields, key = self._from_member("Standing", request)
         return self._standing(fields["member"], key)
 
     def renew(self, request: SignedFields) -> bytes:
@@ -160,7 +167,7 @@ class JoinDesk:
             NotAdmitted: it is none.
             KeyRevoked, BadCertificate: not for this key.
         """
-        fields, _ = self._from_member("Renew", request, {"csr": bytes})
+        fields, _ = self._from_member("Renew", request)
         self._require_active(fields["member"])
         if len(fields["csr"]) > MAX_CSR_BYTES:
             raise BadRequest(f"a signing request has at most {MAX_CSR_BYTES} bytes")
@@ -174,7 +181,7 @@ class JoinDesk:
         Raises:
             NotAdmitted: the caller is none.
         """
-        fields, _ = self._from_member("Proposals", request, {})
+        fields, _ = self._from_member("Proposals", request)
         self._require_active(fields["member"])
         self._admission.settle()
         return self._admission.proposals()
@@ -186,13 +193,24 @@ class JoinDesk:
             NotAdmitted: the caller is none.
             CannotAdmit: there is no such proposal, or the approval is not over it.
         """
-        fields, _ = self._from_member("Approve", request, {"proposal": str, "approval": bytes})
+        fields, _ = self._from_member("Approve", request)
         self._require_active(fields["member"])
         return self._admission.approve(fields["proposal"], fields["member"], fields["approval"])
 
-    def _from_member(self, rpc: str, request: SignedFields, types: dict[str, type]) -> tuple[dict[str, Any], PublicKey]:
+    def caller(self, rpc: str, request: SignedFields) -> str:
+        """The member whose key has signed a request, which is fresh; whether it was made before is not looked at.
+
+        Raises:
+            NotAdmitted: it is nobody's.
+        """
+        fields = request.read(rpc, self.cid, MEMBER_FIELDS[rpc])
+        request.verify(self._key_of(fields["member"]))
+        require_fresh(fields, self._now())
+        return str(fields["member"])
+
+    def _from_member(self, rpc: str, request: SignedFields) -> tuple[dict[str, Any], PublicKey]:
         """The fields of a request that is fresh, made once and signed by its member's key, and that key."""
-        fields = request.read(rpc, self.cid, types)
+        fields = request.read(rpc, self.cid, MEMBER_FIELDS[rpc])
         key = self._key_of(fields["member"])
         request.verify(key)
         require_fresh(fields, self._now())

@@ -24,6 +24,7 @@ from ledger.errors import LedgerError
 from server.enrolment.admission import Admission, ProposalFacts
 from server.enrolment.book import EnrolmentBook
 from server.enrolment.desk import JoinDesk, RequestStanding
+from server.enrolment.doorman import MAX_CALLS, Doorman, caller, is_near
 from server.enrolment.ledger_access import LedgerAccess
 from server.errors import ServerError
 from server.scoring.quota import OverQuota, Quota
@@ -31,12 +32,14 @@ from server.scoring.quota import OverQuota, Quota
 T = TypeVar("T")
 SERVICE = pb.DESCRIPTOR.services_by_name["Enrolment"].full_name
 MAX_MESSAGE_BYTES = 64 << 10
-MAX_CALLS = 64
 RATE_PER_S, BURST = 20.0, 200
-"""Calls of all callers together: each costs a signature or two."""
+"""Calls of all strangers together: each costs a signature or two."""
 EACH_PER_S, EACH_BURST = 2.0, 60
-"""Calls from one address."""
+"""Calls by one member, who is known by its signature; and by strangers from one address, if it is not this machine's:
+behind a proxy all have that one."""
 MAX_ADDRESSES = 10_000
+CONNECTION_MS = 300_000
+"""How long one connection is kept; a client opens another, and takes up a new certificate."""
 GRACE_S = 5.0
 TEND_S = 5.0
 
@@ -52,7 +55,8 @@ class DeskService(EnrolmentServicer):
         """Serve what `desk` answers."""
         self._desk = desk
         self._worker = ThreadPoolExecutor(1, "desk")
-        self._all = Quota(RATE_PER_S, BURST, monotonic)
+        self._strangers = Quota(RATE_PER_S, BURST, monotonic)
+        self._members = Quota(EACH_PER_S, EACH_BURST, monotonic)
         self._monotonic = monotonic
         self._each = Quota(EACH_PER_S, EACH_BURST, monotonic)
         self._addresses: set[str] = set()
@@ -69,21 +73,25 @@ class DeskService(EnrolmentServicer):
 
     async def Standing(self, request: pb.SignedRequest, context: Any) -> pb.StandingReply:  # noqa: N802
         """How it stands."""
-        return self._told(await self._answer(context, lambda: self._desk.standing(_signed(request))))
+        signed = _signed(request)
+        return self._told(await self._answer(context, lambda: self._desk.standing(signed), "Standing", signed))
 
     async def Renew(self, request: pb.SignedRequest, context: Any) -> pb.CertificateReply:  # noqa: N802
         """A new certificate."""
-        pem = await self._answer(context, lambda: self._desk.renew(_signed(request)))
+        signed = _signed(request)
+        pem = await self._answer(context, lambda: self._desk.renew(signed), "Renew", signed)
         return pb.CertificateReply(certificate=pem)
 
     async def Proposals(self, request: pb.SignedRequest, context: Any) -> pb.ProposalsReply:  # noqa: N802
         """What waits for approvals."""
-        found = await self._answer(context, lambda: self._desk.proposals(_signed(request)))
+        signed = _signed(request)
+        found = await self._answer(context, lambda: self._desk.proposals(signed), "Proposals", signed)
         return pb.ProposalsReply(proposals=map(_proposal, found))
 
     async def Approve(self, request: pb.SignedRequest, context: Any) -> pb.ProposalReply:  # noqa: N802
         """An approval."""
-        return _proposal(await self._answer(context, lambda: self._desk.approve(_signed(request))))
+        signed = _signed(request)
+        return _proposal(await self._answer(context, lambda: self._desk.approve(signed), "Approve", signed))
 
     def close(self) -> None:
         """End the thread."""
@@ -93,10 +101,19 @@ class DeskService(EnrolmentServicer):
         """Do `work` in the desk's thread."""
         await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
-    async def _answer(self, context: Any, ask: Callable[[], T]) -> T:
+    async def _answer(self, context: Any, ask: Callable[[], T], rpc: str = "", signed: SignedFields | None = None) -> T:
+        in_turn = asyncio.get_running_loop().run_in_executor
         try:
-            self._take(context)
-            return await asyncio.get_running_loop().run_in_executor(self._worker, ask)
+            try:
+                member = "" if signed is None else await in_turn(self._worker, self._desk.caller, rpc, signed)
+            except (ClientError, ServerError, LedgerError):
+                self._take_stranger(context)  # who cannot show whom it is
+                raise
+            if member:
+                self._members.take(member)
+            else:
+                self._take_stranger(context)
+            return await in_turn(self._worker, ask)
         except OverQuota as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except (ClientError, ServerError, LedgerError) as error:
@@ -104,14 +121,16 @@ class DeskService(EnrolmentServicer):
             await context.abort(status.get(error.exit_code, grpc.StatusCode.INVALID_ARGUMENT), str(error))
         raise AssertionError("an aborted call does not go on")
 
-    def _take(self, context: Any) -> None:
-        address = str(context.peer()).rpartition(":")[0]
+    def _take_stranger(self, context: Any) -> None:
+        self._strangers.take("everybody who is not known")
+        address = caller(context.peer())
+        if is_near(address):
+            return
         if address not in self._addresses:
             if len(self._addresses) >= MAX_ADDRESSES:
                 self._each, self._addresses = Quota(EACH_PER_S, EACH_BURST, self._monotonic), set()
             self._addresses.add(address)
         self._each.take(address)
-        self._all.take("all")
 
     def _told(self, at: RequestStanding) -> pb.StandingReply:
         return pb.StandingReply(
@@ -158,8 +177,13 @@ class DeskServer:
             options=[
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.so_reuseport", 0),
-                ("grpc.max_concurrent_streams", 16),
+                ("grpc.max_concurrent_streams", 8),
+                ("grpc.max_connection_age_ms", CONNECTION_MS),
+                ("grpc.max_connection_age_grace_ms", 10_000),
+                ("grpc.max_connection_idle_ms", 60_000),
+                ("grpc.server_handshake_timeout_ms", 10_000),
             ],
+            interceptors=[Doorman()],
         )
         self._health = health.aio.HealthServicer()
         add_EnrolmentServicer_to_server(self._service, self._server)  # type: ignore[no-untyped-call]
