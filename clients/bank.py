@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import grpc
 
+from clients.certificates import finish_coming
 from clients.errors import ClientError
 from clients.scoring import scores_pb2 as pb
 from clients.scoring.proof import AnswerFileError as AnswerFileError
@@ -107,6 +108,7 @@ class BankClient:
         self._home = home
         self._verifier = verifier
         self._timeout_s = timeout_s
+        finish_coming(home)
         key, certificate, authority = (_read(home / name) for name in ("tls.key", "tls.crt", "ca.crt"))
         credentials = grpc.ssl_channel_credentials(authority, key, certificate)
         # A proxy of the environment has no business on the way to this machine itself.

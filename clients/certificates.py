@@ -7,6 +7,7 @@ consortium's authority signs what it has admitted (`server.certificates`), and t
 ECDSA P-256 throughout: the TLS library inside gRPC does not accept Ed25519 certificates.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -164,14 +165,36 @@ def install_coming(home: Path, certificate_pem: bytes, authority_pem: bytes) -> 
 
 
 def finish_coming(home: Path) -> bool:
-    """Finish an exchange of keys that was cut short; says whether there was one. What is present stays whole."""
-    if not (home / COMING_CERTIFICATE).exists():
+    """Finish an exchange of keys that was cut short; says whether there was one. What is present stays whole.
+
+    Between its two renames the key and the certificate do not fit: whatever starts in a home calls this first.
+    """
+    if (home / COMING_CERTIFICATE).exists():
+        if (home / COMING_KEY).exists():
+            _rename(home / COMING_KEY, home / TLS_KEY)
+            sync_folder(home)  # a power cut must not keep the second rename and lose the first
+        _rename(home / COMING_CERTIFICATE, home / TLS_CERTIFICATE)
+    elif (home / COMING_KEY).exists() and _is_for(home / TLS_CERTIFICATE, home / COMING_KEY):
+        _rename(home / COMING_KEY, home / TLS_KEY)
+    else:
         return False
-    if (home / COMING_KEY).exists():
-        os.replace(home / COMING_KEY, home / TLS_KEY)
-    os.replace(home / COMING_CERTIFICATE, home / TLS_CERTIFICATE)
     sync_folder(home)
     return True
+
+
+def _rename(coming: Path, present: Path) -> None:
+    """Put a file in another's place; where another process has done so just now, nothing is left to do."""
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(coming, present)
+
+
+def _is_for(certificate_file: Path, key_file: Path) -> bool:
+    """Whether a certificate is for the key in a file; not if either cannot be read."""
+    try:
+        certificate = x509.load_pem_x509_certificate(read_pem(certificate_file))
+        return certificate.public_key() == load_key(key_file).public_key()
+    except (BadCertificate, ValueError):
+        return False
 
 
 def check_certificate(certificate_pem: bytes, key_file: Path, authority_pem: bytes) -> Identity:

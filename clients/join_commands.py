@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 Home = Annotated[Path, typer.Option(envvar="ARTESIAN_HOME", help="The member's home directory.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 InviteText = Annotated[
-    str, typer.Argument(metavar="[INVITE]", help="The invite, or a file that holds it. Not needed to go on waiting.")
+    str,
+    typer.Argument(
+        metavar="[FILE]",
+        help="The file that holds the invite. Not needed to go on waiting. The invite's own text is taken too, but "
+        "then other users of this machine may read it while this runs, and use it.",
+    ),
 ]
 Fingerprint = Annotated[
     str,
@@ -263,7 +268,7 @@ def _require_asked(home: Path, kind: str) -> None:
 
     if not (home / CONNECTION).exists():
         raise BadInvite(
-            f"{home}: has not asked to join yet; give the invite: artesian {kind} join INVITE --home {home}"
+            f"{home}: has not asked to join yet; give the invite's file: artesian {kind} join FILE --home {home}"
         )
     if load_connection(home).kind != kind:
         raise BadInvite(f"{home}: belongs to a {load_connection(home).kind}")

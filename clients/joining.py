@@ -27,6 +27,7 @@ from clients.enrolment.errors import BadConsortium, NotAdmitted, OtherConsortium
 from clients.enrolment.invite import Invite
 from clients.firm_template import firm_toml
 from clients.homes import FIRM_CONFIG, SIGNING_KEY, HomeExists
+from clients.migration import VERSION_FILE, folders, write_version
 from clients.node_key import node_public_key
 from clients.scoring.proof import SCORER_KEY_FILE
 from ledger.electorate import Electorate
@@ -118,6 +119,9 @@ def ask(
     """
     require_same(home, invite)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not any((home / name).exists() for name in (CONNECTION, FIRM_CONFIG, SETTINGS, VERSION_FILE)):
+        folders("run", "logs").do(home)
+        write_version(home)  # it is made as this release makes it, so there is nothing to bring forward
     key, node_key = signing_key(home, hybrid=terms.policy.signatures == HYBRID), b""
     csr = request_certificate(home, invite.member)
     if invite.kind == "firm":

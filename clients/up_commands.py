@@ -18,12 +18,14 @@ def up(home: Home, detach: Detach = False, as_json: WhenReady = False, log_forma
     What dies is started again. One log on standard error, and a file for each in `logs/`. Nothing listens for others:
     a firm needs only connections that it opens itself. `firm.toml` may be edited meanwhile: what reads it starts anew.
     """
+    from clients.certificates import finish_coming
     from clients.firm_migrations import FIRM_MIGRATIONS
     from clients.firm_programs import firm_programs
     from clients.migrate_commands import bring_forward
     from clients.supervision.commands import bring_up, bring_up_detached
 
     bring_forward(home, FIRM_MIGRATIONS)
+    finish_coming(home)
     if detach:
         bring_up_detached(home, "firm", as_json)
     else:

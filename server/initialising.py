@@ -5,17 +5,21 @@ The ledger is founded later, when the founders' keys are known (`server.enrolmen
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from clients.certificates import keep_file
 from clients.enrolment.consortium import CONSORTIUM, TASKS, ConsortiumPolicy, ConsortiumTask
+from clients.migration import folders, write_version
 from clients.tasks.spec import load_spec
 from ledger.folder_sync import sync_folder
 from ledger.homes import LOG_KEY, NEXT_LOG_KEY, SIGNING_KEY
@@ -26,6 +30,7 @@ from server.engines.flower_home import FlowerHome
 from server.errors import ServerError
 from server.network import CONFIG_FILE, Network
 
+_MARK_BYTES = 6
 _EVERYWHERE = ("0.0.0.0", "::")
 
 
@@ -83,17 +88,45 @@ def initialise(
         }
     )
     home.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = home.with_name(f".{home.name}.{secrets.token_hex(6)}")
+    _remove_leftovers(home)
+    unfinished = home.with_name(f".{home.name}.{secrets.token_hex(_MARK_BYTES)}")
     unfinished.mkdir(mode=0o700)
-    try:
-        _fill(unfinished, founding, policy, specs, now)
-        then(unfinished)
-        os.rename(unfinished, home)  # replaces an empty directory, never a full one
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+    with _being_made(unfinished):
+        try:
+            _fill(unfinished, founding, policy, specs, now)
+            then(unfinished)
+            os.rename(unfinished, home)  # replaces an empty directory, never a full one
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
     sync_folder(home.parent)
     return policy
+
+
+@contextmanager
+def _being_made(folder: Path) -> Iterator[bool]:
+    """Hold a folder while a home is made in it; says whether nobody else does."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
+
+
+def _remove_leftovers(home: Path) -> None:
+    """Remove what a process that was killed had made for this home: keys that nobody was told of, `ca.key` among them.
+
+    What another process is making just now stays.
+    """
+    name = re.compile(rf"\.{re.escape(home.name)}\.[0-9a-f]{{{2 * _MARK_BYTES}}}")
+    for folder in home.parent.iterdir():
+        if name.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
+            with _being_made(folder) as left:
+                if left:
+                    shutil.rmtree(folder)
 
 
 def _fill(
@@ -115,6 +148,8 @@ def _fill(
     _check_config(home / CONFIG_FILE)
     flower = FlowerHome(home, network)
     assert flower.control_secret != flower.executor_secret  # made by being asked for
+    folders("run", "logs").do(home)
+    write_version(home)
 
 
 def _check_config(path: Path) -> None:

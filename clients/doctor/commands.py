@@ -101,4 +101,4 @@ def _no_connection(home: Path, role: str) -> Iterator[Finding]:
     if (home / CONNECTION).exists():
         load_connection(home)  # says what is wrong with it
     what = f"{home}: has not joined a consortium by an invite, so no service was looked for"
-    yield Finding("warn", what, f"artesian {role} join INVITE --home {home}")
+    yield Finding("warn", what, f"artesian {role} join FILE --home {home}")

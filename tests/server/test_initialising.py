@@ -1,5 +1,7 @@
 """A coordinator's home is made whole or not at all, and keeps its own certificate fresh."""
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,12 @@ from join_world import CID, SPEC, START_S
 from clients.certificates import facts_of
 from clients.enrolment.consortium import check_specs, policy_hash, read_policy
 from clients.enrolment.errors import BadConsortium
+from clients.migration import pending
 from ledger.keys import SigningKey
 from server.certificates import CertificateAuthority
 from server.coordinator import load_coordinator_config
 from server.initialising import Founding, HomeNotEmpty, NotInitialised, hosts_of, initialise, own_address, require_home
+from server.migration import COORDINATOR_MIGRATIONS
 from server.network import Network
 from server.service_certificate import MARKER, renew_service_certificate
 
@@ -88,6 +92,41 @@ def test_the_certificate_is_for_every_name_and_renewed_in_time(tmp_path: Path) -
         load_pem_x509_certificate((home / "ca.crt").read_bytes())
     )
     assert renew_service_certificate(home, first.due_s, force=True) is not None
+
+
+def test_what_a_killed_init_left_is_removed_and_what_another_makes_now_is_not(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    left, now, other = (tmp_path / name for name in (".home.0123456789ab", ".home.ba9876543210", ".home.backup"))
+    for folder in (left, now, other):
+        folder.mkdir()
+        (folder / "ca.key").write_text("secret")
+    descriptor = os.open(now, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    initialise(home, founding(), lambda: START_S)
+    os.close(descriptor)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".home.ba9876543210", ".home.backup", "home"]
+
+
+def test_two_inits_at_once_do_not_remove_each_others_work(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+
+    def second(unfinished: Path) -> None:
+        with pytest.raises(RuntimeError):
+            initialise(home, founding(), lambda: START_S, fail)
+        assert (unfinished / "ca.key").exists()
+
+    def fail(_: Path) -> None:
+        raise RuntimeError("disk full")
+
+    initialise(home, founding(), lambda: START_S, second)
+    assert (home / "ca.key").exists()
+
+
+def test_a_new_home_is_of_the_present_version(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    initialise(home, founding(), lambda: START_S)
+    assert not pending(home, COORDINATOR_MIGRATIONS)
+    assert all((home / name).is_dir() for name in ("run", "logs", "flower"))
 
 
 @pytest.mark.parametrize(

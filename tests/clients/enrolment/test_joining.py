@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from join_world import FIRMS, START_S, Clock, JoinWorld
 
-from clients.certificates import facts_of, load_key
+from clients.certificates import facts_of, finish_coming, load_key, request_certificate
 from clients.connection import load_connection
 from clients.enrolment import desk_client
 from clients.enrolment.consortium import MOST_BYTES
@@ -18,8 +18,10 @@ from clients.enrolment.desk_client import DeskClient, Standing
 from clients.enrolment.errors import BadConsortium, DeskUnreachable, NotAdmitted, OtherConsortium, StillWaiting
 from clients.enrolment.invite import Invite
 from clients.firm_config import load_firm_config
+from clients.firm_migrations import FIRM_MIGRATIONS
 from clients.homes import HomeExists
 from clients.joining import ask, complete, joined, wait
+from clients.migration import pending
 from clients.renewal import keep_renewed, renew
 from clients.tasks.spec import load_spec
 from ledger.homes import Settings
@@ -95,6 +97,15 @@ def test_a_home_that_has_joined_is_whole(served: Served) -> None:
     assert done.fingerprint == settings.founding
     for name in ("signing.pem", "tls.key", "node.key"):
         assert (home / name).stat().st_mode & 0o077 == 0
+    assert not pending(home, FIRM_MIGRATIONS)
+    assert all((home / name).is_dir() for name in ("run", "logs"))
+
+
+def test_an_older_home_that_joins_again_is_still_brought_forward(served: Served) -> None:
+    home = served.ask("firm-1")
+    (home / "version.json").unlink()
+    served.ask("firm-1")
+    assert pending(home, FIRM_MIGRATIONS)
 
 
 def test_joining_again_replaces_nothing(served: Served) -> None:
@@ -284,6 +295,14 @@ def test_another_key_takes_the_place_of_the_present_one_whole(served: Served) ->
     (home / "tls.crt").write_bytes(b"old")
     assert not renew(home, clock).done
     assert ((home / "tls.crt").read_bytes(), (home / "tls.key").read_bytes()) == crashed
+    (home / "tls.next.key").write_bytes(crashed[1])  # as if a power cut had kept the second rename alone
+    (home / "tls.key").write_bytes(key)
+    assert finish_coming(home)
+    assert ((home / "tls.crt").read_bytes(), (home / "tls.key").read_bytes()) == crashed
+    assert not finish_coming(home)
+    request_certificate(home, "firm-1", key_file="tls.next.key")  # a key that has no certificate yet stays
+    assert not finish_coming(home)
+    assert (home / "tls.key").read_bytes() == crashed[1]
 
 
 def test_watching_renews_when_due_and_survives_a_desk_that_is_away(served: Served) -> None:
