@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -46,21 +45,40 @@ def main(grid: Grid, context: Context) -> None:
         raise RunConfigInvalid('run config: give home="/path/of/coordinator"')
     ticket, run_id = str(context.run_config.get("ticket") or ""), context.run_id
     with Coordinator(Path(str(home))) as coordinator, ExitStack() as stack:
-        before_round: Callable[[int, int], None] = _nothing
+        ordered: OrderedRun | None = None
         if ticket:
-            ordered = OrderedRun(RunOrders(coordinator.store, new_ticket), ticket, run_id, time.time)
-            before_round = stack.enter_context(ordered).before_round
+            if "," in tasks or len(orders) > 1:
+                raise RunConfigInvalid("run config: a run with a ticket trains one task, or makes one measurement")
+            ordered = stack.enter_context(
+                OrderedRun(RunOrders(coordinator.store, new_ticket), ticket, run_id, time.time)
+            )
         if not coordinator.config.in_memory:
             stack.enter_context(training_alone(coordinator.home))
         for name in filter(None, (one.strip() for one in tasks.split(","))):
             for order in orders:
-                Measuring(grid, coordinator, name, order, progress=log.info).measure()
+                _measure(grid, coordinator, name, order, ordered)
             if not orders:
-                Run(grid, coordinator, name, progress=log.info, before_round=before_round).run()
+                _train(grid, coordinator, name, ordered)
         if not tasks:
             witness(grid, coordinator)
             prune(coordinator, None, time.time)  # what was recorded earlier is final now
 
 
-def _nothing(_done: int, _total: int) -> None:
-    """A run that no runner has ordered is held by nobody."""
+def _train(grid: Grid, coordinator: Coordinator, task: str, ordered: OrderedRun | None) -> None:
+    """Train and publish, unless the order's run came to its end and its process before it could say so."""
+    if ordered is None:
+        Run(grid, coordinator, task, progress=log.info).run()
+        return
+    run = Run(grid, coordinator, task, progress=log.info, before_round=ordered.before_round, begins=ordered.begins)
+    if not run.is_over(ordered.carried_by):
+        run.run()
+
+
+def _measure(grid: Grid, coordinator: Coordinator, task: str, order: Order, ordered: OrderedRun | None) -> None:
+    """The same of a measurement."""
+    if ordered is None:
+        Measuring(grid, coordinator, task, order, progress=log.info).measure()
+        return
+    measuring = Measuring(grid, coordinator, task, order, progress=log.info, begins=ordered.begins)
+    if not measuring.is_over(ordered.carried_by):
+        measuring.measure()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +23,8 @@ from clients.measuring.statistic import Statistic, statistic_of
 from clients.plan import MICRO, Plan
 from clients.plan_record import MEASUREMENTS
 from clients.tasks.spec import TaskSpec, load_spec
+from ledger.errors import LedgerError
+from ledger.rules import Phase
 from server.cohort import RunFailed
 from server.coordinator import Coordinator, CoordinatorConfig, Progress, write_json
 from server.descent import Descent
@@ -31,6 +33,7 @@ from server.figures import Counts, figures
 from server.ledger_copy import LedgerCopy, RecordedRound
 from server.releases import current_release
 from server.resumption import Standing
+from server.round_journal import Begun, Step
 from server.rounds import Run
 from server.steps import Steps
 from server.training_config import Robust
@@ -103,8 +106,10 @@ class Measuring(Run):
         order: Order,
         *,
         progress: Progress = lambda _: None,
+        begins: Callable[[bytes], None] = lambda _: None,
     ) -> None:
-        super().__init__(nodes, coordinator, task_name, progress=progress, journal=f"{task_name}/{order.what}")
+        journal = f"{task_name}/{order.what}"
+        super().__init__(nodes, coordinator, task_name, progress=progress, journal=journal, begins=begins)
         self._order = order
         scores = order.what == "fairness" or (order.what == "evaluation" and self._task.spec.kind == "credit")
         self._bins = order.bins if scores else 0
@@ -122,32 +127,67 @@ class Measuring(Run):
 
     def _measure(self) -> dict[str, Any]:
         begun = self._journal.begin(1)
+        self._begins(begun.run)
+        paid = self._paid(begun)
+        if paid is not None:
+            return self._written(paid)
         plans = self._begin(begun)
         start = self._resume(plans, begun)
         left = self._left
         plans = self._with_keys(plans) if left is None else plans
         descent, plan = self._present(start), self._with_key(plans[0]) if left is None else left.plan
-        one = TrainingRound(self._setting(), plan, descent, left)
+        firms = len(self.cohort.members) if left is None else len(left.offer.cohort)
+        found: list[dict[str, Any]] = []
+
+        def keep(round_id: bytes) -> None:
+            found.append(self._document(one, plan, descent, round_id, firms))
+            kept = {"order": self._order.text(), "document": json.dumps(found[-1])}
+            self._journal.take(round_id, Step.FIGURES, "", kept)
+
+        one = TrainingRound(self._setting(), plan, descent, left, when_opened=keep)
         try:
-            after, round_id = one.run()
+            after, _ = one.run()
         except RoundAborted as error:
             raise RunFailed(f"{self._name}: the measurement was given up: {error}") from error
         assert after.digest == descent.digest
+        document = self._written(found[-1])
         if self._record is not None:
-            self._witness()
+            try:
+                self._witness()
+            except (ServerError, LedgerError) as error:
+                self._progress(f"{self._name}: the measurement is on the ledger, and not witnessed yet: {error}")
+        return document
+
+    def _paid(self, begun: Begun) -> dict[str, Any] | None:
+        """What this very order has measured, if that is paid for and on the ledger, and nothing came after it."""
+        kept = self._journal.taken(begun.round, Step.FIGURES).get("") if begun.round else None
+        if self._record is None or kept is None or kept["order"] != self._order.text():
+            return None
+        state = self._record.ledger.state
+        task, measured = state.tasks.get(self._name), state.rounds.get(begun.round)
+        latest = task is not None and task.latest == begun.round
+        if not latest or measured is None or measured.phase is not Phase.AGGREGATED:
+            return None
+        document: dict[str, Any] = json.loads(kept["document"])
+        return document
+
+    def _document(
+        self, one: TrainingRound, plan: Plan, descent: Descent, round_id: bytes, cohort: int
+    ) -> dict[str, Any]:
         (total,), (firms,) = one.totals, one.included
-        grid = plan.grid(len(self.cohort.members) if left is None else len(left.offer.cohort))
-        document = {
+        return {
             "task": self._name,
             "round": round_id.hex(),
             "model": descent.digest.hex(),
             "firms": sorted(firms),
             "of_units": whose_units(plan, self._trained()),
             "privacy": cost_of(self._task.spec, plan),
-            **said(self._statistic, self._task.spec.kind == "demand", plan, total, len(firms), grid),
+            **said(self._statistic, self._task.spec.kind == "demand", plan, total, len(firms), plan.grid(cohort)),
         }
-        write_json(measurement_file(self._home.home, self._name, round_id), document)
-        self._progress(f"{self._name}: measured {self._order.what} in round {round_id.hex()[:8]}")
+
+    def _written(self, document: dict[str, Any]) -> dict[str, Any]:
+        write_json(measurement_file(self._home.home, self._name, bytes.fromhex(document["round"])), document)
+        self._progress(f"{self._name}: measured {self._order.what} in round {document['round'][:8]}")
         return document
 
     def _present(self, start: Standing) -> Descent:

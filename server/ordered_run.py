@@ -47,6 +47,19 @@ class OrderedRun:
         self._order: RunOrder = orders.claim(ticket, run_id)
         self._held: Said | None = None
 
+    @property
+    def carried_by(self) -> bytes:
+        """Id of the run in the round journal that an earlier try of the order began or took up; empty without one."""
+        return bytes.fromhex(self._order.carried_by)
+
+    def begins(self, run: bytes) -> None:
+        """Say which run of the round journal carries the order out, before anything of it is done.
+
+        Raises:
+            Superseded: this run is not wanted any more.
+        """
+        self._orders.carried_by(self._ticket, run)
+
     def before_round(self, done: int, total: int) -> None:
         """Say that so many rounds of the run are done.
 

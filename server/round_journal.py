@@ -80,6 +80,7 @@ class Step(StrEnum):
     CLOSED = "opening the sums"
     ANSWER = "opening answers"
     VOTE = "votes"
+    FIGURES = "figures of the measurement"
     AGGREGATE = "aggregate"
     BETWEEN = "between rounds"
     PUBLISH = "publishing"
@@ -140,6 +141,14 @@ class RoundJournal:
                 self._set(connection, taken_up=row.taken_up + 1)
                 return Begun(row.run, row.taken_up + 1, Step(row.step), row.round, row.epoch, _read(row.keys))
             return self._begin_anew(connection, rounds, row)
+
+    def is_over(self, run: bytes) -> bool:
+        """Whether this is the task's last run, and came to its end."""
+        if self._store is None or not run:
+            return False
+        with self._store.read(PART) as connection:
+            row = connection.execute(sa.select(RUNS.c.run, RUNS.c.step).where(RUNS.c.task == self._task)).one_or_none()
+            return row is not None and (row.run, row.step) == (run, Step.OVER)
 
     def _begin_anew(self, connection: sa.Connection, rounds: int, before: sa.Row[Any] | None) -> Begun:
         # What a failed run left open can still be taken up, and its keys be used; its notes are told no more.
@@ -257,12 +266,14 @@ class RoundJournal:
                 self._note(connection, number, member, code, detail)
 
     def end(self, step: Step, code: str = "", detail: str = "") -> None:
-        """The run is over, or has failed; then with why."""
+        """The run is over, or has failed, or cannot be published yet; then with why. One that is over keeps nothing."""
         if self._store is None:
             return
+        over = step is Step.OVER
         with self._store.write(PART) as connection:
-            connection.execute(sa.delete(WAITS).where(WAITS.c.task == self._task))
-            self._set(connection, step=step)
+            for table in (STEPS, WAITS) if over else (WAITS,):
+                connection.execute(sa.delete(table).where(table.c.task == self._task))
+            self._set(connection, step=step, **({"round": b""} if over else {}))
             if code:
                 self._note(connection, self._number, "", code, detail)
         self._waiting = None

@@ -68,12 +68,14 @@ class Run:
         before_round: Callable[[int, int], None] = lambda done, total: None,
         waiting: Waiting = REAL_TIME,
         journal: str = "",
+        begins: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         """Prepare to run.
 
         Args:
             before_round: is told before each round how many of how many are done; what it raises ends the run there.
             journal: names its journal where that is not the task's own.
+            begins: is told the run's id in the journal before anything of it is done; what it raises ends it there.
         """
         self._home = coordinator
         self._name = task_name
@@ -86,6 +88,7 @@ class Run:
         self._progress = progress
         self._now = now
         self._before_round = before_round
+        self._begins = begins
         self._waiting = waiting
         keeps = coordinator.config.ledger and not coordinator.config.in_memory
         self._journal = RoundJournal(coordinator.store if keeps else None, journal or task_name, now)
@@ -102,6 +105,11 @@ class Run:
         self._stream: tuple[int, tuple[str, ...]] | None = None
         self._left: RoundTerms | None = None
         self._keys_are_partial = False
+        self._has_trained = False
+
+    def is_over(self, run: bytes) -> bool:
+        """Whether the run with this id in the journal has come to its end: nothing of it is to be paid for again."""
+        return self._journal.is_over(run)
 
     def run(self) -> Release:
         """Train until the last round and publish the model.
@@ -112,29 +120,35 @@ class Run:
         """
         with self._journaled():
             begun = self._journal.begin(self._settings.training.rounds)
+            self._has_trained = begun.was_publishing
+            self._begins(begun.run)
             plans = self._begin(begun)
             start = self._resume(plans, begun)
             self._deliver_missed()
             descent, round_id, plans = self._train(plans, start)
+            self._has_trained = True
             self._journal.at(Step.PUBLISH)
             release = self._publish(descent, round_id, plans)
             self._journal.at(Step.DELIVERY)
             self._prune()
-            if self._record is not None:
-                self._witness()  # what is final a firm's mirror learns with the next message only
-                self._delivery(self._record).send(self.cohort, self.cohort.enlisted)
+            self._deliver()
         return release
 
     @contextmanager
     def _journaled(self) -> Iterator[None]:
-        """Say in the journal how the run ended, unless its process is ended; one that is held goes on another time."""
+        """Say in the journal how the run ended, unless its process is ended; one that is held goes on another time.
+
+        One that has trained all its rounds does not fail any more: who begins it again has it published, and no firm
+        pays for another.
+        """
         try:
             yield
         except HeldBetweenRounds:
             self._journal.at(Step.BETWEEN)
             raise
         except Exception as error:
-            self._journal.end(Step.FAILED, type(error).__name__, str(error))
+            step = Step.PUBLISH if self._has_trained else Step.FAILED
+            self._journal.end(step, type(error).__name__, str(error))
             raise
         finally:
             self._report()
@@ -226,6 +240,7 @@ class Run:
         current = start.published and is_current(self._home.home, self._name, start.parent)
         if current and not begun.was_publishing:
             start = Standing(start.parent, 0, start.round_id)
+        self._has_trained = begun.was_publishing and (start.published or start.done == len(plans))
         if self._left is not None:
             why = unfit(self._left, plans, start, self._model(start).digest)
             if why:
@@ -377,11 +392,20 @@ class Run:
 
     def _deliver_missed(self) -> None:
         """Send the last release to the firms that were away when it was published."""
-        if self._record is None or not self._delivery(self._record).lacking(self.cohort.enlisted):
-            return
-        self._witness()
-        for member in self._delivery(self._record).send(self.cohort, self.cohort.enlisted):
-            self._progress(f"{self._name}: {member} has taken the release that it missed")
+        if self._record is not None and self._delivery(self._record).lacking(self.cohort.enlisted):
+            for member in self._deliver():
+                self._progress(f"{self._name}: {member} has taken the release that it missed")
+
+    def _deliver(self) -> list[str]:
+        """Send the current release to who lacks it; returns who took it. What fails is done with the next run."""
+        if self._record is None:
+            return []
+        try:
+            self._witness()  # what is final a firm's mirror learns with the next message only
+            return self._delivery(self._record).send(self.cohort, self.cohort.enlisted)
+        except (ServerError, ClientError, LedgerError, OSError) as error:
+            self._progress(f"{self._name}: the release is not delivered to all yet; the next run does it: {error}")
+            return []
 
     def _prune(self) -> None:
         """Delete what the retention policy no longer keeps. What is left undone is done after the next release."""

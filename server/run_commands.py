@@ -177,7 +177,7 @@ def _order_facts(order: RunOrder, tries: list[Attempt]) -> dict[str, Any]:
     from dataclasses import asdict
 
     facts = asdict(order)
-    for private in ("ticket", "said", "said_why"):
+    for private in ("ticket", "said", "said_why", "carried_by"):
         del facts[private]
     return {**facts, "tries": [asdict(one) for one in tries]}
 

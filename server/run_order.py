@@ -79,6 +79,7 @@ class RunOrder:
         said, said_why: how the ServerApp says that it ended.
         outcome, ended_s: how the order ended, and when.
         reason: why it ended so, or why its last try failed.
+        carried_by: hexadecimal id of the run in the round journal that the last try began or took up; empty before.
     """
 
     number: int
@@ -107,6 +108,7 @@ class RunOrder:
     outcome: str
     reason: str
     ended_s: float | None
+    carried_by: str
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,18 @@ class RunOrders:
                 raise Superseded("this run is not wanted any more: its order has ended, or another run has its place")
             return _set(connection, order, phase="running", run_id=str(run_id))
 
+    def carried_by(self, ticket: str, run: bytes) -> None:
+        """Note which run of the round journal carries the order out, before anything of it is done.
+
+        Raises:
+            Superseded: it must not go on.
+        """
+        with self._store.write(PART) as connection:
+            order = _of_ticket(connection, ticket)
+            if order is None:
+                raise Superseded("this run is not wanted any more")
+            _set(connection, order, carried_by=run.hex())
+
     def heard(self, ticket: str, step: str, done: int, total: int, now_s: float, until: int | None = None) -> RunOrder:
         """Note where a run is; a round more than before forgets the failures.
 

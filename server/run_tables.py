@@ -62,6 +62,7 @@ ORDERS = sa.Table(
     _text("outcome"),
     _text("reason"),
     _moment("ended_s"),
+    _text("carried_by"),
     sqlite_autoincrement=True,
 )
 ATTEMPTS = sa.Table(
@@ -81,4 +82,11 @@ RUNNER = sa.Table(
     sa.Column("seen_s", sa.Double, primary_key=True),
     _text("problem"),
 )
-PART = Part("runs", _METADATA)
+
+
+def _name_what_carries_out(connection: sa.Connection) -> None:
+    """Version 2: orders know the run of the round journal that carries them out."""
+    connection.execute(sa.text(f"ALTER TABLE {ORDERS.name} ADD COLUMN carried_by TEXT NOT NULL DEFAULT ''"))
+
+
+PART = Part("runs", _METADATA, 2, {2: _name_what_carries_out})

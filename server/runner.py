@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ledger.errors import LedgerError
 from server.coordinator import CoordinatorConfig, TaskAtCoordinator
-from server.engines.control import Control, RunStatus
+from server.engines.control import Control, RunStatus, RunUnknown
 from server.engines.grid import RunConfig
 from server.errors import ServerError
 from server.roll_call import RollCall
@@ -29,6 +29,7 @@ GONE_S = 30.0
 """A runner that has not been there for so long is none."""
 _START_WITHIN_S = 300.0
 _NOT_TAKEN = f"no executor has taken the run within {_START_WITHIN_S:g} s"
+_FORGOTTEN = "SuperLink does not know the run any more: its database was lost, or restored from a copy"
 _UNKNOWN = "whether it was submitted is not known"
 
 
@@ -146,14 +147,18 @@ class Runner:
         now_s = self._now()
         if not order.run_id:  # a step ended between its ticket and the SuperLink's answer
             return self._orders.back(order, "unknown", _UNKNOWN, now_s, pause_s=patience.first_pause_s)
-        run = self._control.run(int(order.run_id))
-        if run.phase in ("pending", "running"):
-            late = run.phase == "pending" and order.begun_s is not None and now_s > order.begun_s + _START_WITHIN_S
-            unwanted = wish.wanted == "stopped" or (wish.wanted == "paused" and wish.at_once)
-            if not late and not unwanted:
-                return order
-            self._control.stop(run.run_id)
-            run = RunStatus(run.run_id, "stopped") if unwanted else RunStatus(run.run_id, "failed", _NOT_TAKEN)
+        try:
+            run = self._control.run(int(order.run_id))
+            if run.phase in ("pending", "running"):
+                late = run.phase == "pending" and order.begun_s is not None and now_s > order.begun_s + _START_WITHIN_S
+                unwanted = wish.wanted == "stopped" or (wish.wanted == "paused" and wish.at_once)
+                if not late and not unwanted:
+                    return order
+                self._control.stop(run.run_id)
+                run = RunStatus(run.run_id, "stopped") if unwanted else RunStatus(run.run_id, "failed", _NOT_TAKEN)
+        except RunUnknown:  # a process of it that still trains loses its ticket, and ends before its next round
+            wanted = wish.wanted == "scheduled"
+            run = RunStatus(int(order.run_id), "failed" if wanted else "stopped", _FORGOTTEN)
         order = self._orders.get(order.number) or order  # its last word may have come in between
         return self._ended(order, run, wish, patience) if order.phase in LIVE else order
 

@@ -7,7 +7,7 @@ goes through all steps again, and finds at each what is done.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cbor2
@@ -50,8 +50,22 @@ class TrainingRound:
         included: the firms in each of them.
     """
 
-    def __init__(self, setting: Setting, plan: Plan, descent: Descent, terms: RoundTerms | None = None) -> None:
-        """Of the model `descent`; with `terms`, a round that was opened before and is taken up where it was."""
+    def __init__(
+        self,
+        setting: Setting,
+        plan: Plan,
+        descent: Descent,
+        terms: RoundTerms | None = None,
+        when_opened: Callable[[bytes], None] = lambda _: None,
+    ) -> None:
+        """Prepare a round.
+
+        Args:
+            descent: the model before it.
+            terms: of a round that was opened before and is taken up where it was.
+            when_opened: is told the round's id when its sums are, before the ledger has the aggregate.
+        """
+        self._when_opened = when_opened
         self._setting = setting
         self._terms = terms
         self._cohort = setting.cohort
@@ -88,6 +102,7 @@ class TrainingRound:
             self._setting.abort(terms.round_id, str(error))
             said = self._cohort.why(self._plan.number)
             raise RoundAborted(f"{error}; {said}") from error
+        self._when_opened(terms.round_id)
         with span("aggregate"):
             self._close(terms, sums, opened, evidence, after)
         return after, terms.round_id
@@ -187,7 +202,8 @@ class TrainingRound:
             ),
         )
         self._record.append([statement])
-        self._setting.journal.end_round()
+        if not self._plan.measures:  # what a measurement said is kept until it is written down
+            self._setting.journal.end_round()
 
     def _receipt(self, statement: bytes) -> bytes:
         if self._record is None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from server.engines import EngineError
 from server.engines.grid import RunConfig
+
+
+class RunUnknown(EngineError):
+    """SuperLink knows no run of this number: its database is not the one that the run was begun in."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,17 @@ class Control(Protocol):
         ...
 
     def run(self, run_id: int) -> RunStatus:
-        """How a run stands."""
+        """How a run stands.
+
+        Raises:
+            RunUnknown: there is no such run.
+        """
         ...
 
     def stop(self, run_id: int) -> None:
-        """Stop a run; one that has ended stays as it is."""
+        """Stop a run; one that has ended stays as it is.
+
+        Raises:
+            RunUnknown: there is no such run.
+        """
         ...

@@ -28,7 +28,7 @@ from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 
 from clients.flower.bundle import installed_bundle
 from server.engines import EngineError, EngineUnreachable
-from server.engines.control import Node, RunPhase, RunStatus
+from server.engines.control import Node, RunPhase, RunStatus, RunUnknown
 from server.engines.fence import SECRET_HEADER
 from server.engines.flower_home import FlowerHome
 from server.engines.grid import RunConfig
@@ -40,10 +40,6 @@ _TIMEOUT_S = 30.0
 _PATIENCE = 2  # Flower counts a node as there for so many of its heartbeats' intervals
 _PHASES: dict[str, RunPhase] = {"pending": "pending", "starting": "pending", "running": "running"}
 _ENDS: dict[str, RunPhase] = {"completed": "completed", "stopped": "stopped", "failed": "failed"}
-
-
-class RunUnknown(EngineError):
-    """SuperLink knows no run of this number."""
 
 
 class RunRefused(EngineError):
@@ -109,6 +105,8 @@ class FlowerControl:
             RunUnknown: there is no such run.
         """
         runs = self._call(lambda client: client.ListRuns(ListRunsRequest(run_id=run_id))).run_dict
+        if run_id not in runs:
+            raise RunUnknown(f"SuperLink knows no run {run_id}")
         return RunStatus(run_id, phase_of(runs[run_id].status), runs[run_id].status.details)
 
     def stop(self, run_id: int) -> None:

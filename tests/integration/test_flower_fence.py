@@ -28,7 +28,8 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from server.certificates import CertificateAuthority, install_certificate, request_certificate
 from server.engines import EngineUnreachable
-from server.engines.flower_control import FlowerControl, RunRefused, RunUnknown
+from server.engines.control import RunUnknown
+from server.engines.flower_control import FlowerControl, RunRefused
 from server.engines.loopback import free_ports
 from server.engines.programs import coordinator_programs
 from server.network import Network

@@ -9,8 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from server.coordinator import CoordinatorConfig, TaskAtCoordinator
-from server.engines import EngineError, EngineUnreachable
-from server.engines.control import Node, RunPhase, RunStatus
+from server.engines import EngineUnreachable
+from server.engines.control import Node, RunPhase, RunStatus, RunUnknown
 from server.ordered_run import HeldBetweenRounds, OrderedRun
 from server.roll_call import ByNodes, Enrolled
 from server.run_order import Superseded
@@ -202,11 +202,11 @@ class World:
     def run(self, run_id: int) -> RunStatus:
         self._reach()
         if run_id not in self.phases:
-            raise EngineError("SuperLink knows no such run")
+            raise RunUnknown("SuperLink knows no such run")
         return RunStatus(run_id, self.phases[run_id], "")
 
     def stop(self, run_id: int) -> None:
-        self._reach()
+        self.run(run_id)
         if self.phases[run_id] in ("pending", "running"):
             self.phases[run_id] = "stopped"
             self.apps[run_id - 1].over = True

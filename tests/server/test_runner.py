@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from runner_world import START_S, Killed, World
 
 from server.cohort import RunFailed
-from server.run_order import AlreadyOrdered, NotScheduled, RunOrder
+from server.run_order import AlreadyOrdered, NotScheduled, RunOrder, Wanted
 
 CREDIT, DEMAND = {"name": "credit"}, {"name": "demand"}
 NIGHTLY = {"name": "credit", "schedule": {"cron": "0 2 * * *"}}
@@ -199,6 +199,32 @@ def test_a_superlink_that_does_not_answer_is_a_problem_and_no_failure() -> None:
     world.reachable = True
     world.steps(6)
     assert the_order(world).outcome == "completed"
+
+
+def test_a_run_that_superlink_has_forgotten_is_begun_again() -> None:
+    world = World(CREDIT)
+    world.orders.order("credit", world.now_s)
+    world.steps(2)
+    world.app.die()
+    world.phases.clear()  # the SuperLink's database is gone
+    world.steps(40)
+    assert the_order(world).outcome == "completed"
+    assert the_order(world).attempts == 2
+    assert "SuperLink does not know the run any more" in reasons(world)[0][1]
+    assert world.trained == [("credit", number) for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(("wanted", "phase", "outcome"), [("stopped", "ended", "stopped"), ("paused", "waiting", "")])
+def test_a_run_that_superlink_has_forgotten_can_be_stopped_and_paused(wanted: Wanted, phase: str, outcome: str) -> None:
+    world = World(CREDIT)
+    world.orders.order("credit", world.now_s)
+    world.steps(2)
+    world.app.die()
+    world.phases.clear()
+    world.orders.want("credit", wanted, world.now_s)
+    world.steps(1)
+    order = the_order(world)
+    assert (order.phase, order.outcome, order.failures) == (phase, outcome, 0)
 
 
 def test_a_submission_whose_answer_is_lost_trains_once() -> None:
