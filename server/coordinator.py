@@ -123,6 +123,11 @@ class Coordinator:
         service, port = self.config.ledger_service or LedgerService(), self.config.network.ledger_port
         return connect(self.home, self.config.cid, service, port, self.key)
 
+    def require_sound(self) -> None:
+        """Raise what keeps the served ledger from being used by this process ever again, if anything does."""
+        if "served" in self.__dict__:
+            self.served.require_sound()
+
     @property
     def database(self) -> str:
         """Where the ledger's database is: a path, or the URL of a PostgreSQL database."""

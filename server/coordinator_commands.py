@@ -1,10 +1,10 @@
 """`artesian coordinator`: what the operator of the coordinator does."""
 
+import contextlib
 import json
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -168,7 +168,7 @@ app.command("register-nodes", hidden=True, epilog="Example: artesian coordinator
 )
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_desk(home: Path, rate_per_s: float, burst: int) -> "Iterator[Desk]":
     """Put together what answering needs from the coordinator's home: key, ledger, certificates, releases.
 
@@ -199,7 +199,11 @@ def open_desk(home: Path, rate_per_s: float, burst: int) -> "Iterator[Desk]":
             record=GroupRecorder(write),
             now_ms=lambda: time.time_ns() // 1_000_000,
             peers=peers_of_home(home),
+            require_sound=coordinator.require_sound,
         )
+
+
+_LOOK_S = 1.0  # how often the score service looks whether it can ever answer again
 
 
 async def _serve(desk: "Desk", tls: "Tls", host: str, port: int) -> None:
@@ -214,5 +218,10 @@ async def _serve(desk: "Desk", tls: "Tls", host: str, port: int) -> None:
     await server.start()
     released = ", ".join(sorted(desk.scorers)) or "nothing yet"
     typer.echo(f"answering on {host}:{server.port} for {desk.cid}: {released}", err=True)
-    await stop.wait()
-    await server.stop()
+    try:
+        while not stop.is_set():
+            desk.require_sound()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _LOOK_S)
+    finally:
+        await server.stop()

@@ -2,9 +2,11 @@
 
 What it says of the ledger comes from a mirror of its own, which believes nobody and which a thread keeps up to date.
 When the service goes away, nothing is lost and nothing doubled: what was not acknowledged is submitted again, the same
-bytes, until a deadline.
+bytes, until a deadline. What passes by itself (a full disk, a list of revoked certificates that cannot be read) is
+tried again for as long as this is used; meanwhile nothing is answered from a mirror that is older than `STALE_S`.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
-from ledger.errors import LedgerError, Locked
+from ledger.errors import Damaged, LedgerError, Locked
 from ledger.keys import SigningKey
 from ledger.log import Clock
 from ledger.mirror import Mirror
@@ -20,20 +22,38 @@ from ledger.note import Vkey
 from ledger.rules import Refused, State, admit
 from ledger.service.client import LedgerClient, Placed, Unreachable
 from ledger.service.following import BackOff, News, complete_news
+from ledger.source import Misbehaviour, WitnessRefusal
 from ledger.statement import Statement, decode_statement
 
 T = TypeVar("T")
 REACH_S = 60.0
 LONGEST_PAUSE_S = 1.0
+STALE_S = 120.0
+"""Without a sign of life from the service for so long, what the mirror says is not answered from any more."""
 MIRRORS = 16
+_FOR_EVER = (Misbehaviour, WitnessRefusal, Damaged)
+"""What waiting does not mend: the ledger is another one, or the mirror is spoilt."""
+log = logging.getLogger("artesian.ledger")
 
 
 class NotShown(Unreachable):
     """The service has taken statements and shows no checkpoint over them."""
 
 
+class Stale(Unreachable):
+    """The mirror could not be brought up to date for too long to answer from it."""
+
+
+class FollowerFailed(LedgerError):
+    """What keeps the mirror up to date has ended by a fault in this program."""
+
+    exit_code = 1
+
+
 class ServedLedger:
     """An `ledger.open_ledger.OpenLedger` at a service. Threads may share it.
+
+    What is read of it raises `Stale` when the service was not heard for `stale_s`.
 
     Attributes:
         address: `HOST:PORT` of the service.
@@ -45,6 +65,7 @@ class ServedLedger:
         mirror: Mirror,
         *,
         reach_s: float = REACH_S,
+        stale_s: float = STALE_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Bring the mirror up to date, and keep it so until `close`. Both arguments belong to this from here on.
@@ -53,6 +74,7 @@ class ServedLedger:
             client: in the name of whoever appends.
             mirror: of this ledger; no other process may use it.
             reach_s: how long to try again when the service cannot be reached, in seconds.
+            stale_s: how old what the mirror says may be, in seconds.
 
         Raises:
             Unreachable: it could not be in all that time.
@@ -60,7 +82,9 @@ class ServedLedger:
         """
         self.address = client.address
         self._client, self._mirror = client, mirror
-        self._reach_s, self._monotonic = reach_s, monotonic
+        self._reach_s, self._stale_s, self._monotonic = reach_s, stale_s, monotonic
+        self._heard_s = monotonic()
+        self._trouble: Exception | None = None
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._failure: LedgerError | None = None
@@ -101,19 +125,19 @@ class ServedLedger:
     @property
     def size(self) -> int:
         """Number of entries mirrored."""
-        self._require_sound()
+        self._require_fresh()
         return self._mirror.size
 
     @property
     def state(self) -> State:
         """What the rules make of them. Immutable."""
-        self._require_sound()
+        self._require_fresh()
         return self._mirror.state
 
     @property
     def final_size(self) -> int:
         """How many entries the mirror knows to be final."""
-        self._require_sound()
+        self._require_fresh()
         return self._mirror.final_size
 
     def final(self) -> str | None:
@@ -194,7 +218,7 @@ class ServedLedger:
         """The result of `call`, tried again while the service cannot be reached, for `reach_s` in all."""
         end_s, pauses = self._monotonic() + self._reach_s, BackOff(self._stop, longest_s=LONGEST_PAUSE_S)
         while True:
-            self._require_sound()
+            self.require_sound()
             try:
                 return call()
             except Unreachable as error:
@@ -207,7 +231,7 @@ class ServedLedger:
         end_s = self._monotonic() + for_s
         with self._changed:
             while not holds():
-                self._require_sound()
+                self.require_sound()
                 left_s = end_s - self._monotonic()
                 if left_s <= 0 or self._stop.is_set():
                     return False
@@ -215,7 +239,7 @@ class ServedLedger:
             return True
 
     def _follow(self) -> None:
-        """Keep the mirror up to date across broken connections, until `close` or until the ledger contradicts it."""
+        """Keep the mirror up to date, whatever passes by itself, until `close` or until the ledger contradicts it."""
         pauses, away = BackOff(self._stop, longest_s=LONGEST_PAUSE_S), False
         while not self._stop.is_set():
             try:
@@ -225,18 +249,29 @@ class ServedLedger:
                 for news in complete_news(self._client, self._mirror.size, self._mirror.final_size):
                     pauses.reset()
                     self._take(news)
-            except Unreachable:
-                away = True
-                pauses.wait(LONGEST_PAUSE_S)
-            except LedgerError as error:
+            except _FOR_EVER as error:
                 self._fail(error)
+            except (LedgerError, OSError) as error:
+                away = True
+                self._troubled_by(error)
+                pauses.wait(LONGEST_PAUSE_S)
+            except Exception as error:
+                log.exception("%s: the mirror of the ledger is not followed any more", self.address)
+                why = f"the ledger at {self.address} is not followed any more: {type(error).__name__}; begin again"
+                self._fail(FollowerFailed(why))
+
+    def _troubled_by(self, error: Exception) -> None:
+        """Say once what keeps the mirror from being brought up to date, other than that the service is away."""
+        known, self._trouble = self._trouble, error
+        if not isinstance(error, Unreachable) and (known is None or str(known) != str(error)):
+            log.error("the mirror of the ledger at %s is not brought up to date: %s", self.address, error)
 
     def _catch_up(self) -> None:
         """Take all that is there, whatever happened since: also what a handover has changed."""
         with self._changed:
             self._mirror.follow(self._client)
             self._mirror.learn_from(self._client)
-            self._changed.notify_all()
+            self._heard()
 
     def _take(self, news: News) -> None:
         with self._changed:
@@ -244,7 +279,11 @@ class ServedLedger:
                 self._mirror.advance(news.entries, news.checkpoint, news.consistency)
             if news.final:
                 self._mirror.learn(news.final)
-            self._changed.notify_all()
+            self._heard()
+
+    def _heard(self) -> None:
+        self._heard_s, self._trouble = self._monotonic(), None
+        self._changed.notify_all()
 
     def _fail(self, error: LedgerError) -> None:
         if self._stop.is_set():
@@ -255,10 +294,18 @@ class ServedLedger:
         self._stop.set()
 
     def _sound(self) -> threading.Condition:
-        self._require_sound()
+        self._require_fresh()
         return self._changed
 
-    def _require_sound(self) -> None:
+    def _require_fresh(self) -> None:
+        self.require_sound()
+        old_s = self._monotonic() - self._heard_s
+        if old_s > self._stale_s:
+            why = "it does not answer" if self._trouble is None else str(self._trouble)
+            raise Stale(f"the ledger at {self.address} was not heard for {old_s:.0f} s: {why}")
+
+    def require_sound(self) -> None:
+        """Raise what has ended this for ever; whoever lives by it ends then, and begins again."""
         if self._failure is not None:
             raise self._failure
 

@@ -19,6 +19,7 @@ from clients.scoring import scores_pb2 as pb
 from clients.scoring.answer import BadAnswer, Release, answer_query, sign_answer
 from clients.scoring.wire import answer_to_message, query_from_message
 from clients.tasks.scorecard import Scorer
+from ledger.errors import LedgerError
 from ledger.keys import SigningKey
 from ledger.service.access import NotAllowed
 from ledger.service.peers import PeerCheck
@@ -80,6 +81,7 @@ class Desk:
         record: puts an answered question on record.
         now_ms: Unix time, milliseconds.
         peers: which certificates are revoked; None where nobody keeps a list.
+        require_sound: raises what keeps this desk from ever answering again; another process has to take its place.
     """
 
     cid: str
@@ -91,6 +93,7 @@ class Desk:
     record: Recorder
     now_ms: Callable[[], int]
     peers: PeerCheck | None = None
+    require_sound: Callable[[], None] = lambda: None
 
     def admit(self, context: Any) -> str:
         """Return the bank on the other end of a connection.
@@ -143,7 +146,7 @@ class Desk:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
         except OverQuota as error:
             raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)) from error
-        except NotRecorded as error:
+        except (NotRecorded, LedgerError) as error:  # or who is enrolled now is not known
             logger.error("%s", error)
             message_ = "the question could not be put on record, so it is not answered; ask again later"
             raise Refused(grpc.StatusCode.ABORTED, message_) from error

@@ -1,7 +1,8 @@
 """A ledger that another process serves, used as if it were open here: nothing lost, doubled or just believed."""
 
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from consortium_simulator import CID, ORIGIN, Consortium
 from service_world import Service, served
 
 from ledger.checkpoint import NotFinal, SignedCheckpoint
-from ledger.errors import Locked
+from ledger.errors import Locked, StoreFull
 from ledger.mirror import Mirror
 from ledger.open_ledger import OpenLedger
 from ledger.receipt import verify_receipt
@@ -20,7 +21,7 @@ from ledger.service.access import NotAllowed
 from ledger.service.client import LedgerClient, Unreachable
 from ledger.service.following import keep_witnessing
 from ledger.service.limits import Settings
-from ledger.service.served import NotShown, ServedLedger, own_mirror
+from ledger.service.served import STALE_S, FollowerFailed, NotShown, ServedLedger, Stale, own_mirror
 from ledger.service.server import serving
 from ledger.service.tokens import Identity
 from ledger.source import WitnessRefusal
@@ -207,6 +208,80 @@ def test_a_ledger_that_contradicts_the_mirror_is_used_no_more(tmp_path: Path) ->
             ledger.wait_final(1, SOON_S)
         with pytest.raises(WitnessRefusal):
             ledger.append([made.statement("attest", "firm-0", subject="batch-2", artifact=made.hash())])
+
+
+class Troubled(Mirror):
+    """A mirror whose disk, or whose service, fails so many times."""
+
+    fails: Sequence[Exception] = ()
+
+    def advance(self, *arguments: Any, **more: Any) -> Any:
+        if self.fails:
+            first, *self.fails = self.fails
+            raise first
+        return super().advance(*arguments, **more)
+
+    def follow(self, *arguments: Any, **more: Any) -> Any:
+        if self.fails:
+            first, *self.fails = self.fails
+            raise first
+        return super().follow(*arguments, **more)
+
+
+@contextmanager
+def troubled(service: Service, *fails: Exception, **options: Any) -> Iterator[ServedLedger]:
+    mirror = Troubled(None, service.made.log.vkey, CID, service.made.clock)
+    with ServedLedger(service.client("coordinator"), mirror, **{"reach_s": SOON_S, **options}) as ledger:
+        mirror.fails = fails
+        yield ledger
+
+
+@pytest.mark.parametrize("passing", [StoreFull("no room"), OSError(28, "no room"), NotAllowed("no list of revoked")])
+def test_what_passes_by_itself_is_tried_again(passing: Exception) -> None:
+    with served(heartbeat_s=0.1) as service, troubled(service, passing, passing) as ledger:
+        assert ledger.append([service.attest()]) == [6]
+        assert ledger.size == 7
+
+
+def test_while_it_lasts_nothing_is_answered_from_a_mirror_that_is_too_old() -> None:
+    now = [0.0]
+    with served(heartbeat_s=0.1) as service:
+        trouble = [StoreFull("the disk is full")] * 1000
+        with troubled(service, *trouble, reach_s=1.0, monotonic=lambda: now[0]) as ledger:
+            service.put(service.attest())
+            wait_until(lambda: len(ledger._mirror.fails) < 999)  # type: ignore[attr-defined]
+            assert ledger.size == 6
+            now[0] = STALE_S + 1
+            reads: list[Callable[[], object]] = [
+                lambda: ledger.state,
+                lambda: ledger.size,
+                lambda: ledger.final_size,
+                lambda: ledger.entries(0, 1),
+                ledger.final,
+            ]
+            for read in reads:
+                with pytest.raises(Stale, match="was not heard for 121 s: the disk is full"):
+                    read()
+            ledger._mirror.fails = ()  # type: ignore[attr-defined]
+            wait_until(lambda: ledger._mirror.size == 7)
+            assert ledger.size == 7
+
+
+def test_a_fault_of_the_program_is_said_at_each_use() -> None:
+    with served(heartbeat_s=0.1) as service, troubled(service, ZeroDivisionError()) as ledger:
+        service.put(service.attest())
+        with pytest.raises(FollowerFailed, match="ZeroDivisionError"):
+            ledger.wait_final(7, SOON_S)
+        for use in (ledger.require_sound, lambda: ledger.state, lambda: ledger.append([service.attest()])):
+            with pytest.raises(FollowerFailed):
+                use()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + SOON_S
+    while not holds():
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
 
 
 def test_an_outsider_is_shown_none() -> None:

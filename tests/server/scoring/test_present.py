@@ -43,3 +43,23 @@ def test_another_release_answers_from_the_next_question_on(tmp_path: Path, monke
     publish(4)
     assert (sorted(scorers), len(scorers)) == (["credit", "other"], 2)
     assert seen == [tmp_path] * 4
+
+
+def test_a_release_that_could_not_be_read_once_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Any] = [{"credit": 1}, OSError("the share is away"), {"credit": 2}]
+    now = [0.0]
+
+    def load(_home: Path) -> Any:
+        found = read.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(present, "load_scorers", load)
+    pointer = tmp_path / "releases" / "credit" / "current"
+    pointer.parent.mkdir(parents=True)
+    scorers = PresentScorers(tmp_path, lambda: now[0])
+    pointer.write_text("a model")
+    assert [scorers["credit"], scorers["credit"]] == [1, 1]
+    now[0] = present.AGAIN_S
+    assert scorers["credit"] == 2
