@@ -14,6 +14,7 @@ from flwr.app import ConfigRecord, RecordDict
 
 from clients.errors import ClientError
 from clients.masking import wire
+from clients.plain_text import one_line
 
 HELLO = "query.hello"
 PAIR = "query.pair"
@@ -174,7 +175,7 @@ def unpack(content: RecordDict, schema: Mapping[str, type], what: str, version: 
     record = content.config_records.get(_RECORD, ConfigRecord())
     if _REFUSED in record:
         fields = wire.decode(_as_bytes(record[_REFUSED]), {"code": str, "detail": str}, what)
-        raise Refusal(fields["code"][:_MOST_CODE], " ".join(fields["detail"].split())[:500])
+        raise Refusal(one_line(fields["code"])[:_MOST_CODE], one_line(fields["detail"])[:500])
     return dict(_decoded(_as_bytes(record.get(_FIELD)), tuple(schema.items()), what, version))
 
 

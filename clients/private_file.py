@@ -9,7 +9,7 @@ from ledger.folder_sync import sync_folder
 
 
 class PrivateFile:
-    """Bytes that outlive a crash, mode 0600."""
+    """Bytes that outlive a crash, mode 0600. What a writer that was killed has left is gone with the next write."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -26,7 +26,8 @@ class PrivateFile:
         if self._path is None:
             self._memory = content
             return
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        self._remove_left()
+        temporary = self._path.with_name(f".{self._path.name}.new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -36,7 +37,13 @@ class PrivateFile:
         sync_folder(self._path.parent)
 
     def destroy(self) -> None:
-        """Forget it."""
+        """Forget it, and what a writer that was killed may have left of it."""
         self._memory = None
         if self._path is not None:
+            self._remove_left()
             self._path.unlink(missing_ok=True)
+
+    def _remove_left(self) -> None:
+        assert self._path is not None
+        for left in self._path.parent.glob(f".{self._path.name}.*"):  # of earlier releases by the writer's pid
+            left.unlink(missing_ok=True)

@@ -122,7 +122,15 @@ def _connected(
     if not _on_server(sql):
         return _sqlite(sql, home, clock, deadline)
     url = sa.make_url(sql.url).set(drivername="postgresql+psycopg", password=_password(sql, home, environ))
-    wishes = {"connect_timeout": max(sql.timeout_s, 2), "application_name": "artesian"}
+    wishes = {
+        "connect_timeout": max(sql.timeout_s, 2),
+        "application_name": "artesian",
+        # A server that is gone without a word is noticed too: statement_timeout is the server's own.
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 1000 * max(sql.timeout_s, 2),
+    }
     try:
         engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=wishes)
     except ModuleNotFoundError:

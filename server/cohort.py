@@ -15,6 +15,7 @@ from clients.errors import ClientError
 from clients.masking.errors import EpochEnded
 from clients.masking.session import RosterEntry
 from clients.messages import HELLO, LOWEST, PAIR, TRAIN, Refusal
+from clients.plain_text import one_line
 from clients.sitting_out import SittingOut
 from clients.tracing import question as ask_span
 from clients.versions import VersionMismatch
@@ -306,6 +307,7 @@ class Cohort:
 
     def note(self, number: int, who: str, why: str, *, code: str = "Refused") -> None:
         """Remember why a firm is not in a round; `code` for programs."""
+        why, code = one_line(why), one_line(code)
         self.refusals.append((number, who, why))
         self._journal.note(number, who, code, why)
         fields = {"task": self._task_name, "round": number, "member": who, "code": code}

@@ -6,9 +6,11 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 from clients.metrics import COMMON, Metric, Reading, Source, Table, home_sources
+from clients.reasons import pages
 from ledger.commands.connecting import connected
 from ledger.keys import SigningKey
 from ledger.rules import COORDINATOR
@@ -52,6 +54,7 @@ _STORES = {
     "releases": "releases",
     "logs": "logs",
 }
+_OF_RUNS = frozenset({"Aborted", "RunFailed", "NotWitnessed", "HeldBetweenRounds", "Superseded", "Unreachable"})
 _OUTCOMES = {"round": "opened", "aggregate": "aggregated", "abort": "aborted"}
 
 
@@ -128,8 +131,19 @@ def _runs(coordinator: Coordinator, now_s: float) -> Iterator[Reading]:
             yield Reading(WAITED_FOR, len(one.waiting.members), (task, one.waiting.kind))
             yield Reading(DEADLINE, one.waiting.deadline_s, (task,))
         for metric, said in ((REFUSALS, one.refusals), (FAILURES, one.failures)):
-            codes = Counter(single.code.partition("/")[0] for single in said)
+            codes = Counter(_label(single.code) for single in said)
             yield from (Reading(metric, count, (task, code)) for code, count in codes.items())
+
+
+@cache
+def _known_codes() -> frozenset[str]:
+    return frozenset(page.code for page in pages())
+
+
+def _label(code: str) -> str:
+    """A code that has its page in the catalogue, else `other`: a member chooses its own, and may choose many."""
+    known = code.partition("/")[0]
+    return known if known.replace(" ", "-") in _known_codes() | _OF_RUNS else "other"
 
 
 def _reports(home: Path) -> Iterator[Reading]:

@@ -45,6 +45,7 @@ def run(
                 typer.echo(f"{task}: order {order.number} is given; artesian coordinator status shows it.")
             _say_if_no_runner(orders)
             return
+        from clients.plain_text import printable
         from server.following import follow
 
         ended = follow(orders, order.number, lambda line: typer.echo(line, err=True))
@@ -52,7 +53,7 @@ def run(
             ok = ended.outcome == "completed"
             typer.echo(json.dumps({"ok": ok, "order": _order_facts(ended, [])}, ensure_ascii=False))
         elif ended.phase == "ended":
-            typer.echo(f"{task}: order {ended.number} {_end_words(ended)}")
+            typer.echo(printable(f"{task}: order {ended.number} {_end_words(ended)}"))
         if ended.phase == "ended" and ended.outcome != "completed":
             raise typer.Exit(1)
 
@@ -88,6 +89,8 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """Show the orders to train, newest first: how each ended, and why each try before that failed."""
+    from clients.plain_text import printable
+
     with _orders(home) as (_, orders):
         found = orders.history(most, task)
     if as_json:
@@ -96,7 +99,7 @@ def runs(
         return
     for order, tries in found:
         for line in _order_lines(order, tries):
-            typer.echo(line)
+            typer.echo(printable(line))
     if not found:
         typer.echo("No order was given yet: artesian coordinator run TASK.")
 

@@ -6,13 +6,18 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from clients.plain_text import printable
 from server.findings import Finding, exit_code
 from server.status_facts import Facts, MemberFacts, NotKnown, TaskFacts
 from server.words import clock_time
 
 
 def lines(facts: Facts, found: list[Finding]) -> Iterator[str]:
-    """All of it, what needs a person first."""
+    """All of it, what needs a person first; of what others have said only what can be printed."""
+    return (printable(line) for line in _lines(facts, found))
+
+
+def _lines(facts: Facts, found: list[Finding]) -> Iterator[str]:
     needs = [one for one in found if one.needs_a_person]
     yield f"{clock_time(facts.at_s, facts.at_s)}: " + ("needs you:" if needs else "healthy.")
     yield from (f"  {one.sentence}" for one in needs)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ from urllib.parse import urlsplit
 from ledger.service.tls import is_loopback
 
 TIMEOUT_S = 5.0
+MOST_S = 15.0
 _MOST_HEAD = 16_384
 
 
@@ -73,10 +76,27 @@ class RealProbe:
 
 
 @contextmanager
+def _cut_off(connection: socket.socket) -> Iterator[None]:
+    """Hang up after `MOST_S`: a peer that sends a byte now and then, in its handshake too, holds nobody for hours."""
+
+    def hang_up() -> None:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(MOST_S, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
 def _connected(host: str, port: int, proxy: str) -> Iterator[socket.socket]:
     through = urlsplit(proxy) if proxy and not is_loopback(host) else None
     place = (host, port) if through is None else (str(through.hostname), int(through.port or 0))
-    with socket.create_connection(place, TIMEOUT_S) as connection:
+    with socket.create_connection(place, TIMEOUT_S) as connection, _cut_off(connection):
         if through is not None:
             asked = f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n"
             connection.sendall(asked.encode())
@@ -96,9 +116,17 @@ def _date(connection: ssl.SSLSocket, host: str) -> float | None:
 
 
 def _head(connection: socket.socket) -> str:
-    """An HTTP answer up to its first empty line, read byte by byte, so that nothing after it is taken."""
-    head = b""
+    """An HTTP answer up to its first empty line, read byte by byte, so that nothing after it is taken.
+
+    Raises:
+        TimeoutError: it is not there within `TIMEOUT_S`, however many of its bytes are.
+    """
+    head, end_s = b"", time.monotonic() + TIMEOUT_S
     while not head.endswith(b"\r\n\r\n") and len(head) < _MOST_HEAD:
+        left_s = end_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError(f"no whole answer within {TIMEOUT_S:g} s")
+        connection.settimeout(left_s)
         byte = connection.recv(1)
         if not byte:
             break

@@ -19,9 +19,9 @@ from clients.scoring import scores_pb2 as pb
 from clients.scoring.answer import BadAnswer, Release, answer_query, sign_answer
 from clients.scoring.wire import answer_to_message, query_from_message
 from clients.tasks.scorecard import Scorer
-from ledger.errors import LedgerError
 from ledger.keys import SigningKey
 from ledger.service.access import NotAllowed
+from ledger.service.errors import Unreachable
 from ledger.service.peers import PeerCheck
 from server.certificates import BadCertificate, identity_of
 from server.errors import ServerError
@@ -146,7 +146,7 @@ class Desk:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
         except OverQuota as error:
             raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)) from error
-        except (NotRecorded, LedgerError) as error:  # or who is enrolled now is not known
+        except (NotRecorded, Unreachable) as error:  # or who is enrolled now is not known
             logger.error("%s", error)
             message_ = "the question could not be put on record, so it is not answered; ask again later"
             raise Refused(grpc.StatusCode.ABORTED, message_) from error

@@ -93,6 +93,12 @@ def test_only_what_speaks_of_the_protocol_is_told(error: Exception, code: str, t
     assert told or "its operator finds the cause in its log" in said.detail
 
 
+def test_a_refusal_says_nothing_to_a_terminal() -> None:
+    said = refusal(Refusal("\x1b[2Jcode", "\x1b[2J\x1b]0;title\x07all is \u202ewell \x9b1A"))
+    assert (said.code, said.detail) == ("?[2Jcode", "?[2J?]0;title?all is ?well ?1A")
+    assert str(said).isprintable()
+
+
 def test_a_hostile_refusal_is_one_short_line() -> None:
     said = refusal(Refusal("x" * 500, "line\nline\x85 " + "y" * 5000))
     assert len(said.code) == 96

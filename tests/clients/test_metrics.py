@@ -116,6 +116,8 @@ def journal(home: Path) -> None:
         wait = {"kind": "train.update", "members": '["firm-2", "firm-3"]', "since_s": 95, "deadline_s": 155}
         connection.execute(sa.insert(WAITS).values(task="credit", **wait))
         connection.execute(sa.insert(NOTES).values(member="firm-1", code="PairSecretRefused/firm-3", **said))
+        for code in ("x" * 40, "\x1b[2J", "y/firm-3"):  # as a member likes
+            connection.execute(sa.insert(NOTES).values(member="firm-2", code=code, **said))
         connection.execute(sa.insert(NOTES).values(member="", code="Aborted", **said))
 
 
@@ -139,6 +141,8 @@ def test_every_metric_of_the_coordinators_table_is_there(tmp_path: Path, monkeyp
     assert found["run_step_seconds", ("collecting contributions", "credit")] == 10
     assert found["run_waits_for_members", ("train.update", "credit")] == 2
     assert found["run_refusals", ("PairSecretRefused", "credit")] == found["run_failures", ("Aborted", "credit")] == 1
+    assert found["run_refusals", ("other", "credit")] == 3
+    assert {labels[0] for name, labels in found if name == "run_refusals"} == {"PairSecretRefused", "other"}
     assert (found["flower_nodes", ("registered",)], found["flower_nodes", ("online",)]) == (2, 1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -117,3 +118,26 @@ def test_a_tunnel_through_a_proxy(certified: Path, monkeypatch: pytest.MonkeyPat
             with pytest.raises(ProxyRefused, match="403 Forbidden"):
                 PROBE.reach("localhost", 8444, url)
     assert asked == [b"CONNECT localhost:8444 HTTP/1.1"]
+
+
+def test_a_peer_that_sends_a_byte_now_and_then_holds_nobody(certified: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(probing, "MOST_S", 0.6)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certified / "tls.crt", certified / "tls.key")
+
+    def drip(connection: socket.socket) -> None:
+        for _ in range(100):
+            connection.sendall(b"H")
+            time.sleep(0.1)
+
+    def after_tls(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            drip(secure)
+
+    for serve in (after_tls, drip):
+        with serving(serve) as port:
+            began_s = time.monotonic()
+            with pytest.raises(OSError):  # noqa: PT011  # cut off in either way
+                PROBE.handshake("localhost", port, "", certified / "ca.crt", http=True)
+            assert time.monotonic() - began_s < 5
