@@ -194,8 +194,8 @@ def test_a_voided_rounds_update_is_never_sent_again(world: Consortium, clear: di
     """Retry differencing: opened with the victim in one try and without it in the next, equal updates would cancel.
 
     They are not equal: each try has its own noise at every firm, and is paid for. The difference of two tries of one
-    firm has the deviation of two noises. Within one try there is one update: asked again, the firm gives the same bytes,
-    and pays nothing for them; once the round is over it gives none.
+    firm has the deviation of two noises. Within one try there is one update: asked again, the firm gives the same
+    bytes, and pays nothing for them; once the round is over it gives none.
     """
     firm = world.firms[VICTIM]
     private = firm.task("credit")

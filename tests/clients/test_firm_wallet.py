@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -55,10 +56,15 @@ def make(tmp_path: Path) -> Make:
     return made
 
 
+_ROUNDS = itertools.count(100)
+
+
 def pay(firm: Firm, purpose: str, *mechanisms: Mechanism, task: str = "credit", number: int = 1) -> None:
-    """Charge without a look at the table."""
+    """Charge without a look at the table. Each call is a round of its own: one that is paid for is not paid again."""
     declared = firm.declared(task)
-    reservation = firm.charge(_Bare(declared), purpose, *(mechanisms or (RELEASE,)), number=number, rounds=9)  # type: ignore[arg-type]
+    its_own = f"{purpose}{next(_ROUNDS)}"
+    reservation = firm.charge(_Bare(declared), its_own, *(mechanisms or (RELEASE,)), number=number, rounds=9)  # type: ignore[arg-type]
+    assert reservation is not None
     firm.wallet.settle(reservation)
 
 

@@ -88,10 +88,10 @@ def damage(home: Path) -> None:
     database.close()
 
 
-def charge(home: Path) -> None:
+def charge(home: Path, purpose: str = "credit/next") -> None:
     firm = Firm(home)
     try:
-        firm.charge(firm.task("credit"), "credit/next", Mechanism(20_000_000), number=1, rounds=2)
+        firm.charge(firm.task("credit"), purpose, Mechanism(20_000_000), number=1, rounds=2)
     finally:
         firm.close()
 
@@ -248,7 +248,7 @@ def test_a_damaged_wallet_is_kept_aside_and_all_that_is_known_put_in_its_place(h
     said = facts(run("restore", home, tmp_path / "backup", "--json"))
     assert (said["aside"], purposes(home)) == (str(home / "wallet.sqlite.damaged-1"), [*paid, "credit/next"])
     assert not [name for name in os.listdir(home) if "restoring" in name]
-    charge(home)
+    charge(home, "credit/after")
     damage(home)
     said = facts(run("restore", home, home / "wallet.rows", "--json"))  # the journal is a copy as well
     assert (said["aside"], len(purposes(home))) == (str(home / "wallet.sqlite.damaged-2"), len(paid) + 2)
