@@ -18,6 +18,7 @@ from server.round_journal import RoundJournal
 
 _MOST_TIMES = 4
 _PAUSE_S = 2.0
+_RETURN_S = 120.0  # a SuperNode that was killed is refused for up to a minute; whoever stays away longer is away
 
 Messages = Callable[[Collection[int]], Iterator[Message]]
 """Makes the messages for these nodes, one at a time."""
@@ -59,24 +60,31 @@ class Question:
 
     def ask(self, messages: Messages) -> Iterator[Message]:
         """Push the messages and yield one reply a node, errors too, until all have answered or the time is over."""
-        until_s = self._waiting.clock() + self._timeout_s
-        asking, away, times = list(self.silent), dict[int, Message](), Counter[int]()
+        began_s = self._waiting.clock()
+        until_s, return_s = began_s + self._timeout_s, began_s + min(self._timeout_s, _RETURN_S)
+        asking, times = list(self.silent), Counter[int]()
+        away = dict[int, Message | None]()  # with what was said of them; None for those that nothing could be sent to
         while asking or away:
-            times.update(asking)
             for reply in self._replies(messages(asking) if asking else iter(()), until_s):
                 node = reply.metadata.src_node_id
                 if node not in self.silent or node in away:
                     continue  # not asked, or a second reply
+                times[node] += 1
                 if reply.has_error() and reply.error.code in WENT_AWAY and times[node] < _MOST_TIMES:
                     away[node] = reply
                     continue
                 del self.silent[node]
                 yield reply
-            if away and until_s - self._waiting.clock() <= 0:
-                for node, reply in away.items():
-                    del self.silent[node]
-                    yield reply
+            if self._waiting.clock() >= until_s:
+                for node, last in away.items():
+                    if last is not None:
+                        del self.silent[node]
+                        yield last
                 break
+            # The engine takes nothing for a node that is not connected at this moment, and says nothing of it.
+            away |= {node: None for node in asking if node in self.silent and node not in away}
+            if self._waiting.clock() >= return_s:
+                away = {node: last for node, last in away.items() if last is not None}
             asking = self._back(away)
         self._journal.waits_no_more()
 
@@ -84,7 +92,7 @@ class Question:
         left_s = max(0.0, until_s - self._waiting.clock())
         return answers(self._grid, messages, left_s, clock=self._waiting.clock, sleep=self._sleep)
 
-    def _back(self, away: dict[int, Message]) -> list[int]:
+    def _back(self, away: dict[int, Message | None]) -> list[int]:
         """Those that were away and are there again, after a pause."""
         if not away:
             return []
