@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.signal import lfilter
 
 from clients.correlation import Correlation
 from clients.mechanism import MICRO
@@ -21,6 +19,8 @@ _LEAST = 1e-3
 
 def correlation_for(bands: int, rounds: int, momentum: float) -> Correlation:
     """The matrix of `bands` bands, 2 at least, for so many rounds of descent with momentum."""
+    from scipy.optimize import minimize  # large, and only runs with correlated noise need it
+
     found = minimize(
         lambda free: np.log(_mean_square(np.append(1.0, free), rounds, momentum) * (1.0 + (free**2).sum())),
         _square_root(bands, momentum)[1:],
@@ -46,6 +46,8 @@ def noise_in_parameters(correlation: Correlation | None, rounds: int, momentum: 
 
 def _mean_square(coefficients: NDArray[np.float64], rounds: int, momentum: float) -> float:
     """Of the noise in the parameters over the rounds: that of a row goes through C^-1, momentum and a sum."""
+    from scipy.signal import lfilter
+
     impulse = np.zeros(rounds)
     impulse[0] = 1.0
     response = lfilter([1.0], coefficients, lfilter([1.0], [1.0, -momentum], lfilter([1.0], [1.0, -1.0], impulse)))

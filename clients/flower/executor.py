@@ -105,6 +105,8 @@ def _import_what_trains(home: Path) -> None:
     from clients.homes import FIRM_CONFIG
     from clients.tasks.spec import load_spec
 
+    import_module("sklearn.metrics")  # the rest comes with the app
+
     specs = [load_spec(home / task.spec) for task in load_firm_config(home / FIRM_CONFIG).task]
     if any(spec.model.kind == _TRAINS_WITH_TORCH for spec in specs):
         import opacus

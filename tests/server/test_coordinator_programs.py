@@ -1,5 +1,7 @@
 """The coordinator's set: what waits for the founding, what for the ledger, where each listens."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -55,3 +57,9 @@ def test_what_they_start_is_there(tmp_path: Path) -> None:
 def test_without_a_configuration_nothing_starts(tmp_path: Path) -> None:
     with pytest.raises(NetworkInvalid, match=r"coordinator\.toml"):
         coordinator_programs(tmp_path)
+
+
+def test_what_only_measures_or_plans_noise_is_not_in_every_process() -> None:
+    asked = "import sys, server.coordinator; print([one for one in ('sklearn', 'scipy.stats') if one in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout.strip() == "[]"
