@@ -136,6 +136,7 @@ def adapted_flower() -> Any:
     adapted: list[tuple[Any, str, Any]] = [
         (loop, "time", Pace()),
         (loop, "get_fused_config_from_fab", lambda *_: {}),  # what a firm does hangs on no run's words
+        (loop, "pull_objects", pulled_or_failed(loop.pull_objects)),
         (fleet, "flwr_exit", _not_accepted),
         *((module, "HEARTBEAT_DEFAULT_INTERVAL", HEARTBEAT_S) for module in (heartbeat, fleet, state)),
     ]
@@ -233,6 +234,23 @@ def _serve_runtime(files: NodeHome, states: Any) -> None:
     )
     server = uvicorn.Server(config)
     threading.Thread(target=server.run, args=([listener],), daemon=True, name="runtime").start()
+
+
+def pulled_or_failed(pull_objects: Callable[..., dict[str, bytes]]) -> Callable[..., dict[str, bytes]]:
+    """Flower's function, which fails as any other where a message's run is over by then.
+
+    Flower's loop lets such a message be, with its task: a process has taken that already, waits for what never comes,
+    and an executor has room for two.
+    """
+    from flwr.supercore.run import RunNotRunningException
+
+    def pulled(*arguments: object, **named: object) -> dict[str, bytes]:
+        try:
+            return pull_objects(*arguments, **named)
+        except RunNotRunningException:  # a BaseException, which the loop's own clean-up does not see
+            raise ClientError("the message's run is over") from None
+
+    return pulled
 
 
 def _not_accepted(_code: int, message: str | None = None, **_: object) -> NoReturn:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import MutableMapping
+from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -12,10 +14,15 @@ from flwr.app import ConfigRecord, Message, Metadata, RecordDict
 from flwr.app.message import make_message
 from flwr.common.constant import ErrorCode, SubStatus
 from flwr.supercore.constant import TaskType
+from flwr.supercore.inflatable.inflatable_object import get_object_tree
+from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.supercore.run import Run, RunNotRunningException
 
 from clients.flower.node_state import AnsweringState, AnsweringStates, Patient
+from clients.flower.supernode import pulled_or_failed
 
 RUN = 7
+loop: Any = import_module("flwr.supernode.start_client_internal")
 
 
 @pytest.fixture
@@ -56,6 +63,33 @@ def test_a_task_that_ended_well_is_not(state: AnsweringState) -> None:
     task = taken(state)
     assert state.activate_task(task)
     state.finish_task(task, SubStatus.COMPLETED, "")
+    assert state.get_messages_legacy(is_reply=True) == []
+
+
+def test_nothing_is_left_of_a_message_whose_run_ends_while_it_is_fetched(
+    state: AnsweringState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "pull_objects", pulled_or_failed(loop.pull_objects))
+    state.store_run(replace(Run.create_empty(RUN), fab_hash="f" * 64))
+    asked = message("m1")
+
+    def is_over(*_: object) -> bytes:
+        raise RunNotRunningException
+
+    fetched = loop._pull_and_store_message(
+        state=state,
+        object_store=ObjectStoreFactory().store(),
+        node_config={},
+        receive=lambda: (asked, get_object_tree(asked)),
+        get_run=Run.create_empty,
+        get_fab=is_over,
+        pull_object=is_over,
+        confirm_message_received=is_over,
+        trusted_entities=None,
+    )
+    assert fetched is None
+    assert not state.has_work(), "an executor would take it, and wait for the message for ever"
+    assert state.get_messages_legacy(is_reply=False) == []
     assert state.get_messages_legacy(is_reply=True) == []
 
 
