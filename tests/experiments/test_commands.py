@@ -132,7 +132,8 @@ def test_a_bad_table_is_one_line_exit_2_and_nothing_written(tmp_path: Path) -> N
     before = files(tmp_path)
     wrong = run("simulate", config, "--data", table, "--out", tmp_path / "out", "--home", tmp_path / "home")
     assert (wrong.exit_code, wrong.stdout, wrong.stderr.count("\n")) == (2, "", 1)
-    assert wrong.stderr.startswith(f"{table}: column 'Seniority': the column is missing (and ")
+    missing = "column 'Seniority': the column is missing; the table has Status, Age (and "
+    assert wrong.stderr.startswith(f"{table}: {missing}")
     told = run("simulate", config, "--data", table, "--json")
     assert (told.exit_code, json.loads(told.stdout)["ok"], told.stderr) == (2, False, "")
     assert files(tmp_path) == before
