@@ -83,14 +83,8 @@ def _policy(home: Path, config_on_ledger: State) -> Iterator[Finding]:
 
 
 def _ports(home: Path, probe: Probe) -> Iterator[Finding]:
-    """Two services on one port, or a port that another program has, before `up` is given."""
+    """A port that another program has, before `up` is given. Two services on one port are no configuration."""
     network = load_network(home)
-    by_port: dict[int, list[str]] = {}
-    for name, port in _named(network).items():
-        by_port.setdefault(port, []).append(name)
-    for port, names in by_port.items():
-        if len(names) > 1:
-            yield Finding("fail", f"{', '.join(names)}: all {port}", f"give each a port of its own in {CONFIG_FILE}")
     if read_status(home) is not None:
         return
     taken = [f"{name} {port}" for name, port in _named(network).items() if not _free(network.bind, port)]

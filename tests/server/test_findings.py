@@ -35,6 +35,7 @@ ORDER = RunOrder(
     due_s=NOW_S - 900,
     phase="running",
     ticket="ticket",
+    carried_by="",
     run_id="1",
     attempts=1,
     failures=0,
