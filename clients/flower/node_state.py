@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
 
 from flwr.common.constant import Status, SubStatus
 from flwr.proto.task_pb2 import Task
@@ -18,14 +17,11 @@ from flwr.supercore.object_store import ObjectStore, ObjectStoreFactory
 from flwr.supernode.nodestate import NodeState, NodeStateFactory
 from flwr.supernode.nodestate.in_memory_nodestate import CLIENT_APP_CRASHED_ERROR, InMemoryNodeState
 
-_TASKS_KEPT = 64
-_ACQUIRE = "/v1/runtime/acquire-task"
-_LOOK_EVERY_S = 0.02
+from clients.flower.kept_answer import Application, Receive, Scope, Send, asked, says_not_yet, whole_body
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+_TASKS_KEPT = 64
+_ACQUIRE, _PULL_OBJECT = "/v1/runtime/acquire-task", "/v1/runtime/pull-object"
+_LOOK_EVERY_S = 0.02
 
 
 class AnsweringState(InMemoryNodeState):
@@ -99,9 +95,12 @@ class AnsweringStates(NodeStateFactory):
 
 
 class Patient:
-    """An ASGI application that keeps who asks for a task waiting until there is one, or `within_s` have passed.
+    """An ASGI application that keeps who asks for a task, or for a piece of a message, waiting until it is there.
 
-    So an executor has each task at once, and asks seldom.
+    So an executor has each task at once, and asks seldom; and a task may begin while its message is still under way.
+
+    Args:
+        within_s: how long at most.
     """
 
     def __init__(self, inner: Application, has_work: Callable[[], bool], within_s: float = 2.0) -> None:
@@ -109,8 +108,23 @@ class Patient:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wait, and hand on."""
-        if scope["type"] == "http" and scope["path"] == _ACQUIRE:
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path == _PULL_OBJECT:
+            await self._piece(scope, receive, send)
+            return
+        if path == _ACQUIRE:
             until_s = asyncio.get_running_loop().time() + self._within_s
             while not self._has_work() and asyncio.get_running_loop().time() < until_s:
                 await asyncio.sleep(_LOOK_EVERY_S)
         await self._inner(scope, receive, send)
+
+    async def _piece(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await whole_body(receive)
+        if body is None:
+            return
+        until_s = asyncio.get_running_loop().time() + self._within_s
+        answer = await asked(self._inner, scope, receive, body)
+        while says_not_yet(answer) and asyncio.get_running_loop().time() < until_s:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            answer = await asked(self._inner, scope, receive, body)
+        await answer.give(send)

@@ -216,7 +216,8 @@ def _serve_runtime(files: NodeHome, states: Any) -> None:
     import uvicorn
     from flwr.supernode.main import create_app
 
-    from clients.flower.node_state import Application, Patient
+    from clients.flower.kept_answer import Application
+    from clients.flower.node_state import Patient
 
     try:
         listener = listen_at(files.socket)

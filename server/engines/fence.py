@@ -14,6 +14,8 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+from clients.flower.kept_answer import Application, Receive, Scope, Send
+
 SECRET_HEADER = "artesian-control"
 """Carries the home's secret, hex."""
 
@@ -25,11 +27,6 @@ MOST_BYTES_UNDER_WAY = 256 << 20
 """Of the bodies of all requests from outside at once."""
 BODY_WITHIN_S = 120.0
 """From a request's headers to the end of its body."""
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 Member = Callable[[Sequence[tuple[bytes, bytes]]], Awaitable[bytes | None]]
 """The registered key that signed a request's headers, or None."""

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     import uvicorn
     from flwr.superlink.config_loader import SuperLinkLifespanConfig
 
-    from server.engines.fence import Application, Fence
+    from clients.flower.kept_answer import Application
+    from server.engines.fence import Fence
 
 _LOOK_EVERY_S = 60.0
 _OPEN_FILES = 4096

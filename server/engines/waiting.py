@@ -3,51 +3,67 @@
 Flower's nodes and ServerApp ask every few seconds and are told at once that there is nothing. Here the answer to such a
 question is kept back until something was pushed for whoever asks, or some seconds have passed: a message is under way
 within a tenth of a second, and idle nodes cost almost nothing. A question is put to SuperLink itself before and after
-the wait, so that SuperLink alone decides who gets what.
+the wait, so that SuperLink alone decides who gets what. The same holds for the pieces of a message, which are asked for
+while its sender still pushes them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Hashable, Iterator, MutableMapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
 
 from anyio import to_thread
 from flwr.proto.fleet_pb2 import PullMessagesRequest
+from flwr.proto.message_pb2 import PullObjectRequest, PushObjectRequest
 from flwr.proto.runtime_pb2 import PushAppMessagesRequest
 from google.protobuf.message import DecodeError, Message
 
-from server.engines.fence import Application, Receive, Scope, Send
+from clients.flower.kept_answer import (
+    Application,
+    KeptAnswer,
+    Receive,
+    Scope,
+    Send,
+    asked,
+    replayed,
+    says_not_yet,
+    says_nothing,
+    until_gone,
+    whole_body,
+)
 
 NODE_WAITS_S = 20.0
 """Under the 30 s after which Flower's client gives up."""
 SERVER_APP_WAITS_S = 0.3
 """Short: between two batches of messages it asks too, and pushes none meanwhile."""
+OBJECT_WAITS_S = 10.0
+"""A piece of a message, which is pushed right now."""
 
 _QUIET_S, _LATEST_S = 0.05, 0.3  # what is pushed comes in pieces: wake when no more have come, or soon in any case
 _THREADS = 1  # nearly every request writes, and SQLite's writers sleep while they wait for each other
 _SERVER_APP = "server-app"
+_FLEET = "/v1/fleet/"
 _NODE_PULLS, _APP_PULLS = "/v1/fleet/pull-messages", "/v1/runtime/pull-messages"
-_APP_PUSHES = frozenset({"/v1/runtime/push-messages", "/v1/runtime/push-object"})
-_NODE_PUSHES = frozenset({"/v1/fleet/push-messages", "/v1/fleet/push-object"})
+_APP_MESSAGES, _NODE_MESSAGES = "/v1/runtime/push-messages", "/v1/fleet/push-messages"
+_OBJECT_PULLS = frozenset({"/v1/runtime/pull-object", "/v1/fleet/pull-object"})
+_OBJECT_PUSHES = frozenset({"/v1/runtime/push-object", "/v1/fleet/push-object"})
 
 
-@dataclass
-class _Answer:
-    """What the application answers, kept back."""
+@dataclass(frozen=True)
+class _Patience:
+    """How a question waits.
 
-    parts: list[MutableMapping[str, Any]] = field(default_factory=list)
+    Attributes:
+        most_s: for how long.
+        who: whose bell wakes it, by the question's body.
+        is_nothing: whether an answer is one to wait after.
+    """
 
-    async def send(self, message: MutableMapping[str, Any]) -> None:
-        self.parts.append(message)
-
-    @property
-    def is_nothing(self) -> bool:
-        """Whether it says that there are no messages: success, and an empty body."""
-        status = next((one["status"] for one in self.parts if one["type"] == "http.response.start"), 0)
-        return status == 200 and not any(one.get("body") for one in self.parts)
+    most_s: float
+    who: Callable[[bytes], Hashable]
+    is_nothing: Callable[[KeptAnswer], bool]
 
 
 class Bells:
@@ -71,6 +87,11 @@ class Bells:
             at_s = min(loop.time() + _QUIET_S, self._first_s + _LATEST_S)
             self._timer = loop.call_at(at_s, self._wake)
 
+    def ring_now(self, who: Hashable) -> None:
+        """Wake at once those who wait for this."""
+        for event in self._waiting.get(who, ()):
+            event.set()
+
     @contextlib.contextmanager
     def bell(self, who: Hashable) -> Iterator[asyncio.Event]:
         """Is set when something was pushed for `who` from now on."""
@@ -91,8 +112,7 @@ class Bells:
 
     def _wake(self) -> None:
         for who in self._rung:
-            for event in self._waiting.get(who, ()):
-                event.set()
+            self.ring_now(who)
         self._rung.clear()
 
 
@@ -104,39 +124,53 @@ class Waiting:
         inner: Application,
         node_waits_s: float = NODE_WAITS_S,
         server_app_waits_s: float = SERVER_APP_WAITS_S,
+        object_waits_s: float = OBJECT_WAITS_S,
     ) -> None:
         self._inner, self.bells = inner, Bells()
-        self._node_waits_s, self._server_app_waits_s = node_waits_s, server_app_waits_s
+        piece = _Patience(object_waits_s, _wanted_object, says_not_yet)
+        self._patience = {
+            _NODE_PULLS: _Patience(node_waits_s, _asking_node, says_nothing),
+            _APP_PULLS: _Patience(server_app_waits_s, lambda _: _SERVER_APP, says_nothing),
+            **dict.fromkeys(_OBJECT_PULLS, piece),
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on; what asks for messages waits, what pushes some wakes."""
         if scope["type"] == "lifespan":
             to_thread.current_default_thread_limiter().total_tokens = _THREADS
         path = scope["path"] if scope["type"] == "http" else ""
-        if path == _NODE_PULLS:
-            await self._wait(scope, receive, send, self._node_waits_s, _asking_node)
-        elif path == _APP_PULLS:
-            await self._wait(scope, receive, send, self._server_app_waits_s, lambda _: _SERVER_APP)
-        elif path in _APP_PUSHES:
-            body = await _whole(receive)
-            await self._inner(scope, _replayed(body or b"", receive), send)
-            self.bells.ring(_addressed(path, body or b""))
+        if path in self._patience:
+            await self._wait(scope, receive, send, self._patience[path])
+        elif path == _APP_MESSAGES or path in _OBJECT_PUSHES:
+            body = await whole_body(receive) or b""
+            await self._inner(scope, replayed(body, receive), send)
+            self._wake(path, body)
         else:
             await self._inner(scope, receive, send)
-            if path in _NODE_PUSHES:
+            if path == _NODE_MESSAGES:
                 self.bells.ring({_SERVER_APP})
 
-    async def _wait(self, scope: Scope, receive: Receive, send: Send, most_s: float, who: Any) -> None:
-        body = await _whole(receive)
+    def _wake(self, path: str, body: bytes) -> None:
+        """Wake who waits for what was pushed, and put off whom other pieces are on their way to."""
+        if path == _APP_MESSAGES:
+            self.bells.ring(_addressed(body))
+            return
+        self.bells.ring({_SERVER_APP} if path.startswith(_FLEET) else set())
+        request = PushObjectRequest()
+        if _parsed(request, body):
+            self.bells.ring_now(_Object(request.object_id))
+
+    async def _wait(self, scope: Scope, receive: Receive, send: Send, patience: _Patience) -> None:
+        body = await whole_body(receive)
         if body is None:
             return
         loop = asyncio.get_running_loop()
-        until_s = loop.time() + most_s
-        gone = asyncio.ensure_future(_gone(receive))
+        until_s = loop.time() + patience.most_s
+        gone = asyncio.ensure_future(until_gone(receive))
         try:
-            with self.bells.bell(who(body)) as bell:  # before the question, or what is pushed meanwhile wakes nobody
-                answer = await self._kept(scope, receive, body, bell)
-                while answer.is_nothing and (left_s := until_s - loop.time()) > 0:
+            with self.bells.bell(patience.who(body)) as bell:  # before the question, or it misses what comes meanwhile
+                answer = await asked(self._inner, scope, receive, body)
+                while patience.is_nothing(answer) and (left_s := until_s - loop.time()) > 0:
                     rung = asyncio.ensure_future(bell.wait())
                     await asyncio.wait({rung, gone}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
                     rung.cancel()
@@ -144,47 +178,23 @@ class Waiting:
                         return
                     if not bell.is_set():
                         until_s = loop.time()  # one last question
-                    answer = await self._kept(scope, receive, body, bell)
+                    bell.clear()
+                    answer = await asked(self._inner, scope, receive, body)
         finally:
             gone.cancel()
-        for part in answer.parts:
-            await send(part)
-
-    async def _kept(self, scope: Scope, receive: Receive, body: bytes, bell: asyncio.Event) -> _Answer:
-        bell.clear()
-        answer = _Answer()
-        await self._inner({**scope, "state": dict(scope.get("state", {}))}, _replayed(body, receive), answer.send)
-        return answer
+        await answer.give(send)
 
 
-async def _whole(receive: Receive) -> bytes | None:
-    """A request's body; None if its sender has gone."""
-    parts = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
+@dataclass(frozen=True)
+class _Object:
+    """A piece of a message, as one whose bell rings."""
+
+    object_id: str
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Gives a body that was read already."""
-    left = [body]
-
-    async def again() -> MutableMapping[str, Any]:
-        if left:
-            return {"type": "http.request", "body": left.pop(), "more_body": False}
-        await asyncio.sleep(3600)  # the peer's leaving is watched elsewhere
-        return {"type": "http.disconnect"}
-
-    return again
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def _wanted_object(body: bytes) -> Hashable:
+    request = PullObjectRequest()
+    return _Object(request.object_id) if _parsed(request, body) else None
 
 
 def _asking_node(body: bytes) -> Hashable:
@@ -192,11 +202,9 @@ def _asking_node(body: bytes) -> Hashable:
     return request.node.node_id if _parsed(request, body) else None
 
 
-def _addressed(path: str, body: bytes) -> set[Hashable]:
+def _addressed(body: bytes) -> set[Hashable]:
     request = PushAppMessagesRequest()
-    if not path.endswith("/push-messages") or not _parsed(request, body):
-        return set()
-    return {one.metadata.dst_node_id for one in request.messages_list}
+    return {one.metadata.dst_node_id for one in request.messages_list} if _parsed(request, body) else set()
 
 
 def _parsed(request: Message, body: bytes) -> bool:

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable, Coroutine, MutableMapping
 from typing import Any
 
+import pytest
 from flwr.proto.fleet_pb2 import PullMessagesRequest
 from flwr.proto.message_pb2 import Message as FlowerMessage
-from flwr.proto.message_pb2 import Metadata
+from flwr.proto.message_pb2 import Metadata, PullObjectRequest, PullObjectResponse, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import PushAppMessagesRequest
 
@@ -18,6 +19,7 @@ from server.engines.waiting import Waiting
 Part = MutableMapping[str, Any]
 PULL, PUSH = "/v1/fleet/pull-messages", "/v1/runtime/push-messages"
 ASK, REPLY = "/v1/runtime/pull-messages", "/v1/fleet/push-messages"
+SIDES = ["/v1/fleet/", "/v1/runtime/"]
 
 
 class World:
@@ -171,6 +173,79 @@ def test_a_node_that_has_gone_takes_no_message_with_it() -> None:
         assert await waiting is None
         await world.push(1, b"a message")
         assert await world.pull(1) == b"a message"
+
+    play(story)
+
+
+class Pieces:
+    """An application that knows of some pieces of messages, and has what was pushed of them."""
+
+    def __init__(self, object_waits_s: float, known: tuple[str, ...] = ("a",)) -> None:
+        self.known, self.there = known, dict[str, bytes]()
+        self.asked = list[str]()
+        self.world = World()
+        self.world.app = Waiting(self._inner, object_waits_s=object_waits_s)
+
+    async def _inner(self, scope: Part, receive: Any, send: Any) -> None:
+        body = (await receive())["body"]
+        answer = b""
+        if scope["path"].endswith("/push-object"):
+            pushed = PushObjectRequest.FromString(body)
+            self.there[pushed.object_id] = pushed.object_content
+        else:
+            wanted = PullObjectRequest.FromString(body).object_id
+            self.asked.append(wanted)
+            found, content = wanted in self.known, self.there.get(wanted, b"")
+            said = PullObjectResponse(object_found=found, object_available=bool(content), object_content=content)
+            answer = said.SerializeToString()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": answer})
+
+    async def pull(self, side: str, name: str) -> PullObjectResponse:
+        answer = await self.world.ask(side + "pull-object", PullObjectRequest(object_id=name).SerializeToString())
+        assert answer is not None
+        return PullObjectResponse.FromString(answer)
+
+    async def push(self, side: str, name: str, content: bytes) -> None:
+        request = PushObjectRequest(object_id=name, object_content=content)
+        await self.world.ask(side + "push-object", request.SerializeToString())
+
+
+@pytest.mark.parametrize(("pushes", "pulls"), [SIDES, SIDES[::-1]])
+def test_a_piece_of_a_message_is_waited_for_while_it_is_pushed(pushes: str, pulls: str) -> None:
+    pieces = Pieces(15.0, ("a", "b"))
+
+    async def story() -> None:
+        first, second = (asyncio.create_task(pieces.pull(pulls, name)) for name in "ab")
+        await asyncio.sleep(0.01)
+        assert pieces.asked == ["a", "b"]
+        await pieces.push(pushes, "b", b"content")
+        assert (await second).object_content == b"content"
+        assert not first.done()
+        assert pieces.asked == ["a", "b", "b"]
+        first.cancel()
+
+    play(story)
+
+
+def test_a_piece_that_does_not_come_is_answered_as_superlink_does() -> None:
+    pieces = Pieces(0.02)
+
+    async def story() -> None:
+        said = await pieces.pull(SIDES[0], "a")
+        assert (said.object_found, said.object_available) == (True, False)
+        assert pieces.asked == ["a", "a"]
+        assert pieces.world.app.bells.count == 0
+
+    play(story)
+
+
+def test_a_piece_that_nobody_knows_is_not_waited_for() -> None:
+    pieces = Pieces(15.0)
+
+    async def story() -> None:
+        assert not (await pieces.pull(SIDES[0], "c")).object_found
+        assert pieces.asked == ["c"]
 
     play(story)
 

@@ -13,6 +13,7 @@ import pytest
 from flwr.app import ConfigRecord, Message, Metadata, RecordDict
 from flwr.app.message import make_message
 from flwr.common.constant import ErrorCode, SubStatus
+from flwr.proto.message_pb2 import PullObjectResponse
 from flwr.supercore.constant import TaskType
 from flwr.supercore.inflatable.inflatable_object import get_object_tree
 from flwr.supercore.object_store import ObjectStoreFactory
@@ -122,3 +123,31 @@ def test_who_asks_for_a_task_waits_until_there_is_one(state: AnsweringState) -> 
 
     asyncio.run(story())
     assert asked[-1] == "/v1/runtime/acquire-task"
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_who_asks_for_a_piece_of_a_message_waits_until_it_is_there(state: AnsweringState, comes: bool) -> None:
+    asked = list[int]()
+    sent = list[MutableMapping[str, Any]]()
+
+    async def inner(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        assert (await receive())["body"] == b"which"
+        asked.append(len(asked))
+        content = b"content" if comes and len(asked) == 3 else b""
+        said = PullObjectResponse(object_found=True, object_available=bool(content), object_content=content)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": said.SerializeToString()})
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": b"which", "more_body": False}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    async def story() -> None:
+        patient = Patient(inner, state.has_work, within_s=15.0 if comes else 0.05)
+        await patient({"type": "http", "path": "/v1/runtime/pull-object"}, receive, send)
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+    assert PullObjectResponse.FromString(sent[-1]["body"]).object_content == (b"content" if comes else b"")
+    assert len(sent) == 2
