@@ -72,7 +72,10 @@ REACHES_OUT = {
     "clients/sql_tables.py",  # reads that database, and sends it nothing but the query of firm.toml
     "clients/proxy.py",  # takes a URL apart
     # The firm's SuperNode carries replies that the door has made; none of these opens a file of the firm's records.
-    *(f"clients/flower/{name}.py" for name in ("node_state", "own_socket", "runtime_source", "supernode")),
+    *(
+        f"clients/flower/{name}.py"
+        for name in ("kept_answer", "node_state", "own_socket", "runtime_source", "supernode")
+    ),
 }
 
 SOURCES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
