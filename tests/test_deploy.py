@@ -87,10 +87,12 @@ def test_the_image_has_every_package() -> None:
 def test_the_fence_of_nginx_lets_nothing_through_but_the_fleet_api_and_our_services() -> None:
     text = (ROOT / "deploy" / "nginx.conf").read_text()
     assert re.findall(r"location (\S+) {", text) == ["/v1/fleet/", "/"]
-    assert {int(port) for port in re.findall(r"listen (\d+)", text)} == PORTS
-    assert Network().superlink_port not in {int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", text)}
+    assert {int(port) for port in re.findall(r"listen 203\.0\.113\.10:(\d+)", text)} == PORTS
+    assert {int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", text)} == PORTS, "members are told these ports"
+    assert len(re.findall("listen ", text)) == len(PORTS)
 
 
+@pytest.mark.nginx
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="there is no nginx here")
 def test_nginx_takes_it(tmp_path: Path) -> None:
     home = tmp_path / "coordinator"
@@ -100,7 +102,9 @@ def test_nginx_takes_it(tmp_path: Path) -> None:
     install_certificate(home, certificate, authority.certificate_pem)
     text = (ROOT / "deploy" / "nginx.conf").read_text()
     (tmp_path / "nginx.conf").write_text(
-        text.replace("/var/lib/artesian", str(tmp_path)).replace("/run/nginx.pid", str(tmp_path / "pid"))
+        text.replace("/var/lib/artesian", str(tmp_path))
+        .replace("/run/nginx.pid", str(tmp_path / "pid"))
+        .replace("203.0.113.10", "127.0.0.2")
     )
     done = subprocess.run(["nginx", "-t", "-c", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,11 @@ HOST = "127.0.0.1"
 
 
 class ConnectProxy:
-    """Tunnels to ports of `name`, which it takes for this machine; everything else is refused.
+    """Tunnels to ports of `name`, which it takes for an address of this machine; everything else is refused.
+
+    Args:
+        name: see there.
+        address: where `name` is.
 
     Attributes:
         url: of the proxy.
@@ -20,8 +24,8 @@ class ConnectProxy:
         refused: first lines of requests that were refused.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, address: str = HOST) -> None:
+        self._name, self._address = name, address
         self.url = ""
         self.ports: set[int] = set()
         self.refused: list[str] = []
@@ -59,7 +63,7 @@ class ConnectProxy:
                 writer.close()
                 return
             self.ports.add(int(port))
-            onward_reader, onward = await asyncio.open_connection(HOST, int(port))
+            onward_reader, onward = await asyncio.open_connection(self._address, int(port))
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             await asyncio.gather(_pump(reader, onward), _pump(onward_reader, writer))
         writer.close()

@@ -1,29 +1,38 @@
-"""`coordinator up` and `firm up` as they are: before the founding and after, through an HTTP proxy, killed and stopped.
+"""`coordinator up` and `firm up` as they are: before the founding and after, fenced and proxied, killed and stopped.
 
-The coordinator has a name that nothing resolves but the firm's proxy: what does not go through it does not arrive.
+The coordinator has a name that nothing resolves but the firm's HTTP proxy: what does not go through it does not arrive.
+It listens on 127.0.0.1 only, and the name is 127.0.0.2, which nginx has: what nginx does not let through does not
+arrive either. On a machine without nginx the name is 127.0.0.1 (continuous integration insists on nginx elsewhere).
 """
 
 import json
 import os
+import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from connect_proxy import ConnectProxy
 
 from clients.supervision.marked import marked
 from clients.supervision.status import read_status
+from server.certificates import AUTHORITY_CERTIFICATE
 from server.engines.loopback import free_ports
-from server.network import load_network
+from server.network import Network, load_network
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
-NAME = "coordinator.test"
+ROOT = Path(__file__).parents[2]
+NAME, FRONT, BEHIND = "coordinator.test", "127.0.0.2", "127.0.0.1"
 DEADLINE_S = 150.0
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -58,16 +67,67 @@ def pid_of(home: Path, name: str) -> int | None:
     return next(one.pid for one in status.programs if one.name == name)
 
 
+@contextmanager
+def nginx(coordinator: Path, folder: Path) -> Iterator[str]:
+    """Put the example of nginx before a coordinator; gives the address that members reach."""
+    if shutil.which("nginx") is None:
+        yield BEHIND
+        return
+    network = load_network(coordinator)
+    text = (ROOT / "deploy" / "nginx.conf").read_text("utf-8")
+    for name in ("enrolment_port", "ledger_port", "fleet_port", "scores_port"):
+        text = text.replace(f":{getattr(Network(), name)}", f":{getattr(network, name)}")
+    text = text.replace("203.0.113.10", FRONT).replace("/var/lib/artesian/coordinator", str(coordinator))
+    (folder / "nginx.conf").write_text(text.replace("/run/nginx.pid", str(folder / "nginx.pid")), encoding="utf-8")
+    command = ["nginx", "-c", folder / "nginx.conf", "-e", folder / "nginx.log", "-g", "daemon off;"]
+    process = subprocess.Popen(command)
+    try:
+        wait_for(lambda: _listens(FRONT, network.fleet_port), "nginx")
+        yield FRONT
+    finally:
+        process.terminate()
+        process.wait(DEADLINE_S)
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), 1):
+            return True
+    except OSError:
+        return False
+
+
+def _only_the_fleet_api_gets_in(coordinator: Path, front: str) -> None:
+    """Asked with the consortium's certificate, by name, as a member would."""
+    network = load_network(coordinator)
+    trusted = ssl.create_default_context(cafile=str(coordinator / AUTHORITY_CERTIFICATE))
+    asked = {
+        "/v1/control/list-runs": 404,
+        "/v1/runtime/acquire-task": 404,
+        "/health": 404,
+        "/v1/fleet/../control/list-runs": 404,
+        "/v1/fleet/pull-messages": 401,
+    }
+    headers = {"host": NAME}
+    with httpx.Client(verify=trusted, trust_env=False, headers=headers) as client:
+        for path, status in asked.items():
+            url = httpx.URL(f"https://{front}:{network.fleet_port}", raw_path=path.encode())
+            answer = client.post(url, extensions={"sni_hostname": NAME}, timeout=30)
+            assert answer.status_code == status, path
+            assert front == BEHIND or (status != 404) == (b"nginx" not in answer.content), "it got through to SuperLink"
+
+
 def test_a_coordinator_and_a_firm_behind_a_proxy_come_up_and_go_down(tmp_path: Path) -> None:
     coordinator, firm = tmp_path / "coordinator", tmp_path / "firm-1"
     names = ("enrolment", "ledger", "fleet", "scores", "superlink", "metrics", "dashboard")
     ports = [word for name, port in zip(names, free_ports(7), strict=True) for word in (f"--{name}-port", str(port))]
-    where = ["--host", NAME, "--bind", "127.0.0.1"]
+    where = ["--host", NAME, "--bind", BEHIND]
     artesian("coordinator", "init", "--home", coordinator, "--cid", "c1", *where, "--firm", "firm-1", *ports)
     supervisors = [up("coordinator", coordinator)]
     try:
-        with ConnectProxy(NAME) as proxy:
+        with nginx(coordinator, tmp_path) as front, ConnectProxy(NAME, front) as proxy:
             _tell(coordinator, firm, proxy, supervisors)
+            _only_the_fleet_api_gets_in(coordinator, front)
     finally:
         for one in supervisors:
             one.send_signal(signal.SIGTERM)
