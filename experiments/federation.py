@@ -165,7 +165,7 @@ def run(
     from server.engine import run_in_process, run_ray
 
     nodes = [{"home": str(federation.member(name))} for name in (*federation.firms, *federation.holders)]
-    config = {"home": str(federation.coordinator), "task": task, "measure": ",".join(one.text() for one in measure)}
+    config = {"home": str(federation.coordinator), "task": task, "measure": "; ".join(one.text() for one in measure)}
     start = run_in_process if engine == "in-process" else run_ray
     with _listening(progress):
         try:

@@ -2,7 +2,7 @@
 
 Run config: `home` (the coordinator's directory) and `task` (one name, or several separated by commas; none has the
 firms witness the ledger, deletes what `artesian coordinator prune` has recorded, and trains nothing). With `measure`,
-an order like `what=evaluation epsilon=0.1` or several separated by commas, the tasks are measured and not trained.
+an order like `what=evaluation epsilon=0.1` or several separated by semicolons, the tasks are measured and not trained.
 With `ticket`, the run is the runner's, and trains only while its order stands.
 """
 
@@ -19,7 +19,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from server.coordinator import Coordinator
 from server.errors import ServerError
-from server.measuring import Measuring, Order
+from server.measuring import Measuring, Order, told_of
 from server.ordered_run import OrderedRun, training_alone
 from server.pruning import prune
 from server.rounds import Run
@@ -40,7 +40,7 @@ def main(grid: Grid, context: Context) -> None:
     """Train and publish."""
     home = context.run_config.get("home") or os.environ.get(HOME_VARIABLE)
     tasks = str(context.run_config.get("task") or "")
-    orders = [Order.parse(text) for text in str(context.run_config.get("measure") or "").split(",") if text.strip()]
+    orders = Order.parse_all(str(context.run_config.get("measure") or ""))
     if not home:
         raise RunConfigInvalid('run config: give home="/path/of/coordinator"')
     ticket, run_id = str(context.run_config.get("ticket") or ""), context.run_id
@@ -80,5 +80,8 @@ def _measure(grid: Grid, coordinator: Coordinator, task: str, order: Order, orde
         Measuring(grid, coordinator, task, order, progress=log.info).measure()
         return
     measuring = Measuring(grid, coordinator, task, order, progress=log.info, begins=ordered.begins)
-    if not measuring.is_over(ordered.carried_by):
-        measuring.measure()
+    if measuring.is_over(ordered.carried_by):
+        ordered.completes(told_of(measuring.measured()))
+        return
+    ordered.at(f"measuring {order.what}")
+    ordered.completes(told_of(measuring.measure()))

@@ -1,6 +1,8 @@
 """Asking nodes with patience and to an end: who went away is asked again when it is back, until the time is over.
 
-A firm whose process was ended repeats what it has said before, or says why it cannot; so to ask twice is safe.
+A firm whose process was ended repeats what it has said before, or says why it cannot; so to ask twice is safe. A
+message lives as long as its question: a firm that comes back later is not handed it, and neither trains nor pays for a
+round that has gone on without it.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ _MOST_TIMES = 4
 _PAUSE_S = 2.0
 _RETURN_S = 120.0  # a SuperNode that was killed is refused for up to a minute; whoever stays away longer is away
 
-Messages = Callable[[Collection[int]], Iterator[Message]]
-"""Makes the messages for these nodes, one at a time."""
+_GRACE_S, _GRACE_EACH_S = 30.0, 0.5  # replies that came in time are taken one after the other, a large one in a moment
+
+Messages = Callable[[Collection[int], float], Iterator[Message]]
+"""Makes the messages for these nodes, one at a time, each to live for so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Question:
         asking, times = list(self.silent), Counter[int]()
         away = dict[int, Message | None]()  # with what was said of them; None for those that nothing could be sent to
         while asking or away:
-            for reply in self._replies(messages(asking) if asking else iter(()), until_s):
+            for reply in self._replies(messages(asking, self._life_s(until_s)) if asking else iter(()), until_s):
                 node = reply.metadata.src_node_id
                 if node not in self.silent or node in away:
                     continue  # not asked, or a second reply
@@ -87,6 +91,11 @@ class Question:
                 away = {node: last for node, last in away.items() if last is not None}
             asking = self._back(away)
         self._journal.waits_no_more()
+
+    def _life_s(self, until_s: float) -> float:
+        """How long a message of now lives: SuperLink drops the reply to one that has ended, so a little longer."""
+        left_s = max(0.0, until_s - self._waiting.clock())
+        return left_s + _GRACE_S + _GRACE_EACH_S * len(self.silent)
 
     def _replies(self, messages: Iterator[Message], until_s: float) -> Iterator[Message]:
         left_s = max(0.0, until_s - self._waiting.clock())

@@ -331,9 +331,9 @@ class Cohort:
 
         reads_traces = [firm.node for firm in self._present.values() if firm.traces]
 
-        def sent(nodes: Collection[int]) -> Iterator[Message]:
+        def sent(nodes: Collection[int], life_s: float) -> Iterator[Message]:
             to = {node: requests[node] for node in nodes}
-            return messages(self._spoken, kind, to, versions, number, dict.fromkeys(reads_traces, trace))
+            return messages(self._spoken, kind, to, versions, number, life_s, dict.fromkeys(reads_traces, trace))
 
         with ask_span(f"ask {kind}", round=number) as trace:
             question = Question(self._grid, kind, asked, float(self._timeout_s), self._journal, self._waiting)

@@ -17,6 +17,7 @@ def messages(
     requests: Mapping[int, Mapping[str, Any]],
     versions: Mapping[int, int],
     number: int,
+    life_s: float,
     traces: Mapping[int, bytes] | None = None,
 ) -> Iterator[Message]:
     """One message a node, made when it is its turn; most nodes are sent the same, packed once for each version.
@@ -25,6 +26,7 @@ def messages(
         requests: fields of the newest version, by node.
         versions: what each node speaks.
         number: of the round.
+        life_s: after so many seconds no node is handed its message any more, and no reply to it is taken.
         traces: ids of a trace for the nodes that read them.
 
     Raises:
@@ -38,7 +40,7 @@ def messages(
         version, trace = _version(kind, versions[node]), (traces or {}).get(node, b"")
         if (version, trace) not in packed:
             packed[version, trace] = pack(spoken.lowered("request", kind, request, version), version, trace)
-        yield Message(packed[version, trace], node, kind, group_id=str(number))
+        yield Message(packed[version, trace], node, kind, ttl=life_s, group_id=str(number))
 
 
 def read_reply(spoken: Dialect, kind: str, content: RecordDict, version: int, what: str) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """`artesian coordinator measure` and `measured`: order a measurement, and read what measurements have said."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,12 +17,6 @@ class NotMeasured(ServerError):
     """There is no such measurement."""
 
 
-class RunRefused(ServerError):
-    """Flower did not carry out the run; its own words came before."""
-
-    exit_code = 3
-
-
 def measure(
     task: Task,
     home: Home,
@@ -33,41 +26,35 @@ def measure(
     ] = None,
     bins: Annotated[int, typer.Option(help="Score bins of evaluation and fairness.", min=2, max=1000)] = 20,
     column: Annotated[str, typer.Option(help="For fairness: the category or flag that is compared.")] = "",
-    superlink: Annotated[
-        str | None, typer.Option(help="Flower's name of the SuperLink to run on. Default: print how to run it.")
-    ] = None,
-    project: Annotated[Path, typer.Option(help="The folder with the pyproject.toml that Flower runs.")] = Path(),
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Follow it to its end, and show what it says; Ctrl-C stops following only.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a task's present model on the firms' records, with noise: every firm's wallet pays for it.
+    """Order a task's present model to be measured on the firms' records, with noise: every firm's wallet pays for it.
 
-    Without --superlink it prints the Flower command that does it. Firms take part as far as their firm.toml agrees:
-    `measurements` in its limits. What comes out is written to measurements/TASK in the home, and the round is on the
-    ledger.
+    The runner of `artesian coordinator up` carries it out, as an order to train. Firms take part as far as their
+    firm.toml agrees: `measurements` in its limits. What comes out is written to measurements/TASK in the home
+    (`artesian coordinator measured` shows it), and the round is on the ledger. With --wait it leaves with 1 if the
+    order is not completed, and with 3 if there is no runner.
     """
     from server.coordinator import CONFIG_FILE, load_coordinator_config
-    from server.measuring import Order, check_order
+    from server.measurement_words import figure_lines
+    from server.measuring import Order, check_order, read_measurements, round_told_in
+    from server.ordering import Found, give
+    from server.run_order import RunOrder
 
     order = Order.of(what=what, epsilon=epsilon, bins=bins, column=column)
     check_order(home, load_coordinator_config(home / CONFIG_FILE), task, order)
-    config = {"home": str(home.absolute()), "task": task, "measure": order.text()}
-    settings = " ".join(f"{name}={json.dumps(value)}" for name, value in config.items())
-    command = ["flwr", "run", str(project), *([superlink] if superlink else []), "--stream", "--run-config", settings]
-    if superlink is None and as_json:
-        typer.echo(json.dumps({"ok": True, "task": task, "command": command, "measurements": [what]}))
-        return
-    if superlink is None:
-        quoted = [*command[:-1], f"'{settings}'"]
-        typer.echo(" ".join(quoted))
-        typer.echo(
-            "Run it where the SuperLink runs, in the project's folder or with its path for --project. Only firms take "
-            f"part whose firm.toml agrees: under [limits], measurements = [{json.dumps(what)}].",
-            err=True,
-        )
-        return
-    if subprocess.run(command, check=False, stdout=2 if as_json else None).returncode:  # Flower's words beside JSON
-        raise RunRefused(f"{task}: the measurement did not run; see what Flower said")
-    measured(task, home, as_json=as_json)
+    typer.echo(
+        f"Only firms take part whose firm.toml agrees: under [limits], measurements = [{json.dumps(what)}].", err=True
+    )
+
+    def found(ended: RunOrder) -> Found:
+        document = _one(read_measurements(home, task), round_told_in(ended.reason), task)
+        return Found({"measurement": document}, figure_lines(document))
+
+    give(home, task, measure=order.text(), wait=wait, as_json=as_json, found=found)
 
 
 def measured(

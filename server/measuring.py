@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -67,7 +68,35 @@ class Order(BaseModel):
         Raises:
             OrderInvalid: naming the word that is wrong.
         """
-        words = [word.partition("=") for word in text.split()]
+        orders = cls.parse_all(text)
+        if len(orders) != 1:
+            raise OrderInvalid(f"measure: {len(orders)} orders where one is wanted: {text!r}")
+        return orders[0]
+
+    @classmethod
+    def parse_all(cls, text: str) -> list[Self]:
+        """Read orders with semicolons between them; a name with a space or a semicolon in it stands in quotes.
+
+        Raises:
+            OrderInvalid: naming the word that is wrong.
+        """
+        lexer = shlex.shlex(text, posix=True, punctuation_chars=";")
+        lexer.whitespace_split, lexer.commenters = True, ""
+        try:
+            tokens = list(lexer)
+        except ValueError as error:
+            raise OrderInvalid(f"measure: {text!r}: {error}") from None
+        orders = list[list[str]]([[]])
+        for token in tokens:
+            if token.strip(";"):
+                orders[-1].append(token)
+            else:
+                orders.append([])
+        return [cls._read(words) for words in orders if words]
+
+    @classmethod
+    def _read(cls, tokens: Iterable[str]) -> Self:
+        words = [token.partition("=") for token in tokens]
         odd = next((name for name, _, _ in words if name not in cls.model_fields), None)
         if odd is not None:
             raise OrderInvalid(f"measure: {odd!r} is none of {', '.join(cls.model_fields)}")
@@ -92,7 +121,8 @@ class Order(BaseModel):
 
     def text(self) -> str:
         """The order as a run config holds it."""
-        return " ".join(f"{name}={value}" for name, value in self.model_dump(exclude_none=True).items() if value != "")
+        given = self.model_dump(exclude_none=True).items()
+        return " ".join(shlex.quote(f"{name}={value}") for name, value in given if value != "")
 
 
 class Measuring(Run):
@@ -124,6 +154,10 @@ class Measuring(Run):
         """
         with self._journaled():
             return self._measure()
+
+    def measured(self) -> dict[str, Any]:
+        """What the last measurement of this kind has said, once its run is over."""
+        return [one for one in read_measurements(self._home.home, self._name) if one["what"] == self._order.what][-1]
 
     def _measure(self) -> dict[str, Any]:
         begun = self._journal.begin(1)
@@ -290,6 +324,16 @@ def read_measurements(home: Path, task_name: str) -> list[dict[str, Any]]:
     folder = home / FOLDER / task_name
     paths = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns) if folder.is_dir() else []
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def told_of(document: dict[str, Any]) -> str:
+    """How a measurement's order ends: what was measured, in which round."""
+    return f"measured {document['what']} in round {document['round'][:12]}"
+
+
+def round_told_in(words: str) -> str:
+    """How the id of the round begins that `told_of` names."""
+    return words.rpartition(" ")[2]
 
 
 def check_order(home: Path, config: CoordinatorConfig, task_name: str, order: Order) -> None:

@@ -46,6 +46,7 @@ class OrderedRun:
         self._orders, self._ticket, self._now = orders, ticket, now
         self._order: RunOrder = orders.claim(ticket, run_id)
         self._held: Said | None = None
+        self._completed_with = ""
 
     @property
     def carried_by(self) -> bytes:
@@ -60,6 +61,18 @@ class OrderedRun:
         """
         self._orders.carried_by(self._ticket, run)
 
+    def at(self, step: str) -> None:
+        """Say where a run is that has one round.
+
+        Raises:
+            Superseded: this run is not wanted any more.
+        """
+        self._order = self._orders.heard(self._ticket, step, 0, 1, self._now())
+
+    def completes(self, words: str) -> None:
+        """With which words the order ends when the run ends well."""
+        self._completed_with = words
+
     def before_round(self, done: int, total: int) -> None:
         """Say that so many rounds of the run are done.
 
@@ -70,13 +83,19 @@ class OrderedRun:
         until = self._order.until
         if until is None:
             until = total if self._order.rounds is None else min(total, done + self._order.rounds)
-        step = f"round {done + 1} of {total}" if done < total else "publishing"
+        wish = self._orders.wishes().get(self._order.task)
+        unwanted = wish is not None and wish.wanted != "scheduled"
+        if done == total:
+            step = "publishing"
+        else:
+            step = (
+                f"held after round {done} of {total}" if unwanted or done >= until else f"round {done + 1} of {total}"
+            )
         self._order = self._orders.heard(self._ticket, step, done, total, self._now(), until)
         if done >= until and done < total:
             self._held = "completed"
             raise HeldBetweenRounds(f"{self._order.task}: the order's rounds are done, at round {done} of {total}")
-        wish = self._orders.wishes().get(self._order.task)
-        if wish is not None and wish.wanted != "scheduled":
+        if wish is not None and unwanted:
             self._held = "paused"
             raise HeldBetweenRounds(f"{self._order.task}: {wish.wanted} after round {done} of {total}")
 
@@ -85,7 +104,7 @@ class OrderedRun:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
         if error is None:
-            self._orders.said(self._ticket, "completed", "")
+            self._orders.said(self._ticket, "completed", self._completed_with)
         elif isinstance(error, HeldBetweenRounds):
             self._orders.said(self._ticket, self._held or "paused", str(error))
             return True

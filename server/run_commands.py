@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from server.coordinator import Coordinator
     from server.run_order import Attempt, RunOrder
-    from server.run_orders import RunOrders
 
 Home = Annotated[Path, typer.Option(envvar="ARTESIAN_HOME", help="The coordinator's home directory.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -35,27 +32,9 @@ def run(
 
     With --wait it leaves with 1 if the order is not completed, and with 3 if there is no runner.
     """
-    with _orders(home) as (coordinator, orders):
-        coordinator.task(task)
-        order = orders.order(task, time.time(), rounds=rounds)
-        if not wait:
-            if as_json:
-                typer.echo(json.dumps({"ok": True, "order": _order_facts(order, [])}))
-            else:
-                typer.echo(f"{task}: order {order.number} is given; artesian coordinator status shows it.")
-            _say_if_no_runner(orders)
-            return
-        from clients.plain_text import printable
-        from server.following import follow
+    from server.ordering import give
 
-        ended = follow(orders, order.number, lambda line: typer.echo(line, err=True))
-        if as_json:
-            ok = ended.outcome == "completed"
-            typer.echo(json.dumps({"ok": ok, "order": _order_facts(ended, [])}, ensure_ascii=False))
-        elif ended.phase == "ended":
-            typer.echo(printable(f"{task}: order {ended.number} {_end_words(ended)}"))
-        if ended.phase == "ended" and ended.outcome != "completed":
-            raise typer.Exit(1)
+    give(home, task, rounds=rounds, wait=wait, as_json=as_json)
 
 
 def pause(
@@ -90,11 +69,12 @@ def runs(
 ) -> None:
     """Show the orders to train, newest first: how each ended, and why each try before that failed."""
     from clients.plain_text import printable
+    from server.ordering import opened_orders, order_facts
 
-    with _orders(home) as (_, orders):
+    with opened_orders(home) as (_, orders):
         found = orders.history(most, task)
     if as_json:
-        listed = [_order_facts(order, tries) for order, tries in found]
+        listed = [order_facts(order, tries) for order, tries in found]
         typer.echo(json.dumps({"ok": True, "runs": listed}, ensure_ascii=False))
         return
     for order, tries in found:
@@ -106,11 +86,12 @@ def runs(
 
 def schedule(home: Home, as_json: Json = False) -> None:
     """Show when each task is trained next by its schedule in coordinator.toml."""
+    from server.ordering import opened_orders
     from server.run_order import TaskWish
     from server.words import clock_time
 
     now_s = time.time()
-    with _orders(home) as (coordinator, orders):
+    with opened_orders(home) as (coordinator, orders):
         wishes, facts = orders.wishes(), []
         for task in coordinator.config.task:
             wish = wishes.get(task.name, TaskWish(task.name))
@@ -148,56 +129,29 @@ def runner(home: Home) -> None:
     serve(home, ended)
 
 
-@contextmanager
-def _orders(home: Path) -> Iterator[tuple[Coordinator, RunOrders]]:
-    from server.coordinator import Coordinator
-    from server.run_orders import RunOrders, new_ticket
-
-    with Coordinator(home) as coordinator:
-        yield coordinator, RunOrders(coordinator.store, new_ticket)
-
-
 def _want(home: Path, task: str, wanted: Any, reason: str, at_once: bool, as_json: bool) -> None:
-    with _orders(home) as (coordinator, orders):
+    from server.ordering import opened_orders, say_if_no_runner
+
+    with opened_orders(home) as (coordinator, orders):
         coordinator.task(task)
         wish = orders.want(task, wanted, time.time(), reason, at_once)
         if as_json:
             typer.echo(json.dumps({"ok": True, "task": task, "wanted": wish.wanted, "reason": wish.reason}))
         else:
             typer.echo(f"{task}: {wish.wanted}{f': {reason}' if reason else ''}.")
-        _say_if_no_runner(orders)
-
-
-def _say_if_no_runner(orders: RunOrders) -> None:
-    from server.runner import GONE_S
-
-    seen = orders.runner()
-    if seen is None or time.time() - seen[0] > GONE_S:
-        typer.echo("No runner is there to carry it out: start artesian coordinator up.", err=True)
-
-
-def _order_facts(order: RunOrder, tries: list[Attempt]) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    facts = asdict(order)
-    for private in ("ticket", "said", "said_why", "carried_by"):
-        del facts[private]
-    return {**facts, "tries": [asdict(one) for one in tries]}
+        say_if_no_runner(orders)
 
 
 def _order_lines(order: RunOrder, tries: list[Attempt]) -> Iterator[str]:
+    from server.ordering import end_words
     from server.words import clock_time
 
     now_s = time.time()
     asked = f", {order.rounds} rounds" if order.rounds else ""
     what = f", measure {order.measure}" if order.measure else ""
     by = "by its schedule" if order.origin == "schedule" else "by the operator"
-    told = _end_words(order) if order.phase == "ended" else order.waits_for and f"waits for {order.waits_for}"
+    told = end_words(order) if order.phase == "ended" else order.waits_for and f"waits for {order.waits_for}"
     yield f"{order.number}  {order.task}{asked}{what}, {clock_time(order.due_s, now_s)} {by}: {told or order.phase}"
     for one in tries:
         if one.outcome != order.outcome or one.reason != order.reason:
             yield f"    try {one.number}, {clock_time(one.begun_s, now_s)}: {one.outcome}: {one.reason}"
-
-
-def _end_words(order: RunOrder) -> str:
-    return f"{order.outcome}{f': {order.reason}' if order.reason else ''}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from federation_world import SPEC
 
 from server.coordinator import Coordinator
 from server.run_orders import RunOrders, new_ticket
@@ -21,7 +23,9 @@ WITHIN_S = 60.0
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    task = '\n[[task]]\nname = "credit"\nspec = "tasks/credit.toml"\n'
+    task = '\n[[task]]\nname = "credit"\nspec = "tasks/credit.toml"\n[task.privacy]\nepsilon = 1.0\n'
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "credit.toml").write_text(SPEC, encoding="utf-8")
     (tmp_path / "coordinator.toml").write_text(f'cid = "bread"\n{task}', encoding="utf-8")
     return tmp_path
 
@@ -69,5 +73,13 @@ def test_a_runner_that_is_killed_is_followed_by_another_and_none_stands_beside_i
         second = start(home, started)
         assert seen_after(orders, time.time()).startswith("the consortium is not founded yet")
         assert [one.number for one in orders.open()] == [order.number]
+        orders.end(order, "stopped", "", time.time())
+        asked = ["measure", "credit", "--what", "columns", "--home", str(home), "--json"]
+        measured = subprocess.run([*COMMAND[:4], *asked], capture_output=True, text=True, check=True, timeout=WITHIN_S)
+        given = json.loads(measured.stdout)["order"]
+        assert (given["number"], given["measure"]) == (order.number + 1, "what=columns bins=20")
+        assert "No runner" not in measured.stderr
+        seen_after(orders, time.time())
+        assert [(one.number, one.measure) for one in orders.open()] == [(given["number"], given["measure"])]
         second.send_signal(signal.SIGTERM)
         assert second.wait(WITHIN_S) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from clients.privacy import NOTHING
 from clients.tasks.credit import CreditTask
 from experiments.federation import Federation, run
 from ledger.statement import decode_statement
+from server import ordering
 from server.audit import audit_all
 from server.audit_commands import app as audit_app
 from server.cohort import RunFailed
@@ -38,7 +40,9 @@ from server.coordinator import Coordinator
 from server.coordinator_commands import app as coordinator_app
 from server.measure_commands import NotMeasured
 from server.measurement_audit import MeasurementMismatch, MeasurementUnreadable
-from server.measuring import Measuring, Order, OrderInvalid, measurement_file, read_measurements
+from server.measuring import Measuring, Order, OrderInvalid, measurement_file, read_measurements, told_of
+from server.run_order import AlreadyOrdered, Outcome, RunOrder
+from server.run_orders import RunOrders
 
 AGREED = {**LIMITS, "epsilon": 60.0, "measurements": ["units", "evaluation", "columns", "fairness"]}
 
@@ -107,14 +111,47 @@ def check_the_commands(built: Federation, file: Path) -> None:
     drifted = CliRunner().invoke(coordinator_app, ["measured", TASK, *home, *against]).stdout
     assert "drift of sector: PSI 0.0000" in drifted
     assert "no more than noise" in drifted
+
+
+def test_a_measurement_is_ordered_as_training_is(tmp_path: Path) -> None:
+    built = federation(tmp_path / "f", 3, training(1), ledger=False)
+    home = ["--home", str(built.coordinator)]
     order = ["measure", TASK, "--what", "fairness", "--column", "sector", "--epsilon", "0.5", *home]
-    ordered = CliRunner().invoke(coordinator_app, order)
-    line = ordered.stdout
-    assert 'measurements = ["fairness"]' in ordered.stderr
-    told = json.loads(CliRunner().invoke(coordinator_app, [*order, "--json"]).stdout)
-    assert (told["ok"], told["command"][:2], told["measurements"]) == (True, ["flwr", "run"], ["fairness"])
-    assert line.startswith("flwr run ")
-    assert 'measure="what=fairness epsilon=0.5 bins=20 column=sector"' in line
+    given = CliRunner().invoke(coordinator_app, order)
+    assert given.stdout == "credit: order 1 is given; artesian coordinator status shows it.\n"
+    assert 'measurements = ["fairness"]' in given.stderr
+    assert "No runner is there" in given.stderr
+    again = CliRunner().invoke(coordinator_app, [*order, "--json"])
+    assert (again.stdout, isinstance(again.exception, AlreadyOrdered)) == ("", True)
+    (listed,) = json.loads(CliRunner().invoke(coordinator_app, ["runs", *home, "--json"]).stdout)["runs"]
+    assert (listed["measure"], listed["rounds"]) == ("what=fairness epsilon=0.5 bins=20 column=sector", None)
+
+
+def test_a_measurement_that_is_followed_shows_what_its_own_round_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = federation(tmp_path / "f", 3, training(1, mode="none", kind="plain"), limits=AGREED, ledger=False)
+    with opened(built) as coordinator:
+        train(built, coordinator)
+        wanted, _ = measure(built, coordinator, what="units"), measure(built, coordinator, what="units")
+    command = ["measure", TASK, "--what", "units", "--wait", "--home", str(built.coordinator)]
+
+    def carried_out(outcome: Outcome) -> Callable[..., RunOrder]:
+        def follow(orders: RunOrders, number: int, _: object) -> RunOrder:
+            present = orders.get(number)
+            assert present is not None
+            return orders.end(present, outcome, told_of(wanted), 0.0)
+
+        return follow
+
+    monkeypatch.setattr(ordering, "follow", carried_out("completed"))
+    shown = CliRunner().invoke(coordinator_app, command).stdout
+    assert f"credit: order 1 completed: measured units in round {wanted['round'][:12]}\nunits of credit" in shown
+    told = json.loads(CliRunner().invoke(coordinator_app, [*command, "--json"]).stdout)
+    assert (told["ok"], told["order"]["number"], told["measurement"]) == (True, 2, wanted)
+    monkeypatch.setattr(ordering, "follow", carried_out("failed"))
+    failed = CliRunner().invoke(coordinator_app, [*command, "--json"])
+    assert (failed.exit_code, json.loads(failed.stdout)["ok"], "measurement" in failed.stdout) == (1, False, False)
 
 
 def test_a_measurement_in_the_middle_of_a_run_does_not_end_it(tmp_path: Path) -> None:
@@ -281,6 +318,8 @@ def test_the_command_refuses_an_order_before_there_is_a_run(tmp_path: Path, opti
         ("what=units much=1", "'much' is none of"),
         ("what=units epsilon=0", "epsilon"),
         ("epsilon=1", "what"),
+        ("what=units; what=columns", "2 orders"),
+        ("what=units column='a", "No closing quotation"),
     ],
 )
 def test_an_order_that_is_none_is_named(text: str, says: str) -> None:
@@ -291,5 +330,7 @@ def test_an_order_that_is_none_is_named(text: str, says: str) -> None:
 
 
 def test_an_order_comes_back_from_its_text() -> None:
-    order = Order(what="fairness", epsilon=0.25, bins=7, column="sector")
-    assert Order.parse(order.text()) == order
+    for column in ("sector", "home ownership", "a;b", ";", 'it\'s "so"', "a=b", "#1"):
+        order = Order(what="fairness", epsilon=0.25, bins=7, column=column)
+        assert Order.parse(order.text()) == order
+        assert Order.parse_all(f"{order.text()}; {Order(what='units').text()}") == [order, Order(what="units")]

@@ -25,7 +25,7 @@ from server.cohort import Cohort
 from server.coordinator import Coordinator
 from server.delivery import Delivery
 from server.engine import run_in_process
-from server.measuring import Measuring, read_measurements
+from server.measuring import Measuring, read_measurements, told_of
 from server.ordered_run import OrderedRun, StillTraining, training_alone
 from server.progress import progress_of
 from server.recording import NotWitnessed
@@ -89,6 +89,7 @@ def test_an_order_for_some_rounds_trains_those_and_the_next_one_goes_on(tmp_path
     run_app(built, order.ticket)
     after, done = ended(built, order)
     assert (after.said, after.done, after.total, after.until, done) == ("completed", 2, 3, 2, 2)
+    assert after.step == "held after round 2 of 3"
     with Coordinator(built.coordinator) as coordinator:
         journal = progress_of(coordinator.store, TASK)
         assert journal is not None
@@ -235,9 +236,9 @@ def test_a_measurement_is_paid_for_once(
     order = again(built, order)
     run_app(built, order.ticket, text)
     after, done = ended(built, order)
-    assert (after.said, done) == ("completed", 1)
-    assert spent(built, "firm-1") == paid != ()
     (document,) = read_measurements(built.coordinator, TASK)
+    assert (after.said, after.said_why, done) == ("completed", told_of(document), 1)
+    assert spent(built, "firm-1") == paid != ()
     assert document["firms"] == list(built.firms)
     assert audit_all(built.coordinator).ok
     with Coordinator(built.coordinator) as coordinator:
@@ -258,7 +259,7 @@ def test_a_measurement_that_is_not_witnessed_yet_is_done(tmp_path: Path, monkeyp
 def test_an_order_is_for_one_measurement(tmp_path: Path) -> None:
     built = federation(tmp_path / "f", 3, training(1))
     with pytest.raises(RunConfigInvalid, match="one measurement"):
-        run_app(built, "ticket", "what=units,what=columns")
+        run_app(built, "ticket", "what=units; what=columns")
 
 
 def test_only_one_trains_in_a_home(tmp_path: Path) -> None:
