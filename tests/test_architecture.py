@@ -74,7 +74,7 @@ REACHES_OUT = {
     # The firm's SuperNode carries replies that the door has made; none of these opens a file of the firm's records.
     *(
         f"clients/flower/{name}.py"
-        for name in ("kept_answer", "node_state", "own_socket", "runtime_source", "supernode")
+        for name in ("former_node", "kept_answer", "node_state", "own_socket", "runtime_source", "supernode")
     ),
 }
 

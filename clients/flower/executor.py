@@ -20,6 +20,7 @@ from typing import Any
 from clients.errors import ClientError
 from clients.flower.forking import Executor, Task, TokenBook, fork
 from clients.flower.node_home import HEARTBEAT_S, NodeHome
+from clients.flower.retrying import retry_sooner
 from clients.process_log import log_to_stderr
 
 _MOST_CHILDREN = 2  # a SuperNode hands out one message at a time; a second covers the one that ends
@@ -85,6 +86,7 @@ def warmed(home: Path) -> Callable[[Path, Task], None]:
         assert hasattr(runner, name), f"Flower has no {runner.__name__}.{name}"
     heartbeat: Any = import_module("flwr.supercore.heartbeat")
     heartbeat.HEARTBEAT_DEFAULT_INTERVAL = HEARTBEAT_S  # as the SuperNode counts
+    retry_sooner()
 
     def answer(socket: Path, task: Task) -> None:
         def connect(*, interceptors: Any, retry_invoker: Any, **_: object) -> Any:

@@ -29,16 +29,17 @@ class AnsweringState(InMemoryNodeState):
 
     def __init__(self, object_store: ObjectStore) -> None:
         super().__init__(object_store)
-        self._connected: Callable[[], None] = lambda: None
+        self._connected: Callable[[int], None] = lambda _: None
 
-    def on_connected(self, told: Callable[[], None]) -> None:
-        """Call `told` whenever the coordinator has let this node in."""
+    def on_connected(self, told: Callable[[int], None]) -> None:
+        """Call `told` with the node's id whenever the coordinator has let it in."""
         self._connected = told
 
     def set_node_id(self, node_id: int | None) -> None:
         """As in Flower, which does so when it is let in."""
         super().set_node_id(node_id)
-        self._connected()
+        if node_id is not None:
+            self._connected(node_id)
 
     def has_work(self) -> bool:
         """Whether a task waits for an executor."""

@@ -1,9 +1,9 @@
 """`python -m clients.flower.supernode --home FIRM`: Flower's SuperNode, which only ever calls the coordinator.
 
 It holds messages for the executor, on a Unix socket of its home, and runs nothing itself. Other than Flower's own it
-tries again until its key is accepted (one whose SuperNode was killed is refused for `2 * HEARTBEAT_S`), asks often
-while there is something to do and seldom when there is not, and takes nothing from a run's bundle, not even its
-configuration.
+takes leave for one before it that was killed (whose key is refused for `2 * HEARTBEAT_S` otherwise), tries again until
+its key is accepted, asks often while there is something to do and seldom when there is not, and takes nothing from a
+run's bundle, not even its configuration.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from typing import Any, NoReturn, cast
 
 from clients.connection import NODE_KEY, Connection, load_connection
 from clients.errors import ClientError
+from clients.flower import former_node
 from clients.flower.node_home import HEARTBEAT_S, NodeHome
 from clients.flower.own_socket import listen_at
+from clients.flower.retrying import retry_sooner
 from clients.process_log import log_to_stderr
 
 QUICKEST_S, SLOWEST_S = 0.2, 3.0
@@ -35,7 +37,7 @@ REPLY_POLL_S = 0.05
 _FLOWER_IDLE_S = 3  # what Flower's loop sleeps when there is no message; it sleeps less only while an answer is awaited
 _KEPT_S = 2.0  # a question that took longer was kept waiting for its answer
 _SLOWING = 10  # the pause is so many times shorter than the time without a message
-_FIRST_RETRY_S, _LONGEST_RETRY_S = 2.0, 30.0
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 2.0, 10.0
 _STATUS = "supernode.json"
 
 log = logging.getLogger("artesian.supernode")
@@ -140,6 +142,7 @@ def adapted_flower() -> Any:
         (fleet, "flwr_exit", _not_accepted),
         *((module, "HEARTBEAT_DEFAULT_INTERVAL", HEARTBEAT_S) for module in (heartbeat, fleet, state)),
     ]
+    retry_sooner()
     for module, name, value in adapted:
         assert hasattr(module, name), f"Flower has no {module.__name__}.{name}"
         setattr(module, name, value)
@@ -193,7 +196,13 @@ def _connect(home: Path, connection: Connection, keys: Any, states: Any, files: 
     from flwr.common.constant import ISOLATION_MODE_PROCESS
     from flwr.supernode.start_client_internal import start_client_internal
 
-    states.state().on_connected(lambda: write_status(files.run, NodeStatus(True, time.time())))
+    def connected(node_id: int) -> None:
+        former_node.remember(files.folder, node_id)
+        write_status(files.run, NodeStatus(True, time.time()))
+
+    states.state().on_connected(connected)
+    if (node_id := former_node.gone(files.folder)) is not None:
+        former_node.take_leave(connection.fleet, (home / "ca.crt").read_bytes(), keys, node_id)
     start_client_internal(
         state_factory=states,
         server_address=connection.fleet,

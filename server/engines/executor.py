@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from clients.flower.bundle import RUN_CONFIG, installed_bundle
 from clients.flower.forking import Executor, Task, TokenBook, fork
+from clients.flower.retrying import retry_sooner
 from clients.process_log import log_to_stderr
 from server.engines import EngineError
 from server.engines.flower_home import FlowerHome
@@ -91,6 +92,7 @@ def run_task(files: FlowerHome, task: Task) -> NoReturn:
     for name, value in adapted.items():
         assert hasattr(runner, name), f"Flower has no {runner.__name__}.{name}"
         setattr(runner, name, value)
+    retry_sooner()
     said: Queue[str | None] = Queue()
     mirror_output_to_queue(said)  # Flower keeps what a run says with the run
     authority = files.authority.read_bytes()

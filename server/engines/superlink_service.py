@@ -134,10 +134,12 @@ def application(files: FlowerHome, strangers: Strangers) -> Fence:
 
     from server.engines.fence import Fence
     from server.engines.lighter_state import lighten
+    from server.engines.lost_messages import tell_of_lost_messages
     from server.engines.node_signature import Members
     from server.engines.waiting import Waiting
 
     lighten()
+    tell_of_lost_messages()
     FLOWER_LOGGER.setLevel(logging.WARNING)  # or a line for every call
     FLOWER_LOGGER.propagate = False
     inner = create_app(_lifespan(files), SuperLinkLifespan)
