@@ -146,7 +146,7 @@ class Runner:
         """Look after a live order; returns how it is now."""
         now_s = self._now()
         if not order.run_id:  # a step ended between its ticket and the SuperLink's answer
-            return self._orders.back(order, "unknown", _UNKNOWN, now_s, pause_s=patience.first_pause_s)
+            return self._orders.back(order, "unknown", _UNKNOWN, now_s, pause_s=0.0)
         try:
             run = self._control.run(int(order.run_id))
             if run.phase in ("pending", "running"):
@@ -177,4 +177,6 @@ class Runner:
         failures = order.failures + 1
         if failures >= patience.most_failures:
             return self._orders.end(order, "failed", f"given up after {failures} failures in a row: {reason}", now_s)
-        return self._orders.back(order, "failed", reason, now_s, pause_s=patience.pause_s(failures))
+        killed = not order.said and failures == 1  # nothing is wrong with the run, as far as anybody knows
+        pause_s = 0.0 if killed else patience.pause_s(failures)
+        return self._orders.back(order, "failed", reason, now_s, pause_s=pause_s)

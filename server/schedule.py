@@ -102,7 +102,8 @@ class Patience(_Part):
     Attributes:
         wait_for_firms_s: an order that has waited so long for enough firms to be there is given up.
         most_failures: a run that failed so often in a row, without a round in between, is given up.
-        first_pause_s, longest_pause_s: before a failed run begins again; doubles from the first to the longest.
+        first_pause_s, longest_pause_s: before a failed run begins again; doubles from the first to the longest. One
+            whose process was ended begins again at once, the first time.
     """
 
     wait_for_firms_s: int = Field(default=1800, ge=_LEAST_BETWEEN_S, le=14 * 86_400)

@@ -86,8 +86,23 @@ def test_a_failed_run_begins_again_after_growing_pauses_and_is_given_up_with_its
     assert [outcome for outcome, _ in reasons(world)] == ["failed"] * 3
 
 
+def test_a_run_whose_process_was_ended_begins_again_at_once_and_the_next_time_after_a_pause() -> None:
+    world = World(CREDIT, runner={"first_pause_s": 10})
+    world.orders.order("credit", world.now_s)
+    began = []
+    for _ in range(45):
+        world.runner.step()
+        for app in world.apps:
+            if not app.over and app.ordered is None:
+                app.begin()
+                began.append(world.now_s - START_S)
+                app.die()
+        world.now_s += 1
+    assert began == [0, 1, 22]  # the next pause is as long as after any second failure: 20 s
+
+
 def test_a_round_in_between_forgets_the_failures() -> None:
-    world = World(CREDIT, rounds=6, runner={"first_pause_s": 1, "most_failures": 2})
+    world = World(CREDIT, rounds=20, runner={"first_pause_s": 1, "most_failures": 2})
     world.orders.order("credit", world.now_s)
     for _ in range(5):
         world.steps(2)
