@@ -104,6 +104,10 @@ class Deployment:
         """Kill one process, as a crash would."""
         self._processes.kill(f"{owner}-{program.name}")
 
+    def pid(self, owner: str, program: Program) -> int:
+        """One of the processes."""
+        return self._processes.pid(f"{owner}-{program.name}")
+
     def resident_mib(self) -> float:
         """MiB of memory that all processes have."""
         return self._processes.resident_mib()

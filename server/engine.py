@@ -1,4 +1,4 @@
-"""Where rounds run: in process, in Ray workers, or on a SuperLink. Same apps, same messages.
+"""Where rounds of one machine run: in process, or in Ray workers. Same apps and messages as in a deployment.
 
 Nothing else in this project imports Flower's internals: Flower moves fast, and this is where it is caught.
 """
@@ -9,16 +9,12 @@ from server.engines import EngineError, EngineUnreachable
 from server.engines.grid import NodeConfig, RunConfig
 from server.engines.in_process import run_in_process
 from server.engines.ray_workers import run_ray
-from server.engines.superlink import RunFailed, SuperLinkRun, run_superlink
 
 __all__ = [
     "EngineError",
     "EngineUnreachable",
     "NodeConfig",
     "RunConfig",
-    "RunFailed",
-    "SuperLinkRun",
     "run_in_process",
     "run_ray",
-    "run_superlink",
 ]

@@ -20,9 +20,9 @@ from clients.data import Table
 from clients.tasks.spec import parse_spec
 from clients.tasks.task import task_for
 from experiments.benchmarks.figure import Figure
+from experiments.benchmarks.flower_alone import run_alone
 from experiments.deployment import Deployment
 from experiments.federation import FederatedTask, Federation, Terms, build
-from server.engine import run_superlink
 from server.training_config import TrainingConfig
 
 COMMAND = "artesian bench deployed_round"
@@ -89,9 +89,9 @@ def _deployed(home: Path, rounds: int) -> tuple[Sequence[float], float]:
 
 def _a_process_each(home: Path) -> Sequence[float]:
     built = _federation(home, 1)
-    nodes = [{"home": str(built.member(firm))} for firm in built.firms]
+    homes = [built.member(firm) for firm in built.firms]
     config = {"home": str(built.coordinator), "task": TASK}
-    run_superlink(_PROJECT, nodes, config, work=home / "superlink", deadline_s=_DEADLINE_S)
+    run_alone(_PROJECT, homes, config, work=home / "flower", deadline_s=_DEADLINE_S)
     return _round_s(built)
 
 

@@ -66,6 +66,10 @@ class Processes:
         child.process.kill()
         child.process.wait()
 
+    def pid(self, name: str) -> int:
+        """The process of a service."""
+        return next(one.process.pid for one in self._services if one.name == name)
+
     def resident_mib(self) -> float:
         """MiB of memory that the services have, without their children."""
         pages = [

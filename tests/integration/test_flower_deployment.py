@@ -1,45 +1,135 @@
-"""Real processes on loopback: three firms train; one of another version refuses, says so, and can be let take part.
+"""Real processes on loopback: three firms train while each kind of Flower's processes is killed, and nothing is lost.
 
-The firm's executor is killed in between, as a crash would.
+Then one firm is of another version: it refuses, says so, and can be let take part.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterator
+import time
+import tomllib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from federation_world import TASK, federation, training
+import tomli_w
+from federation_world import TASK, federation, opened, spent, train, training
 
 from clients.flower.approvals import Approvals
 from clients.flower.bundle import installed_bundle
 from clients.flower.node_home import NodeHome
 from clients.refusal_log import RefusalLog
 from experiments.deployment import Deployment
-from server.releases import current_release
+from experiments.federation import Federation
+from ledger.keys import SigningKey
+from ledger.log import Log
+from ledger.policy import Policy
+from server.audit import audit_copies
+from server.coordinator import CONFIG_FILE, LEDGER_FILE, SIGNING_KEY, Coordinator
+from server.engines.programs import coordinator_programs
+from server.progress import TaskProgress, progress_of
+from server.releases import current_release, load_scorers
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 ROOT = Path(__file__).parents[2]
+ROUNDS, WITHIN_S = 3, 120.0
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    built = federation(tmp_path_factory.mktemp("deployment") / "f", 3, training(1, deadline_s=60), seed=None)
+def built(tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    return federation(tmp_path_factory.mktemp("deployment") / "f", 3, training(ROUNDS, deadline_s=60))
+
+
+@pytest.fixture(scope="module")
+def deployed(built: Federation) -> Iterator[Deployment]:
     with Deployment(built, 380.0) as deployment:
         deployment.start()
         yield deployment
 
 
-def test_three_firms_train_and_publish(deployed: Deployment) -> None:
-    run = deployed.run({"task": TASK})
+class Watcher:
+    """Sees from the journal where a run is, and what its processes do."""
+
+    def __init__(self, deployed: Deployment) -> None:
+        self._deployed = deployed
+        self._coordinator = Coordinator(deployed.coordinator)
+
+    def close(self) -> None:
+        self._coordinator.close()
+
+    def wait_for(self, what: Callable[[TaskProgress], bool]) -> None:
+        """Look often: a firm answers within a tenth of a second."""
+        end_s = time.monotonic() + WITHIN_S
+        while (now := progress_of(self._coordinator.store, TASK)) is None or not what(now):
+            assert now is None or not now.over, now
+            assert time.monotonic() < end_s, now
+            time.sleep(0.002)
+
+    def trains_in(self, number: int, firm: str) -> Callable[[TaskProgress], bool]:
+        """Whether the firm's executor has a child busy with a round's second message; the first is its witness's."""
+        pid = self._deployed.pid(firm, self._deployed.programs(firm)[1])
+        children, seen = Path(f"/proc/{pid}/task/{pid}/children"), set[str]()
+
+        def trains(now: TaskProgress) -> bool:
+            busy = children.read_text().split()
+            if now.number == number and now.round and firm not in now.contributed:
+                seen.update(busy)
+            return bool(busy) and len(seen) == 2
+
+        return trains
+
+
+@pytest.fixture
+def watcher(deployed: Deployment) -> Iterator[Watcher]:
+    made = Watcher(deployed)
+    yield made
+    made.close()
+
+
+def test_what_is_killed_in_a_run_changes_nothing_in_what_it_trains(
+    deployed: Deployment, watcher: Watcher, tmp_path: Path
+) -> None:
+    first, second, _ = deployed.firms
+    run = deployed.control.submit({"task": TASK})
+    executor = deployed.programs(first)[1]
+    watcher.wait_for(watcher.trains_in(1, first))
+    deployed.kill(first, executor)  # with the task that it has under way
+    deployed.serve(first, executor)
+    node = deployed.programs(second)[0]
+    watcher.wait_for(lambda now: now.number == 2 and bool(now.round))
+    deployed.kill(second, node)
+    deployed.serve(second, node)
+    superlink = coordinator_programs(deployed.coordinator, deployed.network)[0]
+    watcher.wait_for(lambda now: now.number == 3 and bool(now.round))
+    deployed.kill("coordinator", superlink)
+    deployed.serve("coordinator", superlink)
+    deployed.wait_until(lambda: deployed.control.run(run).phase not in ("pending", "running"), "the run to end")
     assert deployed.control.run(run).phase == "completed"
-    assert current_release(deployed.coordinator, TASK) is not None
-    assert json.loads((deployed.coordinator / "runs" / f"{TASK}.json").read_text())["refusals"] == []
-    for firm in deployed.firms:
-        assert RefusalLog(deployed.member(firm)).latest(5) == []
+    release = current_release(deployed.coordinator, TASK)
+    assert release is not None
+
+    undisturbed = federation(tmp_path / "undisturbed", 3, training(ROUNDS))
+    with opened(undisturbed) as coordinator:
+        assert train(undisturbed, coordinator).model == release.model
+
+
+def test_what_was_trained_is_recorded_paid_and_can_be_audited(deployed: Deployment, built: Federation) -> None:
+    assert list(load_scorers(built.coordinator)) == [TASK]
+    release = current_release(built.coordinator, TASK)
+    assert release is not None
+    with Log.open(built.coordinator / LEDGER_FILE, SigningKey.load(built.coordinator / SIGNING_KEY)) as log:
+        assert log.final_size == log.size
+        assert release.model in log.state.releases
+        declared = {firm: log.state.spent.get((firm, TASK)) for firm in built.firms}
+    for firm in built.firms:
+        assert RefusalLog(built.member(firm)).latest(5) == []
+        assert spent(built, firm) == declared[firm]
+        assert any(spent(built, firm))
+        policy = Policy.parse((built.member(firm) / "policy.txt").read_text())
+        mirror = audit_copies(built.member(firm) / "mirror.db", built.coordinator / "artifacts", policy)
+        assert mirror.ok, mirror
+        assert len(mirror.rounds) == ROUNDS
 
 
 def test_a_firm_of_another_version_refuses_until_its_operator_approves(deployed: Deployment, tmp_path: Path) -> None:
@@ -52,6 +142,7 @@ def test_a_firm_of_another_version_refuses_until_its_operator_approves(deployed:
     other = {**executor.environment, "PYTHONPATH": f"{tmp_path}:{ROOT}", "PYTHONSAFEPATH": "1"}
     deployed.serve(firm, replace(executor, environment=other))
 
+    one_round(deployed.coordinator / CONFIG_FILE)
     before = current_release(deployed.coordinator, TASK)
     assert before is not None
     deployed.run({"task": TASK})
@@ -66,3 +157,10 @@ def test_a_firm_of_another_version_refuses_until_its_operator_approves(deployed:
     run = deployed.run({"task": TASK})
     assert deployed.control.run(run).phase == "completed"
     assert current_release(deployed.coordinator, TASK) != before
+
+
+def one_round(path: Path) -> None:
+    """Let a run have no more than one."""
+    document = tomllib.loads(path.read_text())
+    document["task"][0]["training"]["rounds"] = 1
+    path.write_text(tomli_w.dumps(document))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from server.engines import EngineUnreachable
-from server.engines.loopback import free_ports, node_config_text, toml
+from server.engines.loopback import free_ports
 from server.engines.processes import Processes
 
 
@@ -76,25 +76,6 @@ def test_the_deadline_is_kept(tmp_path: Path) -> None:
         pytest.raises(EngineUnreachable, match="waiting for slow to end"),
     ):
         processes.call("slow", ["sleep", "60"])
-
-
-def test_settings_survive_the_way_to_flower() -> None:
-    from flwr.common.config import parse_config_args
-
-    values: dict[str, bool | int | float | str] = {
-        "home": '/homes/firm 3/ä \\ "x"',
-        "partition-id": 3,
-        "rate": 0.25,
-        "fast": True,
-    }
-    assert parse_config_args([node_config_text(values)]) == values
-
-
-def test_a_run_config_is_toml(tmp_path: Path) -> None:
-    import tomllib
-
-    values = {"text": 'a "quoted" \\ line\nand ä 🙂', "count": 3, "rate": 1e-05, "large": 1e22, "on": False}
-    assert tomllib.loads(toml(values)) == values
 
 
 def test_free_ports_are_different() -> None:
