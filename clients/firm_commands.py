@@ -108,15 +108,21 @@ def _print_account(account: Mapping[str, Any]) -> None:
 
 
 @app.command(epilog="Example: artesian firm status --home firm-1")
-def status(home: Home, as_json: Json = False) -> None:
-    """Show where the firm stands, from its own files alone: processes, tasks, mirrored ledger, rounds, wallet.
+def status(
+    home: Home,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask nobody; only the firm's own files.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show where the firm stands: processes, tasks, mirrored ledger, wallet; and what the coordinator waits for.
 
     Also when news last came from the coordinator, until when the certificate holds, whether the firm sits out, open
-    rounds that wait for it, and what it has refused lately. Nothing is asked of anybody.
+    rounds that wait for it, and what it has refused lately. All of that is from the firm's own files. The coordinator
+    is asked one thing, in the firm's name: which task waits, for whom and until when.
 
     Exits with 1 if the wallet has forgotten what its journal or the ledger shows, or the same records have paid from
     another account of it.
     """
+    from clients.coordinator_view import asked
     from clients.firm import Firm
     from clients.firm_live import live
 
@@ -134,6 +140,7 @@ def status(home: Home, as_json: Json = False) -> None:
             for task in firm.config.task
         ],
         "now": live(firm),
+        "coordinator": None if offline else asked(home, firm.now),
         "ledger": mirrored_ledger(firm),
         "wallet": wallet_accounts(firm),
         "problem": forgotten(firm),
@@ -154,6 +161,13 @@ def _print_status(facts: Mapping[str, Any]) -> None:
         typer.echo(f"More was spent than the wallet says below. {facts['problem']}")
     for line in lines_of(facts["now"]):
         typer.echo(line)
+    said = facts["coordinator"]
+    if said is not None and "not_known" in said:
+        typer.echo(f"What the coordinator waits for is not known: {said['not_known']}")
+    elif said is not None:
+        typer.echo(f"The coordinator (artesian {said['release']}) says:")
+        for line in said["words"]:
+            typer.echo(f"  {line}")
     for task in facts["tasks"]:
         typer.echo(f"Task {task['name']}: {task['declared_units']} units declared, table {task['data']}")
         typer.echo(f"  privacy unit: {task['privacy_unit']}")

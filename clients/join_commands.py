@@ -340,12 +340,17 @@ def _watch(home: Path) -> None:
     import signal
     import threading
 
+    from clients.coordinator_view import say_release
     from clients.renewal import keep_renewed
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    keep_renewed(home, time.time, lambda wait_s: not stop.wait(wait_s), _tell, lambda: _finish(home))
+
+    def pause(wait_s: float) -> bool:
+        return not stop.wait(wait_s)
+
+    keep_renewed(home, time.time, pause, _tell, lambda: _finish(home), lambda: say_release(home, time.time))
 
 
 def _finish(home: Path) -> bool:

@@ -21,7 +21,7 @@ from clients.certificates import (
     request_certificate,
 )
 from clients.connection import Connection, load_connection
-from clients.enrolment.desk_client import DeskClient
+from clients.enrolment.desk_client import TIMEOUT_S, DeskClient
 from clients.enrolment.errors import OtherConsortium
 from clients.errors import ClientError
 from clients.homes import SIGNING_KEY
@@ -64,11 +64,11 @@ def authority_of(home: Path, connection: Connection) -> bytes:
     return pem
 
 
-def desk_of(home: Path, now: Callable[[], float]) -> DeskClient:
+def desk_of(home: Path, now: Callable[[], float], timeout_s: float = TIMEOUT_S) -> DeskClient:
     """A client of the join desk for a home that has asked to join."""
     connection = load_connection(home)
     go_through(connection.proxy)
-    return DeskClient(connection.enrolment, authority_of(home, connection), now=now)
+    return DeskClient(connection.enrolment, authority_of(home, connection), now=now, timeout_s=timeout_s)
 
 
 def renew(home: Path, now: Callable[[], float], *, new_key: bool = False, force: bool = False) -> Renewed:
@@ -106,6 +106,7 @@ def keep_renewed(
     pause: Callable[[float], bool],
     say: Callable[[str], None],
     finish: Callable[[], bool] = lambda: True,
+    tell: Callable[[], object] = lambda: None,
 ) -> None:
     """Finish joining, then renew whenever it is due, until told to stop.
 
@@ -113,6 +114,7 @@ def keep_renewed(
         pause: waits for so many seconds, and says whether to go on.
         say: told one line when something was renewed, or could not be.
         finish: makes a home whole that has asked to join, if it has been admitted; says whether it is whole.
+        tell: tells the coordinator which release this member runs.
     """
     wait_s, trouble, whole = 0.0, "", False
     while pause(wait_s):
@@ -124,6 +126,7 @@ def keep_renewed(
             at = renew(home, now)
             if at.done:
                 say(f"the certificate of {home} was renewed; processes that have it open take it when they start again")
+            tell()
             wait_s, trouble = min(LOOK_S, max(1.0, at.due_s - now())), ""
         except (ClientError, LedgerError) as error:
             wait_s = RETRY_S if whole else ASK_S

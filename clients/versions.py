@@ -79,6 +79,21 @@ def compatible(a: str, b: str) -> bool:
     return first[0] == second[0] and abs(first[1] - second[1]) <= 1
 
 
+def misfit(us: str, ours: str, them: str, theirs: str) -> str:
+    """Why two programs do not work together, and, after a semicolon, which to upgrade.
+
+    Empty where they do, or where one does not say its release.
+
+    Args:
+        us, them: how each side is called.
+        ours, theirs: their releases.
+    """
+    first, second = _numbers(ours), _numbers(theirs)
+    if first is None or second is None or compatible(ours, theirs):
+        return ""
+    return f"{us} runs artesian {ours}, {them} artesian {theirs}; upgrade {us if first < second else them}"
+
+
 def facts() -> dict[str, str | int | list[int]]:
     """What a process says of its versions, as a JSON object."""
     return {

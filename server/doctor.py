@@ -16,6 +16,7 @@ from clients.enrolment.consortium import CONSORTIUM, TASKS, check_specs, policy_
 from clients.supervision.status import read_status
 from ledger.homes import Settings
 from server.coordinator import CONFIG_FILE, load_coordinator_config
+from server.member_checks import member_checks
 from server.network import Network, NetworkInvalid, load_network
 
 SECRETS = ("signing.pem", "log.pem", "next-log.pem", "following-log.pem", "ca.key", "tls.key", "ledger.db")
@@ -36,6 +37,7 @@ def diagnosed(home: Path, probe: Probe, now: Callable[[], float], config_on_ledg
         Check("policy", lambda: _policy(home, config_on_ledger)),
         *process_checks(home, "coordinator"),
         Check("ports", lambda: _ports(home, probe)),
+        *member_checks(home),
     ]
     if read_status(home) is not None:  # else nothing listens, and the check of processes says so
         checks += service_checks(home, _addresses(home), "", probe, now)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from clients.sitting_out import SittingOut
+from clients.versions import SOFTWARE, misfit
 from server.progress import Said, TaskProgress
 from server.round_journal import Step
 from server.status_facts import Facts, LedgerFacts, MemberFacts, NotKnown, TaskFacts
@@ -121,8 +122,14 @@ def _members(facts: Facts) -> Iterator[Finding]:
             yield Finding("hinders", "members-unknown", f"Who is connected is not known: {facts.members.why}.")
         return
     for one in facts.members:
-        if one.kind == "firm" and not one.online:
+        if one.refused:
+            why = f"SuperLink does not take the SuperNode of {one.member}: {one.refused}"
+            yield Finding("hinders", "node-refused", f"{why}. artesian coordinator doctor says how to mend it.")
+        elif one.kind == "firm" and not one.online:
             yield _away(one, facts.at_s)
+        apart = misfit(one.member, one.release, "the coordinator", SOFTWARE)
+        if apart:
+            yield Finding("hinders", "other-release", f"{apart}.")
 
 
 def _away(one: MemberFacts, now_s: float) -> Finding:

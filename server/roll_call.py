@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from server.coordinator import TaskAtCoordinator
 from server.engines.control import Node
 from server.words import clock_time
+
+if TYPE_CHECKING:
+    from server.coordinator import TaskAtCoordinator
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,14 @@ class Missing:
         seen = (f"{name} {_seen(last, now_s)}" for name, last in self.away)
         who = ", ".join(seen) or f"only {len(self.away) + self.there} are enrolled"
         return f"{more} more firm{'' if more == 1 else 's'} ({who})"
+
+
+def named_in(words: str) -> tuple[int, tuple[str, ...]]:
+    """How many more firms it takes, and who is away, of what `Missing.words` said; 0 and nobody of other words."""
+    found = re.fullmatch(r"(\d+) more firms? \((.*)\)", words)
+    if found is None:
+        return 0, ()
+    return int(found[1]), tuple(re.findall(r"(\S+) (?:never|last) seen", found[2]))
 
 
 class RollCall(Protocol):

@@ -16,6 +16,8 @@ from server.coordinator import Coordinator
 from server.engines.control import Control, Node
 from server.enrolment.ledger_access import LedgerAccess
 from server.errors import ServerError
+from server.heard import heard
+from server.member_checks import nodes_of
 from server.progress import TaskProgress, progress_of
 from server.roll_call import Enrolled
 from server.run_order import RunOrder, TaskWish
@@ -59,12 +61,16 @@ class MemberFacts:
 
     Attributes:
         last_seen_s: when its SuperNode was last heard, in seconds since 1970; None for never.
+        release: which one it says it runs; empty where it has not.
+        refused: why SuperLink does not take its SuperNode; empty where it does.
     """
 
     member: str
     kind: str
     online: bool
     last_seen_s: float | None
+    release: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,10 +157,18 @@ class Looking:
         if state is None:
             return ()
         nodes: dict[str, Node] = {node.name: node for node in self._control.nodes()}
-        known = sorted((one.member, one.kind) for one in state.active())
+        releases = {member: one.release for member, one in heard(self._coordinator.store).items()}
+        refused = {one.member: one.refused for one in nodes_of(self._home)}
         return tuple(
-            MemberFacts(member, kind, member in nodes and nodes[member].online, _seen(nodes.get(member)))
-            for member, kind in known
+            MemberFacts(
+                one.member,
+                one.kind,
+                one.member in nodes and nodes[one.member].online,
+                _seen(nodes.get(one.member)),
+                releases.get(one.member, ""),
+                refused.get(one.member, ""),
+            )
+            for one in state.active()
         )
 
     def _tasks(self) -> tuple[TaskFacts, ...]:

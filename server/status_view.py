@@ -87,12 +87,15 @@ def _members(facts: Facts) -> Iterator[str]:
     firms = [one for one in facts.members if one.kind == "firm"]
     there = sum(one.online for one in firms)
     yield f"Members: {there} of {len(firms)} firms connected, {len(facts.members) - len(firms)} banks"
-    yield from (f"  {_member(one, facts.at_s)}" for one in firms)
+    yield from (f"  {_member(one, facts.at_s)}" for one in facts.members if one.kind == "firm" or one.release)
 
 
 def _member(one: MemberFacts, now_s: float) -> str:
+    release = f", artesian {one.release}" if one.release else ""
+    if one.kind != "firm":
+        return f"{one.member}: {one.kind}{release}"
     seen = "never seen" if one.last_seen_s is None else f"last seen {clock_time(one.last_seen_s, now_s)}"
-    return f"{one.member}: {'connected, ' if one.online else 'away, '}{seen}"
+    return f"{one.member}: {'connected, ' if one.online else 'away, '}{seen}{release}"
 
 
 def _task(task: TaskFacts, now_s: float) -> Iterator[str]:

@@ -58,12 +58,14 @@ def show(report: Report, as_json: bool) -> None:
 def _diagnosed(home: Path, role: str, secrets: tuple[str, ...], own: list[Check]) -> Report:
     import time
 
+    from clients.coordinator_view import ask
     from clients.doctor.check import Check, run_checks
     from clients.doctor.files import certificate_checks, file_checks
     from clients.doctor.ledger import ledger_checks, policy_checks
     from clients.doctor.probe import RealProbe
     from clients.doctor.services import service_checks
     from clients.doctor.software import software_checks
+    from clients.doctor.versions import version_checks
 
     checks = [*software_checks(), *file_checks(home, secrets, ("signing.pem",))]
     connection = _connection(home)
@@ -80,6 +82,7 @@ def _diagnosed(home: Path, role: str, secrets: tuple[str, ...], own: list[Check]
             *service_checks(home, addresses, connection.proxy, RealProbe(), time.time),
             *policy_checks(home, connection.policy_sha256),
             *ledger_checks(home, role),
+            *version_checks(connection.member, lambda: ask(home, time.time)),
         ]
     return run_checks([*checks, *own])
 

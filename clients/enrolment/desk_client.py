@@ -13,10 +13,13 @@ import grpc
 from clients.enrolment import enrolment_pb2 as pb
 from clients.enrolment.consortium import ConsortiumPolicy, check_specs, policy_hash, read_policy
 from clients.enrolment.enrolment_pb2_grpc import EnrolmentStub
-from clients.enrolment.errors import BadConsortium, DeskUnreachable, NotAdmitted, OtherConsortium
+from clients.enrolment.errors import BadConsortium, DeskUnreachable, NotAdmitted, OlderDesk, OtherConsortium
 from clients.enrolment.invite import Invite
 from clients.enrolment.sent import require_grounds
 from clients.enrolment.signed import SignedFields
+from clients.enrolment.state import CoordinatorState, from_message
+from clients.greeting import RELEASE_NAME
+from clients.versions import SOFTWARE
 from ledger.keys import SigningKey
 from ledger.service.tls import host_and_port, is_loopback
 
@@ -168,6 +171,16 @@ class DeskClient:
         signed = self._signed("Approve", cid, member, key, proposal=proposal, approval=approval)
         return _proposal(self._call("Approve", signed))
 
+    def state(self, cid: str, member: str, key: SigningKey) -> CoordinatorState:
+        """What the coordinator runs and waits for; it is told which release this member runs.
+
+        Raises:
+            OlderDesk: the desk does not know the question.
+            NotAdmitted, DeskUnreachable: it refuses, or does not answer.
+        """
+        signed = self._signed("State", cid, member, key, extension={RELEASE_NAME: SOFTWARE})
+        return from_message(self._call("State", signed))
+
     def _signed(self, rpc: str, cid: str, member: str, signer: SigningKey, /, **fields: Any) -> pb.SignedRequest:
         require_grounds(rpc, fields)
         made = SignedFields.make(rpc, cid, member, signer, fields, now_s=self._now(), entropy=self._entropy)
@@ -178,6 +191,8 @@ class DeskClient:
             return getattr(self._stub, rpc)(request, timeout=self._timeout_s)
         except grpc.RpcError as error:
             code, detail = error.code(), error.details() or ""
+        if code is grpc.StatusCode.UNIMPLEMENTED:
+            raise OlderDesk(f"the join desk at {self.address} is of an older release, which does not say this")
         if code in _NO:
             raise NotAdmitted(f"the join desk at {self.address} says: {detail}")
         if "certificate is not yet valid" in detail or "certificate has expired" in detail:

@@ -96,3 +96,49 @@ class ProposalReply(_message.Message):
     needed: int
     placed: bool
     def __init__(self, name: _Optional[str] = ..., proposal: _Optional[bytes] = ..., approved: _Optional[_Iterable[str]] = ..., needed: _Optional[int] = ..., placed: _Optional[bool] = ...) -> None: ...
+
+class StateReply(_message.Message):
+    __slots__ = ("release", "messages_lowest", "messages_highest", "at_s", "runner_seen_s", "tasks", "tasks_unknown")
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_LOWEST_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_HIGHEST_FIELD_NUMBER: _ClassVar[int]
+    AT_S_FIELD_NUMBER: _ClassVar[int]
+    RUNNER_SEEN_S_FIELD_NUMBER: _ClassVar[int]
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    TASKS_UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    release: str
+    messages_lowest: int
+    messages_highest: int
+    at_s: float
+    runner_seen_s: float
+    tasks: _containers.RepeatedCompositeFieldContainer[TaskState]
+    tasks_unknown: bool
+    def __init__(self, release: _Optional[str] = ..., messages_lowest: _Optional[int] = ..., messages_highest: _Optional[int] = ..., at_s: _Optional[float] = ..., runner_seen_s: _Optional[float] = ..., tasks: _Optional[_Iterable[_Union[TaskState, _Mapping]]] = ..., tasks_unknown: _Optional[bool] = ...) -> None: ...
+
+class TaskState(_message.Message):
+    __slots__ = ("task", "phase", "since_s", "round", "number", "rounds", "step", "kind", "members", "waits_since_s", "until_s", "more")
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_S_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    WAITS_SINCE_S_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_S_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    task: str
+    phase: str
+    since_s: float
+    round: bytes
+    number: int
+    rounds: int
+    step: str
+    kind: str
+    members: _containers.RepeatedScalarFieldContainer[str]
+    waits_since_s: float
+    until_s: float
+    more: int
+    def __init__(self, task: _Optional[str] = ..., phase: _Optional[str] = ..., since_s: _Optional[float] = ..., round: _Optional[bytes] = ..., number: _Optional[int] = ..., rounds: _Optional[int] = ..., step: _Optional[str] = ..., kind: _Optional[str] = ..., members: _Optional[_Iterable[str]] = ..., waits_since_s: _Optional[float] = ..., until_s: _Optional[float] = ..., more: _Optional[int] = ...) -> None: ...

@@ -64,6 +64,11 @@ class EnrolmentStub:
                 request_serializer=clients_dot_enrolment_dot_enrolment__pb2.SignedRequest.SerializeToString,
                 response_deserializer=clients_dot_enrolment_dot_enrolment__pb2.ProposalReply.FromString,
                 _registered_method=True)
+        self.State = channel.unary_unary(
+                '/artesian.enrolment.v1.Enrolment/State',
+                request_serializer=clients_dot_enrolment_dot_enrolment__pb2.SignedRequest.SerializeToString,
+                response_deserializer=clients_dot_enrolment_dot_enrolment__pb2.StateReply.FromString,
+                _registered_method=True)
 
 
 class EnrolmentServicer:
@@ -111,6 +116,13 @@ class EnrolmentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def State(self, request, context):
+        """What the coordinator runs, and what it waits for, for an active member, who says which release it runs itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EnrolmentServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -143,6 +155,11 @@ def add_EnrolmentServicer_to_server(servicer, server):
                     servicer.Approve,
                     request_deserializer=clients_dot_enrolment_dot_enrolment__pb2.SignedRequest.FromString,
                     response_serializer=clients_dot_enrolment_dot_enrolment__pb2.ProposalReply.SerializeToString,
+            ),
+            'State': grpc.unary_unary_rpc_method_handler(
+                    servicer.State,
+                    request_deserializer=clients_dot_enrolment_dot_enrolment__pb2.SignedRequest.FromString,
+                    response_serializer=clients_dot_enrolment_dot_enrolment__pb2.StateReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -307,6 +324,33 @@ class Enrolment:
             '/artesian.enrolment.v1.Enrolment/Approve',
             clients_dot_enrolment_dot_enrolment__pb2.SignedRequest.SerializeToString,
             clients_dot_enrolment_dot_enrolment__pb2.ProposalReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def State(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/artesian.enrolment.v1.Enrolment/State',
+            clients_dot_enrolment_dot_enrolment__pb2.SignedRequest.SerializeToString,
+            clients_dot_enrolment_dot_enrolment__pb2.StateReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -33,6 +33,10 @@ class DeskUnreachable(ClientError):
     exit_code = 3
 
 
+class OlderDesk(DeskUnreachable):
+    """The desk is of an older release, which does not know the question."""
+
+
 class StillWaiting(ClientError):
     """The request is at the desk, and it is not this organisation's turn to do anything."""
 

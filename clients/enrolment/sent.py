@@ -30,6 +30,7 @@ SENT: Mapping[str, Mapping[str, Ground]] = {
         "proposal": ("protocol", "the proposal's name"),
         "approval": ("key", "the member's signature over the record"),
     },
+    "State": {"extension": ("protocol", "which release of the program the member runs")},
 }
 
 

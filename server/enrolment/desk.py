@@ -17,11 +17,15 @@ from clients.certificates import requested_key
 from clients.enrolment.consortium import TASKS, policy_hash
 from clients.enrolment.errors import NotAdmitted
 from clients.enrolment.signed import BadRequest, SignedFields, public_key, require_fresh
+from clients.enrolment.state import CoordinatorState
+from clients.greeting import read_extension, release_of
 from ledger.keys import HYBRID_PUBLIC_KEY_BYTES, PUBLIC_KEY_BYTES, PublicKey
 from ledger.rules import HYBRID
 from server.enrolment.admission import Admission, ProposalFacts
 from server.enrolment.book import Asked, Outcome
 from server.enrolment.issuing import key_of
+from server.heard import Heard
+from server.member_view import MemberView
 from server.network import load_network
 
 MAX_CSR_BYTES = 4096
@@ -41,6 +45,7 @@ MEMBER_FIELDS: dict[str, dict[str, type]] = {
     "Renew": {"csr": bytes},
     "Proposals": {},
     "Approve": {"proposal": str, "approval": bytes},
+    "State": {"extension": dict},
 }
 """Of the calls by members, and by those who have asked."""
 _WHY: dict[Outcome, str] = {
@@ -106,6 +111,7 @@ class JoinDesk:
         self._admission = admission
         self._book = admission.book
         self._now = now
+        self._view = MemberView(home)
         self._nonces = Nonces(keep_s=2 * 600 + 1)
         self.cid = admission.policy.cid
 
@@ -196,6 +202,24 @@ class JoinDesk:
         fields, _ = self._from_member("Approve", request)
         self._require_active(fields["member"])
         return self._admission.approve(fields["proposal"], fields["member"], fields["approval"])
+
+    def state(self, request: SignedFields) -> CoordinatorState:
+        """What the coordinator runs and waits for, for an active member; it is noted which release that one runs.
+
+        Raises:
+            NotAdmitted: the caller is none.
+            MalformedMessage: what it says of itself is more than an extension may hold.
+        """
+        fields, _ = self._from_member("State", request)
+        member, now_s = fields["member"], self._now()
+        self._require_active(member)
+        said = Heard(member, release_of(read_extension(fields["extension"])), int(now_s))
+        state = self._admission.ledger.state()
+        return self._view.look([] if state is None else [one.member for one in state.active("firm")], said)
+
+    def close(self) -> None:
+        """Give back what was opened here."""
+        self._view.close()
 
     def caller(self, rpc: str, request: SignedFields) -> str:
         """The member whose key has signed a request, which is fresh; whether it was made before is not looked at.

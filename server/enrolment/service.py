@@ -19,6 +19,7 @@ from clients.certificates import TLS_CERTIFICATE, TLS_KEY
 from clients.enrolment import enrolment_pb2 as pb
 from clients.enrolment.enrolment_pb2_grpc import EnrolmentServicer, add_EnrolmentServicer_to_server
 from clients.enrolment.signed import SignedFields
+from clients.enrolment.state import to_message
 from clients.errors import ClientError
 from ledger.errors import LedgerError
 from server.enrolment.admission import Admission, ProposalFacts
@@ -93,9 +94,15 @@ class DeskService(EnrolmentServicer):
         signed = _signed(request)
         return _proposal(await self._answer(context, lambda: self._desk.approve(signed), "Approve", signed))
 
+    async def State(self, request: pb.SignedRequest, context: Any) -> pb.StateReply:  # noqa: N802
+        """What the coordinator runs and waits for."""
+        signed = _signed(request)
+        return to_message(await self._answer(context, lambda: self._desk.state(signed), "State", signed))
+
     def close(self) -> None:
         """End the thread."""
         self._worker.shutdown()
+        self._desk.close()
 
     async def tend(self, work: Callable[[], None]) -> None:
         """Do `work` in the desk's thread."""

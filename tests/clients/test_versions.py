@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients.versions import MESSAGE_VERSIONS, SOFTWARE, Span, VersionMismatch, agreed, compatible, facts
+from clients.versions import MESSAGE_VERSIONS, SOFTWARE, Span, VersionMismatch, agreed, compatible, facts, misfit
 
 SPANS = st.tuples(st.integers(1, 9), st.integers(0, 3)).map(lambda pair: Span(pair[0], pair[0] + pair[1]))
 
@@ -53,6 +53,14 @@ def test_without_one_in_common_both_are_named_and_the_older_is_to_be_upgraded(
 )
 def test_releases_one_minor_apart_work_together(a: str, b: str, fit: bool) -> None:
     assert compatible(a, b) == compatible(b, a) == fit
+
+
+def test_releases_that_do_not_fit_are_named_with_the_older_one() -> None:
+    said = misfit("firm-1", "0.1.0", "the coordinator", "0.3.0")
+    assert said == "firm-1 runs artesian 0.1.0, the coordinator artesian 0.3.0; upgrade firm-1"
+    assert misfit("firm-1", "0.3.0", "the coordinator", "0.1.0").endswith("upgrade the coordinator")
+    assert not misfit("firm-1", "0.2.0", "the coordinator", "0.3.0")
+    assert not misfit("firm-1", "of an unknown version", "the coordinator", "0.3.0")
 
 
 def test_a_process_says_its_versions() -> None:

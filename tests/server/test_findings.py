@@ -11,6 +11,7 @@ import pytest
 
 from clients.supervision.marked import started_at
 from clients.supervision.status import Exit, ProgramStatus, SetStatus
+from clients.versions import SOFTWARE
 from server.findings import Finding, exit_code, findings
 from server.progress import Said, TaskProgress, Waiting
 from server.round_journal import Step
@@ -206,6 +207,17 @@ CONDITIONS = [
         "round-failed",
         "credit: round 3 was given up: 2 contributions, it takes 3.",
     ),
+    (
+        replace(HEALTHY, members=(*FIRMS[1:], replace(FIRMS[0], online=False, refused="it has this key already"))),
+        "node-refused",
+        "SuperLink does not take the SuperNode of firm-1: it has this key already. "
+        "artesian coordinator doctor says how to mend it.",
+    ),
+    (
+        replace(HEALTHY, members=(*FIRMS[1:], replace(FIRMS[0], release="99.0.0"))),
+        "other-release",
+        f"firm-1 runs artesian 99.0.0, the coordinator artesian {SOFTWARE}; upgrade the coordinator.",
+    ),
 ]
 
 
@@ -302,6 +314,14 @@ def test_the_document_is_json_and_tells_no_secrets() -> None:
     assert '"ticket"' not in text
     dark = replace(HEALTHY, ledger=NotKnown("gone"), processes=None)
     assert document(dark, [])["ledger"] == {"not_known": "gone"}
+
+
+def test_releases_are_shown_where_members_have_said_them() -> None:
+    bank = MemberFacts("bank-1", "bank", False, None, "0.2.0")
+    facts = replace(HEALTHY, members=(replace(FIRMS[0], release="0.1.0"), FIRMS[1], bank))
+    shown = list(lines(facts, []))
+    assert "  bank-1: bank, artesian 0.2.0" in shown
+    assert [line.endswith(", artesian 0.1.0") for line in shown if line.startswith("  firm-")] == [True, False]
 
 
 def test_what_is_shown_of_a_healthy_one() -> None:

@@ -31,12 +31,16 @@ from clients.doctor.processes import process_checks
 from clients.doctor.records import record_checks
 from clients.doctor.services import service_checks
 from clients.doctor.software import software_checks
+from clients.doctor.versions import version_checks
 from clients.enrolment.consortium import ConsortiumPolicy, policy_hash
+from clients.enrolment.errors import DeskUnreachable, NotAdmitted, OlderDesk
+from clients.enrolment.state import CoordinatorState
 from clients.errors import ClientError
 from clients.flower.approvals import Approvals
 from clients.flower.bundle import Bundle
 from clients.supervision.marked import started_at
 from clients.supervision.status import Exit, ProgramStatus, SetStatus, write_status
+from clients.versions import Span
 from experiments.federation import Federation
 from server.certificates import CertificateAuthority
 
@@ -355,6 +359,26 @@ def test_the_shared_policy(tmp_path: Path) -> None:
         raw + b"\n[[task]]\nname = 'credit'\nspec_sha256 = '" + b"0" * 64 + b"'\n"
     )
     only([policy_checks(tmp_path, "")[0]], "fail", "spec of the task 'credit' is missing")
+
+
+def test_versions() -> None:
+    one = Span(1, 1)
+
+    def check(release: str, messages: Span | None = one, error: ClientError | None = None) -> list[Check]:
+        def state() -> CoordinatorState:
+            if error is not None:
+                raise error
+            return CoordinatorState(release, messages, 0.0, None, ())
+
+        return version_checks("firm-1", state, "0.2.0", one)
+
+    fine(check("0.3.1"))
+    fine(check("of an unknown version", None))
+    only(check("0.4.0"), "fail", "firm-1 runs artesian 0.2.0, the coordinator artesian 0.4.0", "upgrade firm-1")
+    only(check("0.3.0", Span(2, 3)), "fail", "speaks 2 to 3", "upgrade firm-1")
+    only(check("0.2.0", error=OlderDesk("old")), "warn", "older than this one (artesian 0.2.0)", "one release apart")
+    only(check("0.2.0", error=NotAdmitted("'firm-1' is no active member")), "warn", "no active member", "be admitted")
+    only(check("0.2.0", error=DeskUnreachable("no answer")), "unreachable", "no answer")
 
 
 # A firm's own things.

@@ -12,6 +12,7 @@ from join_world import FIRMS, START_S, Clock, JoinWorld
 
 from clients.certificates import facts_of, finish_coming, load_key, request_certificate
 from clients.connection import load_connection
+from clients.coordinator_view import say_release
 from clients.enrolment import desk_client
 from clients.enrolment.consortium import MOST_BYTES
 from clients.enrolment.desk_client import DeskClient, Standing
@@ -24,11 +25,14 @@ from clients.joining import ask, complete, joined, wait
 from clients.migration import pending
 from clients.renewal import keep_renewed, renew
 from clients.tasks.spec import load_spec
+from clients.versions import SOFTWARE
 from ledger.homes import Settings
 from ledger.keys import SigningKey
 from ledger.policy import Policy
 from server.enrolment.desk import JoinDesk
 from server.enrolment.service import serving
+from server.heard import heard
+from server.store import StateStore
 
 
 class Served:
@@ -337,6 +341,19 @@ def test_watching_finishes_joining_first(served: Served) -> None:
     keep_renewed(home, served.world.clock, pause, lambda _: None, lambda: next(answers))
     assert waited[:3] == [0.0, 3.0, 3.0]
     assert waited[3] > 60
+
+
+def test_who_watches_tells_its_release(served: Served) -> None:
+    home, waited = served.found()["firm-1"], []
+
+    def pause(wait_s: float) -> bool:
+        waited.append(wait_s)
+        return len(waited) < 2
+
+    clock = served.world.clock
+    keep_renewed(home, clock, pause, lambda _: None, tell=lambda: say_release(home, clock))
+    with StateStore.of_home(served.world.home) as store:
+        assert {one.member: one.release for one in heard(store).values()} == {"firm-1": SOFTWARE}
 
 
 def test_a_clock_that_is_off_is_named(served: Served) -> None:
