@@ -30,10 +30,10 @@ from server.aggregation.masked import recompute
 from server.artifacts import ArtifactMissing, ArtifactStore
 from server.audit_report import Audit, RoundAudit
 from server.coordinator import LEDGER_FILE
+from server.deletions import check_deletion, deletable
 from server.errors import ServerError
 from server.ledger_copy import LedgerCopy, RecordedRound
 from server.model_store import load_model
-from server.retention import check_deletion, deletable
 from server.stored_round import AuditMismatch, StoredSum, stored_round
 
 Clock = Callable[[], float]

@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clients.composition import tightest_epsilon
 from clients.plan import MICRO, Plan
-from clients.tasks.task import Task
 from server.errors import ServerError
 from server.steps import Steps
+
+if TYPE_CHECKING:
+    from clients.tasks.task import Task
 
 
 class NoRule(ServerError):

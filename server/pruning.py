@@ -16,9 +16,10 @@ from ledger.rules import DELETION
 from ledger.rules.records import MAX_INPUTS
 from server.artifacts import ArtifactStore
 from server.coordinator import Coordinator
+from server.deletions import check_deletion, deletable, is_due, needed, seeds_of
 from server.errors import ServerError
 from server.ledger_copy import LedgerCopy, RecordedRound
-from server.retention import RetentionPolicy, check_deletion, deletable, is_due, needed, seeds_of
+from server.retention import RetentionPolicy
 from server.statements import Statements
 
 Rounds = Mapping[bytes, RecordedRound]

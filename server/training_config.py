@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -13,11 +13,13 @@ from clients.groups import group_sizes
 from clients.masking.threshold import threshold_for
 from clients.plan import MICRO, NANO, Plan
 from clients.tasks.spec import Slug
-from clients.tasks.task import Task
 from ledger.rules import COORDINATOR
 from server.errors import ServerError
 from server.planner import planned_steps, rule_for
 from server.steps import Steps
+
+if TYPE_CHECKING:
+    from clients.tasks.task import Task
 
 MOST_ROUNDING = 0.02
 LEAST_WEIGHT_STDS = 4.0

@@ -8,23 +8,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from clients.masking import (
-    AnswerBook,
-    Contribution,
-    EpochKeyPair,
-    GroupPolicy,
-    Kept,
-    PairSecrets,
-    RosterEntry,
-    Session,
-    UnmaskingReply,
-    answer,
-    open_pair_secrets,
-    protect,
-    seal_pair_secrets,
-    threshold_for,
-)
+from clients.masking.answer_book import AnswerBook
+from clients.masking.contribution import Contribution, Kept, protect
+from clients.masking.epoch import EpochKeyPair, open_pair_secrets, seal_pair_secrets
+from clients.masking.pair_secrets import PairSecrets
 from clients.masking.ring import Integers
+from clients.masking.session import RosterEntry, Session
+from clients.masking.threshold import GroupPolicy, threshold_for
+from clients.masking.unmasking import UnmaskingReply, answer
 from ledger.keys import SigningKey
 from server.aggregation.masked import Aggregator, OpenedSum, RoundArtifacts
 

@@ -14,8 +14,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from clients.masking import Session, expose
+from clients.masking.plain import expose
 from clients.masking.ring import Integers
+from clients.masking.session import Session
 from experiments.benchmarks.figure import Figure
 from experiments.benchmarks.flower_secagg import secagg_round
 from experiments.benchmarks.masked_cohort import Cohort, MaskedRound, draw_updates, set_up_cohort

@@ -17,8 +17,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from clients.masking import Contribution, Session
+from clients.masking.contribution import Contribution
 from clients.masking.ring import Integers
+from clients.masking.session import Session
 from experiments.benchmarks.figure import Figure
 from experiments.benchmarks.flower_secagg import FlowerRound, secagg_round
 from experiments.benchmarks.masked_cohort import Cohort, Firm, set_up_cohort

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from clients.masking import Contribution, Header, Session, UnmaskingReply
-from clients.masking.contribution import commit_self_seed
+from clients.masking.contribution import Contribution, Header, commit_self_seed
 from clients.masking.keystream import apply_masks
 from clients.masking.ring import Integers
+from clients.masking.session import Session
 from clients.masking.shamir import combine_one
+from clients.masking.unmasking import UnmaskingReply
 
 
 @dataclass

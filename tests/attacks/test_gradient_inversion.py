@@ -14,8 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from task_world import credit_spec, credit_table
 
-from clients.masking import Session, expose
+from clients.masking.plain import expose
 from clients.masking.ring import Integers
+from clients.masking.session import Session
 from clients.noise import RandomStream
 from clients.tasks.task import task_for
 from clients.training import Protection, bounded_gradient_sum

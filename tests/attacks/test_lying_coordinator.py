@@ -16,10 +16,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hoarder import Hoard, is_read
 
-from clients.masking import Contribution, Session, UnmaskingReply, threshold_for
-from clients.masking.contribution import share_binding
+from clients.masking.contribution import Contribution, share_binding
 from clients.masking.errors import AlreadyAnswered, MaskingError, SessionReused, ShareRefused
 from clients.masking.pair_secrets import NONCE_BYTES
+from clients.masking.session import Session
+from clients.masking.threshold import threshold_for
+from clients.masking.unmasking import UnmaskingReply
 from experiments.benchmarks.masked_cohort import Cohort, MaskedRound, draw_updates, set_up_cohort
 
 ROUND_NUMBERS = count(1)

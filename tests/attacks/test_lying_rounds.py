@@ -19,17 +19,13 @@ from clients import participation
 from clients.errors import ClientError
 from clients.firm import Firm
 from clients.greeting import question
-from clients.masking import (
-    Contribution,
-    EpochKeyPair,
-    Session,
-    UnmaskingReply,
-    announce,
-    read_announcement,
-    seal_pair_secrets,
-)
+from clients.masking.announcement import announce, read_announcement
+from clients.masking.contribution import Contribution
+from clients.masking.epoch import EpochKeyPair, seal_pair_secrets
 from clients.masking.errors import AlreadyAnswered, EpochEnded, KeySetupRefused, MaskingError
 from clients.masking.ring import Integers
+from clients.masking.session import Session
+from clients.masking.unmasking import UnmaskingReply
 from clients.messages import Refusal
 from clients.offer import read_offer
 from clients.privacy import add

@@ -11,10 +11,10 @@ import pytest
 from dispute_world import Disputed
 from hoarder import Hoard
 
-from clients.masking import Contribution, Header, Session
-from clients.masking.contribution import commit_pair_seed
+from clients.masking.contribution import Contribution, Header, commit_pair_seed
 from clients.masking.keystream import apply_masks
 from clients.masking.ring import Integers
+from clients.masking.session import Session
 from clients.opening import NotForThisKey, open_opening
 from clients.plan import Plan
 from experiments.benchmarks.masked_cohort import MaskedRound, draw_updates, set_up_cohort

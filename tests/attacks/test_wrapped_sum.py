@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from consortium_world import a_plan
 
-from clients.masking import AnswerBook, Quantiser, Ring, Session
+from clients.masking.answer_book import AnswerBook
 from clients.masking.contribution import protect
 from clients.masking.errors import ValueOutOfBounds
-from clients.masking.quantiser import largest_of
-from clients.masking.ring import Integers
+from clients.masking.quantiser import Quantiser, largest_of
+from clients.masking.ring import Integers, Ring
+from clients.masking.session import Session
 from clients.masking.shamir import MAX_SHARES
 from clients.plan import Plan, PlanInvalid
 from experiments.benchmarks.masked_cohort import LOOSEST, Cohort, MaskedRound, set_up_cohort

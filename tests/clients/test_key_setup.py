@@ -14,7 +14,8 @@ from clients import key_setup, participation
 from clients.firm import Firm
 from clients.greeting import question
 from clients.key_setup import end_stale_epoch, require_final
-from clients.masking import EpochKeyPair, announce
+from clients.masking.announcement import announce
+from clients.masking.epoch import EpochKeyPair
 from clients.masking.errors import EpochEnded, KeySetupRefused
 from clients.messages import Refusal
 from ledger.checkpoint import NotFinal, SignedCheckpoint

@@ -22,7 +22,8 @@ from flwr.app import Message
 
 from clients.disclosure import pack_refusal
 from clients.firm import open_firm
-from clients.masking import EpochKeyPair, announce
+from clients.masking.announcement import announce
+from clients.masking.epoch import EpochKeyPair
 from clients.masking.errors import EpochEnded
 from clients.messages import PAIR, TRAIN, pack
 from ledger.genesis import record

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clients.masking import Contribution, Header, Session
+from clients.masking.contribution import Contribution, Header
 from clients.masking.keystream import apply_masks
+from clients.masking.session import Session
 from experiments.benchmarks.masked_cohort import Cohort, MaskedRound, draw_updates, set_up_cohort
 from server.aggregation.evidence import Unmasking, open_sum
 from server.aggregation.masked import (

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clients.masking import Header, Session
-from clients.masking.contribution import commit_pair_seed
+from clients.masking.contribution import Header, commit_pair_seed
+from clients.masking.session import Session
 from experiments.benchmarks.masked_cohort import Cohort, MaskedRound, draw_updates, set_up_cohort
 from server.aggregation.masked import RoundArtifacts
 from server.aggregation.opened_update import OpeningMismatch, open_update

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clients.masking import Contribution, Session, expose
+from clients.masking.contribution import Contribution
+from clients.masking.plain import expose
+from clients.masking.session import Session
 from experiments.benchmarks.masked_cohort import Cohort, MaskedRound, draw_updates, set_up_cohort
 from server.aggregation.masked import (
     AggregationError,

@@ -35,6 +35,7 @@ from server.audit_commands import app as audit_app
 from server.cohort import RunFailed
 from server.coordinator import Coordinator, CoordinatorConfigInvalid, load_coordinator_config
 from server.coordinator_commands import app as coordinator_app
+from server.deletions import deletable
 from server.descent import Descent
 from server.engine import run_in_process
 from server.ledger_copy import LedgerCopy, RecordedRound
@@ -45,7 +46,6 @@ from server.retention import (
     DeletionInvalid,
     RetentionPolicy,
     RetentionRefused,
-    deletable,
     require_policy,
 )
 from server.rounds import Run

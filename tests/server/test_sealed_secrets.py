@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients.masking import EpochKeyPair, RosterEntry, seal_pair_secrets
+from clients.masking.epoch import EpochKeyPair, seal_pair_secrets
 from clients.masking.errors import MaskingError
+from clients.masking.session import RosterEntry
 from ledger.keys import SigningKey
 from server.sealed_secrets import SealedSecrets
 

@@ -14,8 +14,9 @@ from flwr.app import Message
 from clients import key_setup, participation
 from clients.disclosure import pack_refusal
 from clients.masking import epoch as masking_epoch
-from clients.masking import seal_pair_secrets, wire
+from clients.masking import wire
 from clients.masking.contribution import Contribution, Header, protect
+from clients.masking.epoch import seal_pair_secrets
 from clients.masking.errors import PairSecretRefused
 from clients.messages import OPEN, PAIR, TRAIN, WITNESS
 from ledger.genesis import record

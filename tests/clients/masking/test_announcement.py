@@ -9,10 +9,10 @@ import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from clients.masking import EpochKeyPair, RosterEntry, announce, read_announcement, roster_on_ledger
-from clients.masking.announcement import PURPOSE
-from clients.masking.epoch import EPOCH_KEY_BYTES, is_epoch_key
+from clients.masking.announcement import PURPOSE, announce, read_announcement, roster_on_ledger
+from clients.masking.epoch import EPOCH_KEY_BYTES, EpochKeyPair, is_epoch_key
 from clients.masking.errors import KeySetupRefused, MalformedMessage
+from clients.masking.session import RosterEntry
 from ledger.genesis import Founder, genesis_statements, record
 from ledger.keys import SigningKey
 from ledger.rules import COORDINATOR, State, admit, initial

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clients.masking import AnswerBook, Contribution, GroupPolicy, Header, Kept, Session, expose, protect
-from clients.masking.contribution import SEALED_SHARE_BYTES
+from clients.masking.answer_book import AnswerBook
+from clients.masking.contribution import SEALED_SHARE_BYTES, Contribution, Header, Kept, protect
 from clients.masking.errors import (
     KeySetupRefused,
     MalformedMessage,
@@ -19,7 +19,10 @@ from clients.masking.errors import (
     SessionReused,
     ValueOutOfBounds,
 )
+from clients.masking.plain import expose
 from clients.masking.ring import Integers
+from clients.masking.session import Session
+from clients.masking.threshold import GroupPolicy
 from experiments.benchmarks.masked_cohort import LOOSEST, Cohort, set_up_cohort
 
 

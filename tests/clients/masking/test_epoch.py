@@ -11,14 +11,10 @@ from pathlib import Path
 import cbor2
 import pytest
 
-from clients.masking import (
-    EpochKeyPair,
-    PairSecrets,
-    RosterEntry,
-    open_pair_secrets,
-    seal_pair_secrets,
-)
+from clients.masking.epoch import EpochKeyPair, open_pair_secrets, seal_pair_secrets
 from clients.masking.errors import KeySetupRefused, MalformedMessage, PairSecretRefused
+from clients.masking.pair_secrets import PairSecrets
+from clients.masking.session import RosterEntry
 from experiments.benchmarks.masked_cohort import set_up_cohort
 from ledger.keys import SigningKey
 

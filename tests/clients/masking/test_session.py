@@ -7,8 +7,8 @@ from dataclasses import replace
 import cbor2
 import pytest
 
-from clients.masking import RosterEntry, Session
 from clients.masking.errors import MalformedMessage, PlanRefused, SessionMismatch
+from clients.masking.session import RosterEntry, Session
 
 ROSTER = tuple(RosterEntry(f"firm-{n}", bytes([n]) * 32, bytes([n]) * 1216) for n in range(1, 6))
 SESSION = Session("cid", 1, bytes(16), ROSTER, bytes(32), 10, 24, 4, 1.5)

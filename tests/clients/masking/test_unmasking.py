@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from clients.masking import AnswerBook, Header, Session, UnmaskingReply, answer
+from clients.masking.answer_book import AnswerBook
+from clients.masking.contribution import Header
 from clients.masking.errors import (
     AlreadyAnswered,
     HeaderMismatch,
@@ -24,6 +25,8 @@ from clients.masking.errors import (
     TooFewContributions,
     UnknownMember,
 )
+from clients.masking.session import Session
+from clients.masking.unmasking import UnmaskingReply, answer
 from experiments.benchmarks.masked_cohort import Cohort, Firm, MaskedRound, draw_updates, set_up_cohort
 
 ROUND_NUMBERS = count(1)
