@@ -6,7 +6,8 @@ Nothing else in this project imports Flower's internals: Flower moves fast, and 
 from __future__ import annotations
 
 from server.engines import EngineError, EngineUnreachable
-from server.engines.grid import NodeConfig, RunConfig
+from server.engines.control import RunConfig
+from server.engines.grid import NodeConfig
 from server.engines.in_process import run_in_process
 from server.engines.ray_workers import run_ray
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from ledger.errors import LedgerError
 from server.coordinator import CoordinatorConfig, TaskAtCoordinator
-from server.engines.control import Control, RunStatus, RunUnknown
-from server.engines.grid import RunConfig
+from server.engines.control import Control, RunConfig, RunStatus, RunUnknown
 from server.errors import ServerError
 from server.roll_call import RollCall
 from server.run_order import LIVE, RunOrder, TaskWish

@@ -74,8 +74,9 @@ REACHES_OUT = {
     # The firm's SuperNode carries replies that the door has made; none of these opens a file of the firm's records.
     *(
         f"clients/flower/{name}.py"
-        for name in ("former_node", "kept_answer", "node_state", "own_socket", "runtime_source", "supernode")
+        for name in ("flower_api", "former_node", "generate", "kept_answer", "node_state", "own_socket")
     ),
+    *(f"clients/flower/{name}.py" for name in ("runtime_client", "supernode")),
 }
 
 SOURCES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))

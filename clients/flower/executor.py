@@ -18,9 +18,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from clients.errors import ClientError
+from clients.flower.flower_api import over_socket
 from clients.flower.forking import Executor, Task, TokenBook, fork
 from clients.flower.node_home import HEARTBEAT_S, NodeHome
 from clients.flower.retrying import retry_sooner
+from clients.flower.runtime_source import TIMEOUT_S, RuntimeSource
 from clients.process_log import log_to_stderr
 
 _MOST_CHILDREN = 2  # a SuperNode hands out one message at a time; a second covers the one that ends
@@ -40,9 +42,7 @@ def serve(home: Path) -> None:
     files = NodeHome(home)
     os.environ.update(files.environment)
     answer = warmed(home)
-    from clients.flower.runtime_source import RuntimeSource, over_socket
-
-    source = RuntimeSource(over_socket(files.socket), "the SuperNode", files.secret, _TASK)
+    source = RuntimeSource(over_socket(files.socket, TIMEOUT_S), "the SuperNode", files.secret, _TASK)
     book = TokenBook(files.folder / "tasks.json")
     executor = Executor(
         source, book, lambda task: fork(lambda: answer(files.socket, task)), most_children=_MOST_CHILDREN
@@ -80,7 +80,7 @@ def warmed(home: Path) -> Callable[[Path, Task], None]:
     approvals = Approvals(home)
     log.info("takes part with app bundle %s (artesian %s)", approvals.installed.sha256, approvals.installed.version)
 
-    from clients.flower.runtime_source import socket_client
+    from clients.flower.runtime_client import socket_client
 
     for name in ("install_from_fab", "get_load_client_app_fn", "RuntimeHttpClient"):
         assert hasattr(runner, name), f"Flower has no {runner.__name__}.{name}"

@@ -6,31 +6,30 @@ machine can enter. A port of loopback would be anybody's once the SuperNode that
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import logging
-import ssl
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import os
+import time
+from collections.abc import Callable
 
-import httpx
-from flwr.common.constant import SubStatus
-from flwr.proto.runtime_pb2 import AcquireTaskRequest, PushTaskOutputRequest
-from flwr.supercore.interceptors import (
-    RuntimeTokenHttpInterceptor,
-    RuntimeVersionHttpInterceptor,
-    SuperExecAuthHttpInterceptor,
+from clients.flower.flower_api import Connect, FlowerApi, FlowerRefused, FlowerUnreachable
+from clients.flower.flower_api_pb2 import (
+    AcquireTaskRequest,
+    AcquireTaskResponse,
+    PushTaskOutputRequest,
+    PushTaskOutputResponse,
 )
-from flwr.supercore.protobuf.client import ProtobufClientInterceptor
-from flwr.supercore.retry import RetryInvoker
-from flwr.supercore.runtime import RuntimeHttpClient
-
 from clients.flower.forking import ExecutorUnreachable, Task
-from clients.flower.own_socket import reachable, require_own
 
-_TIMEOUT_S = 10.0
-_TASK_TIMEOUT_S = 30.0  # of a task's process, as in Flower
-_ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
+TIMEOUT_S = 10.0
+"""Of one question."""
+ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
+"""What a question for a task is called in its signature."""
 
-Connect = Callable[[Sequence[ProtobufClientInterceptor]], RuntimeHttpClient]
+_ACQUIRE_AT, _OUTPUT_AT = "/v1/runtime/acquire-task", "/v1/runtime/push-task-output"
+_COMPONENT, _FAILED = "SuperExec", "failed"
+_SIGNING_CONTEXT = b"superexec-auth-v1"
 
 log = logging.getLogger("artesian.executor")
 
@@ -39,100 +38,65 @@ class RuntimeSource:
     """A `clients.flower.forking.Source`.
 
     Args:
-        connect: makes a client of the interceptors it is given; see `over_socket` and `over_tls`.
+        connect: to whoever hands out the tasks.
         where: names it in errors.
-        secret: with which it is shown that tasks may be taken.
+        secret: with which it is shown that tasks may be taken; 32 bytes.
         task_type: of the tasks that are taken, in Flower's words.
     """
 
     def __init__(self, connect: Connect, where: str, secret: bytes, task_type: str) -> None:
-        self._connect, self._where, self._task_type = connect, where, task_type
-        self._sign = SuperExecAuthHttpInterceptor(master_secret=secret, protected_methods={_ACQUIRE})
-        self._client: RuntimeHttpClient | None = None
+        self._connect, self._where, self._secret = connect, where, secret
+        self._question = AcquireTaskRequest(supported_task_types=[task_type]).SerializeToString(deterministic=True)
+        self._api = FlowerApi(connect, _COMPONENT)
 
     def take(self) -> Task | None:
         """See `Source`."""
+        signature = signature_headers(self._secret, ACQUIRE, self._question)
         try:
-            answer = self._connected().AcquireTask(AcquireTaskRequest(supported_task_types=[self._task_type]))
-        except (httpx.HTTPError, ValueError, OSError) as error:
+            answer = self._api.ask(_ACQUIRE_AT, self._question, AcquireTaskResponse, signature)
+        except (FlowerRefused, FlowerUnreachable) as error:
             self.close()
-            why = f"HTTP {error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else str(error)
-            raise ExecutorUnreachable(f"{self._where} gives no tasks: {why}") from None
+            raise ExecutorUnreachable(f"{self._where} gives no tasks: {error}") from None
         if not (answer.HasField("task") and answer.token):
             return None
         return Task(answer.task.task_id, answer.task.run_id, answer.token, answer.task.fab_hash)
 
     def fail(self, token: str, why: str) -> None:
         """See `Source`."""
+        said = PushTaskOutputRequest(sub_status=_FAILED, details=why).SerializeToString(deterministic=True)
+        api = FlowerApi(self._connect, _COMPONENT, {"flwr-task-token": token})
         try:
-            client = self._made(RuntimeTokenHttpInterceptor(token))
-        except OSError as error:
-            log.debug("a task could not be failed: %s", error)
-            return
-        try:
-            client.PushTaskOutput(PushTaskOutputRequest(sub_status=SubStatus.FAILED, details=why))
-        except (httpx.HTTPError, ValueError) as error:  # it is over already, or its giver is
+            api.ask(_OUTPUT_AT, said, PushTaskOutputResponse)
+        except (FlowerRefused, FlowerUnreachable) as error:  # it is over already, or its giver is
             log.debug("a task could not be failed: %s", error)
         finally:
-            client.close()
+            api.close()
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
-    def _connected(self) -> RuntimeHttpClient:
-        if self._client is None:
-            self._client = self._made(self._sign)
-        return self._client
-
-    def _made(self, *more: ProtobufClientInterceptor) -> RuntimeHttpClient:
-        return self._connect([RuntimeVersionHttpInterceptor(component_name="SuperExec"), *more])
+        self._api.close()
 
 
-def over_tls(address: str, authority: Path) -> Connect:
-    """To HOST:PORT, whose certificate the CA in a PEM file has signed."""
+def signature_headers(
+    secret: bytes,
+    method: str,
+    body: bytes,
+    now: Callable[[], float] = time.time,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> dict[str, str]:
+    """Headers that show that a question is from who holds the secret, and is of now (`flwr.supercore.auth.superexec`).
 
-    def connect(interceptors: Sequence[ProtobufClientInterceptor]) -> RuntimeHttpClient:
-        verify = ssl.create_default_context(cafile=str(authority))
-        return _Client(f"https://{address}", interceptors, httpx.HTTPTransport(verify=verify), None)
-
-    return connect
-
-
-def over_socket(path: Path) -> Connect:
-    """To a Unix socket; its owner is whoever can write in its folder.
-
-    The client raises:
-        OSError: the folder is another user's, or others can enter it.
+    Args:
+        secret: 32 bytes.
+        method: Flower's name of it, see `ACQUIRE`.
+        now: seconds since 1970.
+        random_bytes: a cryptographically secure source.
     """
-
-    def connect(interceptors: Sequence[ProtobufClientInterceptor]) -> RuntimeHttpClient:
-        return socket_client(path, interceptors, None)
-
-    return connect
-
-
-def socket_client(
-    path: Path, interceptors: Sequence[ProtobufClientInterceptor], retry: RetryInvoker | None
-) -> RuntimeHttpClient:
-    """A client of a Unix socket, as `over_socket` says."""
-    require_own(path.parent)
-    return _Client("http://supernode", interceptors, httpx.HTTPTransport(uds=reachable(path)), retry)
-
-
-class _Client(RuntimeHttpClient):
-    """Flower's client, which takes no proxy: the other side is on this machine."""
-
-    def __init__(
-        self,
-        url: str,
-        interceptors: Sequence[ProtobufClientInterceptor],
-        transport: httpx.HTTPTransport,
-        retry: RetryInvoker | None,
-    ) -> None:
-        super().__init__(url, interceptors=interceptors, verify=False, retry_invoker=retry)
-        self._client.close()
-        self._client = httpx.Client(
-            transport=transport, timeout=_TIMEOUT_S if retry is None else _TASK_TIMEOUT_S, trust_env=False
-        )
+    key = hmac.digest(secret, _SIGNING_CONTEXT, "sha256")
+    at, nonce, digest = str(int(now())), random_bytes(16).hex(), hashlib.sha256(body).hexdigest()
+    signed = f"method={method}\nts={at}\nnonce={nonce}\nbody_sha256={digest}".encode()
+    return {
+        "flwr-superexec-ts": at,
+        "flwr-superexec-nonce": nonce,
+        "flwr-superexec-body-sha256": digest,
+        "flwr-superexec-signature": hmac.digest(key, signed, "sha256").hex(),
+    }

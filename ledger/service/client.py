@@ -23,10 +23,11 @@ from ledger.merkle import leaf_hash
 from ledger.rules import Refused
 from ledger.service import ledger_pb2 as pb
 from ledger.service.access import NotAllowed, method_name
-from ledger.service.errors import BadRequest, NoBody, error_of
+from ledger.service.errors import BadRequest, NoBody
 from ledger.service.errors import Unreachable as Unreachable
 from ledger.service.keeping import state_of
 from ledger.service.ledger_pb2_grpc import LedgerStub
+from ledger.service.statuses import error_of
 from ledger.service.tls import ClientTls, host_and_port, is_loopback, require_tls_beyond_loopback
 from ledger.service.tokens import METADATA_KEY, Identity
 

@@ -15,9 +15,9 @@ import grpc.aio
 from ledger.errors import LedgerError
 from ledger.rules import State
 from ledger.service.access import SERVICE, method_name
-from ledger.service.errors import status_of
 from ledger.service.limits import Settings
 from ledger.service.seats import Seats
+from ledger.service.statuses import status_of
 from ledger.service.tokens import METADATA_KEY, BadToken, StaleToken, TokenGuard
 
 _CALLER: ContextVar[str | None] = ContextVar("caller", default=None)

@@ -11,11 +11,11 @@ from ledger.errors import LedgerError
 from ledger.service import ledger_pb2 as pb
 from ledger.service import streams
 from ledger.service.desk import Desk
-from ledger.service.errors import status_of
 from ledger.service.gate import calling
 from ledger.service.ledger_pb2_grpc import LedgerServicer
 from ledger.service.peers import PeerCheck
 from ledger.service.seats import Seats
+from ledger.service.statuses import status_of
 
 T = TypeVar("T")
 

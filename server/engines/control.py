@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from server.engines import EngineError
-from server.engines.grid import RunConfig
+
+ConfigValue = bool | int | float | str
+RunConfig = Mapping[str, ConfigValue]
+"""What every app of a run reads as `context.run_config`."""
 
 
 class RunUnknown(EngineError):

@@ -18,8 +18,11 @@ from queue import Queue
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from clients.flower.bundle import RUN_CONFIG, installed_bundle
+from clients.flower.executor import until_stopped
+from clients.flower.flower_api import over_tls
 from clients.flower.forking import Executor, Task, TokenBook, fork
 from clients.flower.retrying import retry_sooner
+from clients.flower.runtime_source import TIMEOUT_S, RuntimeSource
 from clients.process_log import log_to_stderr
 from server.engines import EngineError
 from server.engines.flower_home import FlowerHome
@@ -52,10 +55,8 @@ def serve(home: Path, network: Network) -> None:
     """Run ServerApps until SIGTERM or SIGINT."""
     files = FlowerHome(home, network)
     os.environ.update(files.environment)
-    from clients.flower.executor import until_stopped
-    from clients.flower.runtime_source import RuntimeSource, over_tls
-
-    source = RuntimeSource(over_tls(files.address, files.authority), files.address, files.executor_secret, _TASK)
+    superlink = over_tls(files.address, files.authority, TIMEOUT_S)
+    source = RuntimeSource(superlink, files.address, files.executor_secret, _TASK)
     executor = Executor(
         source,
         TokenBook(files.folder / "tasks.json"),

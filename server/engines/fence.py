@@ -15,9 +15,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from clients.flower.kept_answer import Application, Receive, Scope, Send
-
-SECRET_HEADER = "artesian-control"
-"""Carries the home's secret, hex."""
+from server.engines.flower_home import SECRET_HEADER
 
 MOST_BODY_BYTES = 64 << 20
 """Of one request from outside that pushes something. Flower cuts messages into objects of at most a few megabytes."""

@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import httpx
-from flwr.common.serde import fab_to_proto, user_config_to_proto
-from flwr.proto.control_pb2 import (
-    ListNodesRequest,
-    ListRunsRequest,
-    RegisterNodeRequest,
-    StartRunRequest,
-    StopRunRequest,
-    UnregisterNodeRequest,
-)
-from flwr.proto.node_pb2 import NodeInfo
-from flwr.proto.run_pb2 import RunStatus as FlowerStatus
-from flwr.supercore.constant import NodeStatus
-from flwr.supercore.control import ControlHttpClient
-from flwr.supercore.error import ApiErrorCode, FlowerError
-from flwr.supercore.fab import Fab
-from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
-from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
+from google.protobuf.message import Message
 
+from clients.flower import flower_api_pb2 as pb
 from clients.flower.bundle import installed_bundle
+from clients.flower.flower_api import FlowerApi, FlowerRefused, FlowerUnreachable, over_tls
 from server.engines import EngineError, EngineUnreachable
-from server.engines.control import Node, RunPhase, RunStatus, RunUnknown
-from server.engines.fence import SECRET_HEADER
-from server.engines.flower_home import FlowerHome
-from server.engines.grid import RunConfig
+from server.engines.control import ConfigValue, Node, RunConfig, RunPhase, RunStatus, RunUnknown
+from server.engines.flower_home import SECRET_HEADER, FlowerHome
 from server.network import Network
 
-Answer = TypeVar("Answer")
+Answer = TypeVar("Answer", bound=Message)
+
+RUN_ID_NOT_FOUND, RUN_ALREADY_FINISHED, NODE_NOT_FOUND = 16, 18, 24
+"""Of `flwr.supercore.error.ApiErrorCode`."""
 
 _TIMEOUT_S = 30.0
 _PATIENCE = 2  # Flower counts a node as there for so many of its heartbeats' intervals
 _PHASES: dict[str, RunPhase] = {"pending": "pending", "starting": "pending", "running": "running"}
 _ENDS: dict[str, RunPhase] = {"completed": "completed", "stopped": "stopped", "failed": "failed"}
+_ONLINE, _UNREGISTERED = "online", "unregistered"
+_UNAUTHORIZED = 401
 
 
 class RunRefused(EngineError):
@@ -74,7 +61,7 @@ class FlowerControl:
             return
         for node in present:
             self._unregister(node.node_id)
-        self._call(lambda client: client.RegisterNode(RegisterNodeRequest(public_key=key, name=name)))
+        self._ask("register-node", pb.RegisterNodeRequest(public_key=key, name=name), pb.RegisterNodeResponse)
 
     def unregister(self, name: str) -> None:
         """Never let this member's present SuperNode key connect again; one that is unknown does nothing."""
@@ -89,11 +76,10 @@ class FlowerControl:
     def submit(self, run_config: RunConfig) -> int:
         """Start a run of the coordinator's own, installed app; returns its number."""
         bundle = installed_bundle()
-        request = StartRunRequest(
-            fab=fab_to_proto(Fab(bundle.sha256, bundle.content, {})),
-            override_config=user_config_to_proto(dict(run_config)),
+        request = pb.StartRunRequest(
+            fab=pb.Fab(hash_str=bundle.sha256, content=bundle.content), override_config=scalars(run_config)
         )
-        answer = self._call(lambda client: client.StartRun(request))
+        answer = self._ask("start-run", request, pb.StartRunResponse)
         if not answer.HasField("run_id"):
             raise RunRefused("SuperLink did not start the run: see its log")
         return int(answer.run_id)
@@ -104,74 +90,52 @@ class FlowerControl:
         Raises:
             RunUnknown: there is no such run.
         """
-        runs = self._call(lambda client: client.ListRuns(ListRunsRequest(run_id=run_id))).run_dict
+        runs = self._ask("list-runs", pb.ListRunsRequest(run_id=run_id), pb.ListRunsResponse).run_dict
         if run_id not in runs:
             raise RunUnknown(f"SuperLink knows no run {run_id}")
         return RunStatus(run_id, phase_of(runs[run_id].status), runs[run_id].status.details)
 
     def stop(self, run_id: int) -> None:
         """Stop a run; one that has ended stays as it is."""
-        self._call(lambda client: client.StopRun(StopRunRequest(run_id=run_id)), ApiErrorCode.RUN_ALREADY_FINISHED)
+        self._ask("stop-run", pb.StopRunRequest(run_id=run_id), pb.StopRunResponse, RUN_ALREADY_FINISHED)
 
-    def _nodes(self) -> list[NodeInfo]:
-        answer = self._call(lambda client: client.ListNodes(ListNodesRequest()))
-        return [info for info in answer.nodes_info if info.status != NodeStatus.UNREGISTERED]
+    def _nodes(self) -> list[pb.NodeInfo]:
+        answer = self._ask("list-nodes", pb.ListNodesRequest(), pb.ListNodesResponse)
+        return [info for info in answer.nodes_info if info.status != _UNREGISTERED]
 
     def _unregister(self, node_id: int) -> None:
-        request = UnregisterNodeRequest(node_id=node_id)
-        self._call(lambda client: client.UnregisterNode(request), ApiErrorCode.NODE_NOT_FOUND)
+        request = pb.UnregisterNodeRequest(node_id=node_id)
+        self._ask("unregister-node", request, pb.UnregisterNodeResponse, NODE_NOT_FOUND)
 
-    def _call(self, ask: Callable[[ControlHttpClient], Answer], *passes: ApiErrorCode) -> Answer | Any:
-        """Ask SuperLink; None where it answers with an error that does not matter here."""
-        client = _Client(self._home)
+    def _ask(self, what: str, request: Message, answer: type[Answer], passes: int | None = None) -> Answer:
+        """Ask SuperLink; an empty answer where it has the one error that does not matter here."""
+        secret = {SECRET_HEADER: self._home.control_secret.hex()}
+        authority = self._home.authority
+        if not authority.is_file():
+            raise EngineUnreachable(f"{authority}: the CA certificate is missing; found the consortium first")
+        api = FlowerApi(over_tls(self._home.address, authority, _TIMEOUT_S), "flwr CLI", secret)
         try:
-            return ask(client)
-        except httpx.HTTPStatusError as error:
-            said = FlowerError.from_json(error.response.text)
-            if said is not None and said.code in passes:
-                return None
-            raise _refusal(said, error.response.status_code) from None
-        except (httpx.HTTPError, ValueError) as error:
+            return api.ask(f"/v1/control/{what}", request.SerializeToString(deterministic=True), answer)
+        except FlowerRefused as refused:
+            if refused.code is not None and refused.code == passes:
+                return answer()
+            raise _refusal(refused) from None
+        except FlowerUnreachable as error:
             where = f"SuperLink at {self._home.address}"
-            raise EngineUnreachable(
-                f"{where} does not answer ({type(error).__name__}); is the coordinator up?"
-            ) from None
+            raise EngineUnreachable(f"{where} does not answer ({error}); is the coordinator up?") from None
         finally:
-            client.close()
+            api.close()
 
 
-class _Client(ControlHttpClient):
-    """Flower's client, which shows the home's secret and takes no proxy."""
-
-    def __init__(self, home: FlowerHome) -> None:
-        try:
-            context = ssl.create_default_context(cafile=str(home.authority))
-        except OSError as error:
-            raise EngineUnreachable(f"{home.authority}: cannot read the CA certificate: {error.strerror}") from None
-        version = RuntimeVersionHttpInterceptor(component_name="flwr CLI")
-        super().__init__(f"https://{home.address}", interceptors=[version, _ShowSecret(home.control_secret)])
-        self._client.close()
-        self._client = httpx.Client(verify=context, timeout=_TIMEOUT_S, trust_env=False)
-
-
-class _ShowSecret:
-    def __init__(self, secret: bytes) -> None:
-        self._value = secret.hex()
-
-    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
-        context.request.headers[SECRET_HEADER] = self._value
-        return call_next(context)
-
-
-def phase_of(status: FlowerStatus) -> RunPhase:
+def phase_of(status: pb.RunStatus) -> RunPhase:
     """Flower's status and sub-status in one word."""
     return _PHASES.get(status.status) or _ENDS.get(status.sub_status, "failed")
 
 
-def _node(info: NodeInfo) -> Node:
+def _node(info: pb.NodeInfo) -> Node:
     until_s = info.online_until if info.HasField("online_until") else 0.0
     last_seen_s = until_s - _PATIENCE * info.heartbeat_interval if until_s else None
-    return Node(info.name, info.node_id, info.status == NodeStatus.ONLINE, last_seen_s)
+    return Node(info.name, info.node_id, info.status == _ONLINE, last_seen_s)
 
 
 def _flower_key(public_key: bytes) -> bytes:
@@ -182,8 +146,7 @@ def _flower_key(public_key: bytes) -> bytes:
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-    from cryptography.hazmat.primitives.serialization import load_ssh_public_key
-    from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 
     try:
         key = load_ssh_public_key(public_key)
@@ -191,14 +154,31 @@ def _flower_key(public_key: bytes) -> bytes:
         key = None
     if not isinstance(key, EllipticCurvePublicKey):
         raise RunRefused("a SuperNode's key is an EC key (P-256, P-384 or P-521) as OpenSSH writes its public half")
-    return public_key_to_bytes(key)
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _refusal(said: FlowerError | None, status: int) -> EngineError:
-    if said is None:
-        why = "it does not take this home's secret" if status == httpx.codes.UNAUTHORIZED else f"HTTP {status}"
+def scalars(config: RunConfig) -> Mapping[str, pb.Scalar]:
+    """A run's configuration as Flower sends it."""
+    return {name: _scalar(value) for name, value in config.items()}
+
+
+def _scalar(value: ConfigValue) -> pb.Scalar:
+    match value:
+        case bool():
+            return pb.Scalar(bool=value)
+        case int():
+            return pb.Scalar(sint64=value)
+        case float():
+            return pb.Scalar(double=value)
+        case _:
+            return pb.Scalar(string=value)
+
+
+def _refusal(refused: FlowerRefused) -> EngineError:
+    if refused.code is None:
+        unknown = refused.status == _UNAUTHORIZED
+        why = "it does not take this home's secret" if unknown else f"HTTP {refused.status}"
         return EngineUnreachable(f"SuperLink refused: {why}")
-    detail = said.public_details or said.message
-    if said.code == ApiErrorCode.RUN_ID_NOT_FOUND:
+    if refused.code == RUN_ID_NOT_FOUND:
         return RunUnknown("SuperLink knows no such run")
-    return RunRefused(f"SuperLink refused: {detail} (code {int(said.code)})")
+    return RunRefused(f"SuperLink refused: {refused.said} (code {refused.code})")

@@ -8,6 +8,9 @@ from clients.flower.node_home import LOOPBACK, flower_environment, secret_file
 from server.certificates import AUTHORITY_CERTIFICATE, TLS_CERTIFICATE, TLS_KEY
 from server.network import Network
 
+SECRET_HEADER = "artesian-control"
+"""Carries the control secret, hex."""
+
 _FOLDER = "flower"
 
 

@@ -22,10 +22,9 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from server.engines import EngineError
 from server.engines.answering import private_message
+from server.engines.control import ConfigValue, RunConfig
 
-ConfigValue = bool | int | float | str
 NodeConfig = Mapping[str, ConfigValue]
-RunConfig = Mapping[str, ConfigValue]
 
 CallNode = Callable[[Message, Context], tuple[Message, Context]]
 """Hand one message to one node; returns its reply (errors are replies) and the node's context after it."""

@@ -13,7 +13,8 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 
 from server.engines.answering import answer
-from server.engines.grid import DirectGrid, NodeConfig, RunConfig, run_server_app
+from server.engines.control import RunConfig
+from server.engines.grid import DirectGrid, NodeConfig, run_server_app
 
 
 def run_in_process(

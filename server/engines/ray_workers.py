@@ -21,7 +21,8 @@ from flwr.serverapp import ServerApp
 
 from server.engines import EngineError
 from server.engines.answering import answer, failure, logger
-from server.engines.grid import DirectGrid, NodeConfig, RunConfig, run_server_app
+from server.engines.control import RunConfig
+from server.engines.grid import DirectGrid, NodeConfig, run_server_app
 
 
 class _Answering:

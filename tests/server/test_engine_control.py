@@ -5,12 +5,24 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from flwr.proto.run_pb2 import RunStatus
+from flwr.common.serde import fab_to_proto, user_config_to_proto
+from flwr.proto import control_pb2
+from flwr.supercore.error import ApiErrorCode
+from flwr.supercore.fab import Fab
 
+from clients.flower import flower_api_pb2 as pb
 from ledger.secret_files import KeyFileError
 from server.certificates import AUTHORITY_CERTIFICATE
 from server.engines import EngineUnreachable
-from server.engines.flower_control import FlowerControl, RunRefused, phase_of
+from server.engines.flower_control import (
+    NODE_NOT_FOUND,
+    RUN_ALREADY_FINISHED,
+    RUN_ID_NOT_FOUND,
+    FlowerControl,
+    RunRefused,
+    phase_of,
+    scalars,
+)
 from server.engines.flower_home import FlowerHome
 from server.engines.loopback import free_ports
 from server.engines.programs import coordinator_programs
@@ -30,7 +42,21 @@ from server.network import Network, NetworkInvalid, load_network
     ],
 )
 def test_a_run_stands_where_flower_says(status: str, sub_status: str, phase: str) -> None:
-    assert phase_of(RunStatus(status=status, sub_status=sub_status)) == phase
+    assert phase_of(pb.RunStatus(status=status, sub_status=sub_status)) == phase
+
+
+def test_a_run_is_submitted_in_the_bytes_that_flower_would_send() -> None:
+    config: dict[str, bool | int | float | str] = {"a": True, "b": -3, "c": 0.5, "d": "x"}
+    ours = pb.StartRunRequest(fab=pb.Fab(hash_str="h", content=b"c"), override_config=scalars(config))
+    flowers = control_pb2.StartRunRequest(
+        fab=fab_to_proto(Fab("h", b"c", {})), override_config=user_config_to_proto(config)
+    )
+    assert ours.SerializeToString(deterministic=True) == flowers.SerializeToString(deterministic=True)
+
+
+def test_the_numbers_of_errors_are_flowers() -> None:
+    known = (ApiErrorCode.RUN_ID_NOT_FOUND, ApiErrorCode.RUN_ALREADY_FINISHED, ApiErrorCode.NODE_NOT_FOUND)
+    assert known == (RUN_ID_NOT_FOUND, RUN_ALREADY_FINISHED, NODE_NOT_FOUND)
 
 
 def test_only_keys_that_flower_takes_are_registered(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from server.engines.fence import SECRET_HEADER, Fence
+from server.engines.fence import Fence
+from server.engines.flower_home import SECRET_HEADER
 
 INSIDE, OUTSIDE = "inside", "outside"
 SIGNED = (b"flwr-signature", b"a member's")

@@ -9,11 +9,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from clients.connection import NODE_KEY
 from clients.errors import ClientError
+from clients.flower.flower_api import over_socket
 from clients.flower.forking import ExecutorUnreachable
 from clients.flower.node_home import NodeHome
 from clients.flower.own_socket import listen_at
 from clients.flower.programs import firm_programs
-from clients.flower.runtime_source import RuntimeSource, over_socket
+from clients.flower.runtime_source import RuntimeSource
 from clients.flower.supernode import (
     QUICKEST_S,
     SLOWEST_S,
@@ -94,7 +95,7 @@ def test_tasks_come_from_a_socket_in_a_folder_of_the_users_own(tmp_path: Path, d
     with listen_at(files.socket) as listener:
         taken = threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True)
         taken.start()
-        source = RuntimeSource(over_socket(files.socket), "the SuperNode", bytes(32), "type")
+        source = RuntimeSource(over_socket(files.socket, 5.0), "the SuperNode", bytes(32), "type")
         with pytest.raises(ExecutorUnreachable, match="the SuperNode gives no tasks"):
             source.take()
         taken.join(5)
@@ -109,7 +110,7 @@ def test_where_others_can_enter_nobody_is_believed(tmp_path: Path) -> None:
     with listen_at(files.socket) as listener:
         listener.settimeout(0.05)
         files.socket.parent.chmod(0o755)
-        source = RuntimeSource(over_socket(tmp_path / "flower" / "tasks.socket"), "it", bytes(32), "type")
+        source = RuntimeSource(over_socket(tmp_path / "flower" / "tasks.socket", 5.0), "it", bytes(32), "type")
         with pytest.raises(ExecutorUnreachable, match="chmod 700"):
             source.take()
         with pytest.raises(TimeoutError):

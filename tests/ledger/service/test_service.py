@@ -25,9 +25,10 @@ from ledger.service.access import SERVICE, NotAllowed, method_name
 from ledger.service.bodies import About, commit_to_body, open_body, seal_body
 from ledger.service.client import LedgerClient, Placed, Unreachable
 from ledger.service.encryption_key import EncryptionKey
-from ledger.service.errors import BadRequest, NoBody, status_of
+from ledger.service.errors import BadRequest, NoBody
 from ledger.service.promise import Promise, open_promise
 from ledger.service.server import serving
+from ledger.service.statuses import status_of
 from ledger.service.tokens import Identity
 from ledger.statement import decode_statement
 
