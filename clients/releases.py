@@ -14,17 +14,19 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clients.errors import ClientError
 from clients.model_files import AVERAGE, FILES, FILES_WITH_MEMORY, MEMORY, file_digests, model_digest, read_vector
-from clients.tasks.task import Task
 from ledger.folder_sync import sync_folder
 from ledger.receipt import VerifiedReceipt
 from ledger.rules import State
+
+if TYPE_CHECKING:
+    from clients.tasks.task import Task
 
 MANIFEST = "manifest.json"
 STATEMENT = "publish.cose"

@@ -7,24 +7,25 @@ from pathlib import Path
 
 from clients.firm_migrations import origin_of
 from clients.migration import Act, Migration, folders, write_whole
-from clients.toml_files import load_toml
-from ledger.homes import SETTINGS, Settings
+from ledger.homes import LEDGER, SETTINGS, Settings
 from ledger.rules import COORDINATOR
-from server.coordinator import CONFIG_FILE, LEDGER_FILE, CoordinatorConfig, CoordinatorConfigInvalid
+from server.network import CONFIG_FILE
 
 
 def _settings(home: Path) -> None:
     """Fill in what `ledger.toml` lacks from `coordinator.toml` and the policy, where a ledger is founded."""
-    if not (home / LEDGER_FILE).is_file():
+    if not (home / LEDGER).is_file():
         return
-    config = load_toml(home / CONFIG_FILE, CoordinatorConfig, CoordinatorConfigInvalid)
+    from server.coordinator import load_coordinator_config  # a home comes forward once, and a supervisor stays small
+
+    config = load_coordinator_config(home / CONFIG_FILE)
     known = Settings.load(home)
     filled = replace(
         known,
         member=known.member or COORDINATOR,
         cid=known.cid or config.cid,
         origin=known.origin or origin_of(home),
-        database=known.database or LEDGER_FILE,
+        database=known.database or LEDGER,
     )
     if filled != known:
         write_whole(home / SETTINGS, filled.toml().encode())
