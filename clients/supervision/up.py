@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import SystemRandom
+from typing import IO
 
 from clients.supervision import marked
 from clients.supervision.errors import AlreadyUp, NotStopped
+from clients.supervision.keeper import Says
 from clients.supervision.log_stream import LogFormat, LogStream
 from clients.supervision.program import Program
 from clients.supervision.starting import OsStarter
@@ -26,6 +28,8 @@ from clients.supervision.supervisor import Supervisor
 
 LOCK = "up.lock"
 _LEFTOVERS_S = 10.0
+_LOCK_S = 1.0  # whoever asks whether a home is up holds its lock for a moment
+_AGAIN_S = 5.0
 _POLL_S = 0.1
 
 
@@ -50,12 +54,20 @@ def keep_up(
 def stop_set(home: Path, within_s: float) -> bool:
     """Ask the home's supervisor to stop, and wait until it has; False if there is none.
 
+    One that has only just started has not said yet which process it is: it is waited for.
+
     Raises:
         NotStopped: it is still there after `within_s`.
     """
-    status = read_status(home)
-    if status is None or not status.alive:
-        return False
+    end_s = time.monotonic() + within_s
+    while (status := read_status(home)) is None or not status.alive:
+        if not _is_up(home):
+            return False
+        if time.monotonic() > end_s:
+            raise NotStopped(
+                f"{home}: a process that keeps it up has not begun within {within_s:g} s; see {home / LOGS}"
+            )
+        time.sleep(_POLL_S)
     try:
         supervisor = os.pidfd_open(status.pid)
     except ProcessLookupError:
@@ -63,7 +75,6 @@ def stop_set(home: Path, within_s: float) -> bool:
     try:
         if status.alive:  # looked at again: the descriptor holds on to one process
             signal.pidfd_send_signal(supervisor, signal.SIGTERM)
-        end_s = time.monotonic() + within_s
         while status.alive:
             if time.monotonic() > end_s:
                 raise NotStopped(
@@ -78,7 +89,7 @@ def stop_set(home: Path, within_s: float) -> bool:
 async def _run(
     home: Path, programs: Sequence[Program], token: str, stream: LogStream, on_ready: Callable[[SetStatus], None]
 ) -> None:
-    told = _Told(home, token, on_ready)
+    told = _Told(home, token, on_ready, stream.say)
     supervisor = Supervisor(
         programs,
         OsStarter(token, stream.take),
@@ -95,45 +106,79 @@ async def _run(
 
 
 class _Told:
-    """Writes the status at every change, the marker of readiness, and calls `on_ready` the first time."""
+    """Writes the status at every change, the marker of readiness, and calls `on_ready` the first time.
 
-    def __init__(self, home: Path, token: str, on_ready: Callable[[SetStatus], None]) -> None:
-        self._home, self._token, self._on_ready = home, token, on_ready
+    A disk that is full stops no process: what could not be written is said once, and tried again.
+    """
+
+    def __init__(self, home: Path, token: str, on_ready: Callable[[SetStatus], None], say: Says) -> None:
+        self._home, self._token, self._on_ready, self._say = home, token, on_ready, say
         self._started = marked.started_at(os.getpid()) or 0
         self._state: Standing = "starting"
         self._since_s = time.time()
-        self._was_ready = False
+        self._was_ready = self._is_behind = False
+        self._latest: SetStatus | None = None
         self._marker = home / RUN / READY
         self._marker.unlink(missing_ok=True)
 
     def __call__(self, state: Standing, programs: Sequence[ProgramStatus]) -> None:
         if state != self._state:
             self._state, self._since_s = state, time.time()
-        status = SetStatus(state, os.getpid(), self._started, self._token, self._since_s, tuple(programs))
-        write_status(self._home, status)
-        if state != "ready":
-            self._marker.unlink(missing_ok=True)
-            return
-        if not self._marker.exists():
-            self._marker.touch()
-        if not self._was_ready:
+        self._latest = SetStatus(state, os.getpid(), self._started, self._token, self._since_s, tuple(programs))
+        if not self._is_behind or state in ("stopping", "stopped"):
+            self._write()
+        if state == "ready" and not self._was_ready:
             self._was_ready = True
-            self._on_ready(status)
+            with contextlib.suppress(OSError):  # whoever was to be told has gone
+                self._on_ready(self._latest)
+
+    def _write(self) -> None:
+        assert self._latest is not None
+        try:
+            write_status(self._home, self._latest)
+            if self._latest.state == "ready":
+                self._marker.touch()
+            else:
+                self._marker.unlink(missing_ok=True)
+        except OSError as error:
+            if not self._is_behind:
+                self._say(f"what is up cannot be written: {error}; tried again every {_AGAIN_S:g} s", "error")
+            self._is_behind = True
+            asyncio.get_running_loop().call_later(_AGAIN_S, self._write)
+        else:
+            self._is_behind = False
 
 
 @contextmanager
 def _only_one(home: Path) -> Iterator[None]:
     """Hold the home's lock. The kernel lets go of it when the supervisor ends, however that is."""
     (home / RUN).mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = home / RUN / LOCK
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            status = read_status(home)
-            who = f"process {status.pid} keeps" if status is not None and status.alive else "another process keeps"
-            raise AlreadyUp(f"{home}: {who} this home's processes already; stop it with `down`") from None
+    end_s = time.monotonic() + _LOCK_S
+    with (home / RUN / LOCK).open("a+") as file:
+        while not _locked(file):
+            if time.monotonic() > end_s:
+                status = read_status(home)
+                who = f"process {status.pid} keeps" if status is not None and status.alive else "another process keeps"
+                raise AlreadyUp(f"{home}: {who} this home's processes already; stop it with `down`")
+            time.sleep(_POLL_S)
         yield
+
+
+def _is_up(home: Path) -> bool:
+    """Whether a supervisor holds the home's lock."""
+    try:
+        with (home / RUN / LOCK).open("a+") as file:
+            return not _locked(file)
+    except FileNotFoundError:
+        return False
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _end_leftovers(home: Path, stream: LogStream) -> None:

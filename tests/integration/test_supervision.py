@@ -1,5 +1,6 @@
 """Real processes kept running: killed at random from a seed, stopped, orphaned, replaced. Nothing may stay."""
 
+import contextlib
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import pytest
 
 from clients.supervision.marked import marked, started_at
 from clients.supervision.status import LOGS, SetStatus, read_status
+from clients.supervision.up import LOCK, stop_set
 
 pytestmark = pytest.mark.integration
 
@@ -44,10 +46,10 @@ def wait_for(what: Callable[[], bool]) -> None:
 
 
 class Up:
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, stderr: int = subprocess.DEVNULL) -> None:
         self.home = home
         command = [sys.executable, "-c", KEEP_UP, str(home)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"
 
@@ -134,6 +136,46 @@ def test_killed_together_with_its_guard_the_next_one_ends_what_is_left(up: Up) -
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_a_status_that_cannot_be_written_stops_nothing_and_is_written_later(up: Up) -> None:
+    in_the_way = up.home / "run" / f".status.json.{up.process.pid}"
+    in_the_way.mkdir()
+    before = up.pid("executor")
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: "cannot be written" in (up.home / LOGS / "supervisor.log").read_text())
+    wait_for(lambda: len(up.pids()) == 6)
+    assert up.process.poll() is None
+    in_the_way.rmdir()
+    wait_for(lambda: up.status.state == "ready" and up.pid("executor") != before)
+
+
+def test_nobody_who_has_stopped_reading_its_log_holds_it_up(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(4096))
+    os.set_blocking(writer, True)
+    one = Up(tmp_path / "home", writer)
+    before = one.pid("executor")
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: len(one.pids()) == 6 and one.status.state == "ready")
+    assert one.pid("executor") != before
+    one.process.terminate()
+    assert one.process.wait(DEADLINE_S) == 0
+    os.close(reader)
+    os.close(writer)
+
+
+def test_one_that_has_only_just_started_is_stopped_too(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    command = [sys.executable, "-c", KEEP_UP, str(home)]
+    begun = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for((home / "run" / LOCK).exists)
+    stopped = stop_set(home, DEADLINE_S)
+    assert begun.wait(DEADLINE_S) == 0
+    assert stopped
 
 
 def test_there_is_one_at_a_time(up: Up) -> None:

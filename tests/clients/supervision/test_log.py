@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_a_supervisors_line_keeps_the_name_of_the_program_below(tmp_path: Path) 
     line = read_line(0, "firm-1", raw.json().replace('"x"', '"wit/ness"'))
     assert line is not None
     assert (line.name, line.text) == ("firm-1/wit_ness", "hello")
-    stream = LogStream(tmp_path, "none", lambda: 0.0, io.StringIO())
+    stream = LogStream(tmp_path, "none", lambda: 0.0, [].append)
     assert stream.take("firm-1", raw.json()) == "hello"
     stream.close()
     assert [path.name for path in tmp_path.iterdir()] == ["firm-1.log"]
@@ -69,19 +70,19 @@ def test_an_empty_line_is_none() -> None:
 
 
 def test_the_stream_shows_every_line_and_keeps_it_by_program(tmp_path: Path) -> None:
-    out = io.StringIO()
-    stream = LogStream(tmp_path / "logs", "json", lambda: 0.0, out)
+    out = list[str]()
+    stream = LogStream(tmp_path / "logs", "json", lambda: 0.0, out.append)
     assert stream.take("ledger", "WARNING: slow") == "slow"
     assert stream.take("ledger", "") == ""
     stream.say("ledger is ready")
     stream.close()
-    assert [json.loads(line)["name"] for line in out.getvalue().splitlines()] == ["ledger", "supervisor"]
+    assert [json.loads(line)["name"] for line in out] == ["ledger", "supervisor"]
     assert (tmp_path / "logs" / "ledger.log").read_text() == "1970-01-01T00:00:00Z ledger warning slow\n"
 
 
 def test_files_rotate_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_stream, "MAX_FILE", 1000)
-    stream = LogStream(tmp_path, "text", lambda: 0.0, io.StringIO())
+    stream = LogStream(tmp_path, "text", lambda: 0.0, [].append)
     for number in range(200):
         stream.take("ledger", f"line {number}")
     stream.close()
@@ -93,7 +94,26 @@ def test_files_rotate_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_reader_that_went_away_and_a_disk_that_refuses_stop_nothing(tmp_path: Path) -> None:
     out = io.StringIO()
     out.close()
-    stream = LogStream(tmp_path, "text", lambda: 0.0, out)
+    stream = LogStream(tmp_path, "text", lambda: 0.0, lambda text: print(text, file=out))
     (tmp_path / "ledger.log").mkdir()
     assert stream.take("ledger", "hello") == "hello"
     stream.close()
+
+
+def test_a_reader_that_stops_reading_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_stream, "MOST_WAITING", 10)
+    monkeypatch.setattr(log_stream, "_LAST_WORDS_S", 0.01)
+    reads = threading.Event()
+    shown = list[str]()
+
+    def out(text: str) -> None:
+        reads.wait(60)
+        shown.append(text)
+
+    stream = LogStream(tmp_path, "text", lambda: 0.0, out)
+    for number in range(100):
+        stream.take("ledger", f"line {number}")
+    stream.close()
+    assert shown == []
+    assert len((tmp_path / "ledger.log").read_text().splitlines()) == 100
+    reads.set()
