@@ -38,7 +38,11 @@ from clients.versions import VersionMismatch
 from clients.wallet_ledger import purpose_of
 from clients.wallet_row import Reservation
 from ledger.errors import Damaged, LedgerError, StoreError
+from ledger.evidence_file import EvidenceError
+from ledger.export import ExportError
+from ledger.homes import HomeError
 from ledger.secret_files import KeyFileError
+from ledger.snapshot import SnapshotError
 from ledger.source import WitnessRefusal
 
 UNREADY = "Unready"
@@ -60,7 +64,17 @@ _TOLD = (
 )
 """Errors that speak of the protocol only. All others may name a cell, a count or a path of the firm."""
 
-_OWN = (Damaged, DealtOtherwise, KeyFileError, StoreError, ValueOutOfBounds)
+_OWN = (
+    Damaged,
+    DealtOtherwise,
+    EvidenceError,
+    ExportError,
+    HomeError,
+    KeyFileError,
+    SnapshotError,
+    StoreError,
+    ValueOutOfBounds,
+)
 """Those among them that do not: they name a file, quote a value, or say that the table has changed."""
 
 _WALLET_SAYS: Mapping[type[WalletRefused], str] = {
@@ -71,8 +85,8 @@ _WALLET_SAYS: Mapping[type[WalletRefused], str] = {
 }
 """What is told of a wallet's refusal. How much the firm has spent, here and elsewhere, and its cap are its own."""
 
-_PATH = re.compile(r"(?<![\w/])/[^\s:;,()'\"]+")
-"""A file's place on the firm's machine, wherever it stands in a line."""
+_PATH = re.compile(r"(?<![\w/])/(?=\S)(?:[^:;'\"\n()]|\([^()\n]*\))+")
+"""A file's place on the firm's machine, wherever it stands in a line. Its name may hold spaces, brackets and commas."""
 
 _SEAL = object()
 

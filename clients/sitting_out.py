@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from clients.errors import ClientError
+from clients.locked_file import changing, write_whole
 from clients.training_hours import require_hours
-from ledger.folder_sync import sync_folder
 
 if TYPE_CHECKING:
     from clients.firm import Firm
@@ -87,7 +86,8 @@ def sit_out(home: Path, task: str, pause: Pause) -> None:
         raise PauseInvalid(f"reason: write one line of at most {_MOST_REASON} characters")
     if pause.is_over(pause.since_s):
         raise PauseInvalid("until: that is over already; give a later day")
-    _write(home, {**pauses(home), task: pause})
+    with changing(home / FILE):
+        _write(home, {**pauses(home), task: pause})
 
 
 def take_part(home: Path, task: str) -> bool:
@@ -96,17 +96,17 @@ def take_part(home: Path, task: str) -> bool:
     Raises:
         PauseInvalid: there is a pause of all tasks, and one alone is asked for.
     """
-    if task == ALL:
-        there = (home / FILE).exists()
-        _write(home, {})
-        return there
-    known = pauses(home)
-    if ALL in known:
-        raise PauseInvalid(f"{task}: all tasks are paused; resume them all, or pause the others one by one first")
-    if task not in known:
-        return False
-    _write(home, {name: pause for name, pause in known.items() if name != task})
-    return True
+    with changing(home / FILE):
+        if task == ALL:
+            there = (home / FILE).exists()
+            _write(home, {})
+            return there
+        known = pauses(home)
+        if ALL in known:
+            raise PauseInvalid(f"{task}: all tasks are paused; resume them all, or pause the others one by one first")
+        if task in known:
+            _write(home, {name: pause for name, pause in known.items() if name != task})
+        return task in known
 
 
 def pause_of(known: Mapping[str, Pause], task: str, now_s: float) -> Pause | None:
@@ -140,12 +140,5 @@ def moment(at_s: float) -> str:
 
 
 def _write(home: Path, known: Mapping[str, Pause]) -> None:
-    """Write the file whole or not at all."""
     text = json.dumps({name: asdict(pause) for name, pause in sorted(known.items())}, indent=2, ensure_ascii=False)
-    temporary = home / f".{FILE}.{os.getpid()}"
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(f"{text}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, home / FILE)
-    sync_folder(home)
+    write_whole(home / FILE, f"{text}\n")

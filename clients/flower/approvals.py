@@ -9,14 +9,10 @@ tasks' processes write. So no process that notes a refusal can bring back an app
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from clients.errors import ClientError
 from clients.flower.bundle import Bundle, installed_bundle
-from ledger.folder_sync import sync_folder
+from clients.locked_file import changing, write_whole
 
 FILE, REFUSED_FILE = "approved-apps.json", "refused-apps.json"
 MOST_ASKED = 8
@@ -117,7 +113,7 @@ class Approvals:
     def note(self, sha256: str, files: Mapping[str, str]) -> None:
         """Remember a bundle that was refused, for `artesian firm apps`."""
         few = dict(list(files.items())[:_MOST_FILES_KEPT])
-        with self._alone(REFUSED_FILE):
+        with changing(self._home / REFUSED_FILE):
             asked = {**self._read(REFUSED_FILE, _Refused).asked, sha256: Asked(self._now(), few)}
             newest = sorted(asked, key=lambda one: asked[one].last_s)[-MOST_ASKED:]
             self._write(REFUSED_FILE, _Refused({one: asked[one] for one in newest}))
@@ -130,25 +126,15 @@ class Approvals:
         """
         if not _HASH.fullmatch(sha256):
             raise ApprovalInvalid(f"{sha256!r}: give the bundle's whole SHA-256, as artesian firm apps prints it")
-        with self._alone(FILE):
+        with changing(self._home / FILE):
             self._write(FILE, _Approved({**self.approved(), sha256: self._now()}))
 
     def withdraw(self, sha256: str) -> bool:
         """Take part in no more runs of a bundle; returns whether it was approved."""
-        with self._alone(FILE):
+        with changing(self._home / FILE):
             approved = self.approved()
             self._write(FILE, _Approved({one: when for one, when in approved.items() if one != sha256}))
         return sha256 in approved
-
-    @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
-        """Nobody else reads and writes a file meanwhile; the lock is a file of its own, since the other is replaced."""
-        descriptor = os.open(self._home / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # held for two short writes by whoever has it; ends with its process
-            yield
-        finally:
-            os.close(descriptor)
 
     def _read(self, name: str, kind: type[_Kept]) -> _Kept:
         path = self._home / name
@@ -160,12 +146,4 @@ class Approvals:
             raise ApprovalInvalid(f"{path}: cannot be read; remove it, and approve again") from None
 
     def _write(self, name: str, kept: _Approved | _Refused) -> None:
-        """Write a file whole or not at all."""
-        text = json.dumps(asdict(kept), indent=1, sort_keys=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=self._home)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(f"{text}\n")
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, self._home / name)
-        sync_folder(self._home)
+        write_whole(self._home / name, f"{json.dumps(asdict(kept), indent=1, sort_keys=True)}\n")

@@ -42,20 +42,25 @@ class Gate:
 
     def __init__(self, home: Path, app: App, refuse: Refuse, approvals: Approvals) -> None:
         self._home, self._app, self._refuse, self._approvals = home, app, refuse, approvals
-        self._no: ClientError | None = AppNotApproved("the run came without an app bundle")
+        self._no: Exception | None = AppNotApproved("the run came without an app bundle")
 
     def examine(self, content: bytes) -> None:
-        """Look at the bundle of a run; nothing in it is written to disk or imported."""
+        """Look at the bundle of a run; nothing in it is written to disk or imported.
+
+        Raises nothing, whatever is wrong here: Flower would send its text to the server.
+        """
         sha256 = hashlib.sha256(content).hexdigest()
         try:
             self._approvals.require(sha256)
-        except AppNotApproved as error:
-            self._no = error
-            self._approvals.note(sha256, listed_files(content))
-        except ClientError as error:
+        except Exception as error:
             self._no = error
         else:
             self._no = None
+        if isinstance(self._no, AppNotApproved):
+            try:
+                self._approvals.note(sha256, listed_files(content))
+            except Exception:
+                log.exception("app bundle %s was refused, and could not be noted for `artesian firm apps`", sha256[:16])
 
     def __call__(self, message: Message, context: Context) -> Message:
         """The firm's answer. Nothing that is raised gets past: Flower would send its text to the server."""
@@ -74,9 +79,9 @@ class Gate:
             log.exception("%s ended its process", message.metadata.message_type)
             return self._refuse(message, ClientError(str(error)))
 
-    def _note(self, message: Message, error: ClientError) -> None:
+    def _note(self, message: Message, error: Exception) -> None:
         log.warning("%s refused: %s", message.metadata.message_type, error)
-        with suppress(RefusalsUnreadable):
+        with suppress(RefusalsUnreadable, OSError):
             RefusalLog(self._home).note(message.metadata.message_type, b"", type(error).__name__, str(error))
 
 

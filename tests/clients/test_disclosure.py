@@ -34,6 +34,7 @@ from clients.offer import Offer
 from clients.plan import Plan
 from clients.tasks.task import task_for
 from ledger.errors import StoreError
+from ledger.homes import HomeError
 from ledger.source import WitnessRefusal
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -157,7 +158,15 @@ def test_a_wallets_refusal_tells_no_spend(kind: type[Exception]) -> None:
         assert secret not in str(said)
 
 
-@pytest.mark.parametrize("error", [StoreError("/home/firm/mirror.db: is locked"), ClientError("17 rows"), OSError("x")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreError("/home/firm/mirror.db: is locked"),
+        HomeError("/home/firm/ledger.toml: not valid TOML"),
+        ClientError("17 rows"),
+        OSError("x"),
+    ],
+)
 def test_a_refusal_about_the_firms_own_things_shows_not_even_its_kind(error: Exception) -> None:
     said = refused(error)
     assert (said.code, said.detail) == (
@@ -173,6 +182,11 @@ def test_a_refusal_about_the_protocol_names_no_path(error: type[Exception]) -> N
     assert "/srv" not in said.detail
     assert said.detail.startswith("a file of this firm")
     assert said.detail.endswith("this mirror's member is 'a', not 'b'; see (a file of this firm) and 1/2")
+
+
+def test_a_path_is_no_shorter_for_what_its_names_hold() -> None:
+    said = refused(WitnessRefusal("/home/max mueller/Firma A, B (neu)/mirror.db: its member is 'a'"))
+    assert said.detail == "a file of this firm: its member is 'a'"
 
 
 def test_one_record_more_or_less_does_not_make_a_firm_refuse(world: Consortium) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,12 @@ def test_a_pause_holds_for_its_task_until_its_time_is_up(tmp_path: Path) -> None
     assert take_part(tmp_path, ALL)
     assert pauses(tmp_path) == {}
     assert not take_part(tmp_path, "credit")
+
+
+def test_of_pauses_that_are_given_at_once_none_is_lost(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: sit_out(tmp_path, f"task-{number}", Pause(NOW_S)), range(24)))
+    assert len(pauses(tmp_path)) == 24
 
 
 def test_what_cannot_be_read_pauses_everything_until_it_is_mended(tmp_path: Path) -> None:

@@ -75,6 +75,17 @@ def test_another_bundle_is_refused_to_both_sides_and_runs_nothing(tmp_path: Path
     assert len(Approvals(tmp_path).asked()) == 1
 
 
+@pytest.mark.parametrize("file", ["approved-apps.json", "refused-apps.json", ".refused-apps.json.lock"])
+def test_a_home_that_is_in_disorder_is_said_to_nobody_outside(tmp_path: Path, file: str) -> None:
+    world = World(tmp_path)
+    (tmp_path / file).mkdir()
+    world.gate.examine(b"anything")
+    refusal = world.refusal()
+    assert refusal.code == ("Unready" if file == "approved-apps.json" else "AppNotApproved")
+    assert str(tmp_path) not in str(refusal)
+    assert world.seen == []
+
+
 def test_a_bundle_that_the_operator_approved_is_answered_by_the_same_app(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.gate.examine(b"anything")
