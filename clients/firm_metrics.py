@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from clients.firm import Firm
 from clients.metrics import COMMON, Metric, Reading, Source, Table, home_sources
@@ -46,12 +47,19 @@ def _wallet(firm: Firm) -> Iterator[Reading]:
     limits = firm.config.limits
     for account in accounts:
         cap = account.cap or Cap(limits.epsilon, limits.delta)
-        spent, of = account.total.epsilon(cap.delta), (account.dataset, account.unit)
+        spent, of = account.total.epsilon(cap.delta), (label(account.dataset), account.unit)
         yield Reading(SPENT, spent, of)
         yield Reading(CAP, cap.epsilon, of)
         yield Reading(LEFT, max(cap.epsilon - spent, 0.0), of)
     for dataset, count in paid.items():
-        yield Reading(PAID, count, (dataset,))
+        yield Reading(PAID, count, (label(dataset),))
+
+
+def label(dataset: str) -> str:
+    """A data set as a label. One without a name goes by its file, whose place on the machine is nobody's business."""
+    if not PurePath(dataset).is_absolute():
+        return dataset
+    return f"{PurePath(dataset).name}-{hashlib.sha256(dataset.encode()).hexdigest()[:8]}"
 
 
 def _mirror(firm: Firm) -> Iterator[Reading]:

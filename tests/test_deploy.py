@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,20 @@ def test_docker_takes_the_composition() -> None:
 def test_the_image_has_every_package() -> None:
     copied = re.findall(r"^COPY (\w+) \1$", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE)
     assert copied == ["ledger", "clients", "server", "experiments"]
+
+
+def test_the_image_has_what_is_installed_beside_the_packages() -> None:
+    """A pattern of pyproject.toml that finds nothing is no error to whoever builds the package."""
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"].values()
+    copied = re.findall(r"^COPY (\S+/\S+) \1$", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE)
+    assert all(any(pattern.startswith(f"{folder}/") for folder in copied) for [pattern] in patterns)
+
+
+def test_a_home_in_a_container_is_made_below_its_volume() -> None:
+    text = (ROOT / "deploy" / "Dockerfile").read_text()
+    [volume] = re.findall(r"^VOLUME (\S+)$", text, re.MULTILINE)
+    [home] = re.findall(r"ARTESIAN_HOME=(\S+)", text)
+    assert Path(home).parent == Path(volume)
 
 
 def test_the_fence_of_nginx_lets_nothing_through_but_the_fleet_api_and_our_services() -> None:

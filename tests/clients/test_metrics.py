@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from federation_world import federation, opened, train, training
 from prometheus_client.parser import text_string_to_metric_families
 
-from clients.firm_metrics import FIRM_METRICS, firm_sources
+from clients.firm_metrics import FIRM_METRICS, firm_sources, label
 from clients.metrics import PREFIX, Metric, Reading, Source
 from clients.metrics_exporter import CannotExport, exposition, serve
 from clients.refusal_log import RefusalLog
@@ -63,6 +63,14 @@ def test_a_firm_sees_its_wallet_and_its_mirror(tmp_path: Path) -> None:
     assert found["process_up", ("witness",)] == 0  # the supervisor is gone
     assert "54321" not in text
     assert "income" not in text
+
+
+def test_a_label_tells_no_place_on_the_machine_and_two_files_apart() -> None:
+    assert label("data/credit.csv") == "data/credit.csv"
+    first, second = label("/home/max/a/credit.csv"), label("/home/max/b/credit.csv")
+    assert first != second
+    assert "max" not in first
+    assert first.startswith("credit.csv-")
 
 
 def test_a_source_that_fails_is_said_to_be_down_and_the_others_are_read(tmp_path: Path) -> None:
