@@ -2,16 +2,19 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clients.bank_home_commands import migrate, status
 from clients.doctor.commands import bank_doctor
 from clients.join_commands import approve, join_bank, proposals, renew
 
 if TYPE_CHECKING:
-    from clients.bank import AnswerFileError, ScoredAnswer, VerifiedAnswer
+    from clients.bank import AnswerFileError, BankClient, ScoredAnswer, VerifiedAnswer
+    from clients.scoring.query import Query
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,6 +23,8 @@ app = typer.Typer(
 )
 
 app.command("join", epilog="Example: artesian bank join bank-1.txt --home bank-1")(join_bank)
+app.command(epilog="Example: artesian bank status --home bank-1")(status)
+app.command(epilog="Example: artesian bank migrate --home bank-1 --dry-run")(migrate)
 app.command("doctor", epilog="Example: artesian bank doctor --home bank-1")(bank_doctor)
 app.command("proposals", epilog="Example: artesian bank proposals --home bank-1")(proposals)
 app.command("approve", epilog="Example: artesian bank approve enrol-firm-9 --home bank-1")(approve)
@@ -61,14 +66,16 @@ def score(
 ) -> None:
     """Ask for one score. The answer is checked in full before it is shown."""
     from clients.bank import SALT_BYTES, AnswerVerifier, BankClient, check_can_keep, commit_to_subject, new_query
+    from clients.migration import state_version
 
+    state_version(home)  # files of a later release are not for this one to use
     if out is not None:
         check_can_keep(out)  # what is asked goes on the ledger and counts: not for an answer that would be lost
     salt = os.urandom(SALT_BYTES)
     query = new_query(task, _features(features), purpose, commit_to_subject(subject, salt))
     verifier = AnswerVerifier.from_home(home, policy)
     with BankClient(home, address or _score_service(home), verifier, timeout_s) as bank:
-        scored = bank.score(query)
+        scored = _scored(home, bank, query)
     document = _document(verifier.verify(scored)) | {"latency_ms": scored.latency_ms, "subject_salt": salt.hex()}
     unkept = None if out is None else _keep(scored, out)
     if unkept is None:
@@ -95,6 +102,19 @@ def verify(
 
     verifier = AnswerVerifier.from_home(home, policy)
     _show(_document(verifier.verify(ScoredAnswer.load(answer))), as_json)
+
+
+def _scored(home: Path, bank: "BankClient", query: "Query") -> "ScoredAnswer":
+    """The answer; why there is none is kept in the home, for `artesian bank status`."""
+    from clients.errors import ClientError
+    from clients.refusal_log import RefusalLog, RefusalsUnreadable
+
+    try:
+        return bank.score(query)
+    except ClientError as error:
+        with suppress(RefusalsUnreadable):  # what is to be told is why there is no answer
+            RefusalLog(home).note(f"score {query.task}", b"", type(error).__name__, str(error))
+        raise
 
 
 def _score_service(home: Path) -> str:

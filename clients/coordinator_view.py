@@ -74,6 +74,17 @@ def asked(home: Path, now: Callable[[], float]) -> dict[str, Any] | None:
     return {**facts, "words": list(lines_of(at, load_connection(home).member))}
 
 
+def shown(said: Mapping[str, Any] | None) -> Iterator[str]:
+    """What `asked` has brought, as lines."""
+    if said is None:
+        return
+    if "not_known" in said:
+        yield f"What the coordinator waits for is not known: {said['not_known']}"
+        return
+    yield f"The coordinator (artesian {said['release']}) says:"
+    yield from (f"  {line}" for line in said["words"] or ["nothing waits"])
+
+
 def lines_of(at: CoordinatorState, member: str) -> Iterator[str]:
     """What waits, one line a task, for a member's operator."""
     gone_s = None if at.runner_seen_s is None else at.at_s - at.runner_seen_s

@@ -154,6 +154,7 @@ def status(
 
 
 def _print_status(facts: Mapping[str, Any]) -> None:
+    from clients.coordinator_view import shown
     from clients.firm_live import lines_of
 
     typer.echo(f"{facts['member']} of {facts['consortium']}")
@@ -161,13 +162,8 @@ def _print_status(facts: Mapping[str, Any]) -> None:
         typer.echo(f"More was spent than the wallet says below. {facts['problem']}")
     for line in lines_of(facts["now"]):
         typer.echo(line)
-    said = facts["coordinator"]
-    if said is not None and "not_known" in said:
-        typer.echo(f"What the coordinator waits for is not known: {said['not_known']}")
-    elif said is not None:
-        typer.echo(f"The coordinator (artesian {said['release']}) says:")
-        for line in said["words"]:
-            typer.echo(f"  {line}")
+    for line in shown(facts["coordinator"]):
+        typer.echo(line)
     for task in facts["tasks"]:
         typer.echo(f"Task {task['name']}: {task['declared_units']} units declared, table {task['data']}")
         typer.echo(f"  privacy unit: {task['privacy_unit']}")

@@ -1,5 +1,7 @@
 """`refusals.sqlite`: what this firm has refused, when and why, for its own operator. It never leaves.
 
+At a bank: which of its questions had no answer, and why.
+
 Rows are only added; the oldest go when there are more than `MOST_ROWS`. The detail is what the operator may read, which
 may name a file or a cell; what others are told is for `clients.disclosure`.
 """

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from federation_world import federation, training
 
+from clients.bank_migrations import BANK_MIGRATIONS
 from clients.firm import Firm
 from clients.firm_migrations import FIRM_MIGRATIONS
 from clients.migrate_commands import bring_forward
@@ -185,6 +186,6 @@ def test_a_home_whose_processes_run_is_left_alone(tmp_path: Path, monkeypatch: p
     assert state_version(home) == 0
 
 
-@pytest.mark.parametrize("chain", [FIRM_MIGRATIONS, COORDINATOR_MIGRATIONS])
+@pytest.mark.parametrize("chain", [FIRM_MIGRATIONS, BANK_MIGRATIONS, COORDINATOR_MIGRATIONS])
 def test_the_chains_lead_to_the_present_version_without_a_gap(chain: tuple[Migration, ...]) -> None:
     assert [(one.start, one.end) for one in chain] == [(n, n + 1) for n in range(STATE_VERSION)]
