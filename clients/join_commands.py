@@ -371,8 +371,14 @@ def _finish(home: Path) -> bool:
 def _facts(one: OpenProposal) -> dict[str, Any]:
     from ledger.proposal import Proposal
 
-    words = Proposal.from_bytes(one.raw).words()
-    return {"name": one.name, "words": words, "approved": one.approved, "needed": one.needed, "placed": one.placed}
+    return {
+        "name": one.name,
+        "words": Proposal.from_bytes(one.raw).words(),
+        "approved": one.approved,
+        "needed": one.needed,
+        "placed": one.placed,
+        "refused": one.refused,
+    }
 
 
 def _show(one: OpenProposal, *, words: bool = True) -> None:
@@ -380,6 +386,8 @@ def _show(one: OpenProposal, *, words: bool = True) -> None:
     given = ", ".join(one.approved) or "nobody"
     state = "on the ledger" if one.placed else f"{len(one.approved)} of {one.needed} have approved ({given})"
     typer.echo(f"{one.name}: {state}")
+    if one.refused:
+        typer.echo(f"  the ledger refuses it: {_printable(one.refused)}")
     for line in facts["words"] if words else ():
         typer.echo(f"  {_printable(line)}")
 

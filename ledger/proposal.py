@@ -10,9 +10,9 @@ from ledger.encoding import EncodingError, decode, encode
 from ledger.errors import LedgerError
 from ledger.keys import BadSignature, KeyFileError, PublicKey, SigningKey
 from ledger.policy import quorum_size
-from ledger.rules import State, approval_bytes, approve
+from ledger.rules import State, approval_bytes, approve, rehearse
 from ledger.rules.records import problem_with
-from ledger.statement import sign_statement
+from ledger.statement import decode_statement, sign_statement
 
 PROPOSAL_VERSION = 1
 KINDS = ("enrol", "rotate", "suspend", "policy", "handover")
@@ -112,9 +112,15 @@ class Proposal:
         good, needed = self.approvers(state), quorum_size(state.voters)
         if len(good) < needed:
             raise TooFewApprovals(f"{len(good)} of {state.voters} members approved, {needed} are needed")
-        kept = [one for one in self.payload["approvals"] if one["member"] in good]
+        return self._signed([one for one in self.payload["approvals"] if one["member"] in good], issuer, key)
+
+    def rehearse(self, state: State, *, issuer: str, key: SigningKey) -> None:
+        """Raise `Refused` if the ledger would not take this record from `issuer`, whoever approves it."""
+        rehearse(state, decode_statement(self._signed([], issuer, key)))
+
+    def _signed(self, approvals: list[Mapping[str, Any]], issuer: str, key: SigningKey) -> bytes:
         subject = self.payload.get("member") or self.payload["cid"]
-        return sign_statement({**self.payload, "approvals": kept}, issuer=issuer, subject=subject, key=key)
+        return sign_statement({**self.payload, "approvals": approvals}, issuer=issuer, subject=subject, key=key)
 
     def words(self) -> list[str]:
         """What is proposed, for those who are asked to approve it."""

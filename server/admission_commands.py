@@ -13,7 +13,8 @@ import typer
 
 if TYPE_CHECKING:
     from ledger.founding import Founded
-    from server.enrolment.admission import Admission, ProposalFacts
+    from server.enrolment.admission import Admission
+    from server.enrolment.proposing import ProposalFacts
 
 Home = Annotated[Path, typer.Option(envvar="ARTESIAN_HOME", help="The coordinator's home directory.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -64,12 +65,12 @@ def suspend(
 ) -> None:
     """Propose to suspend a member. When a quorum has approved, its certificates and its node are shut out."""
     with _admission(home) as admission:
-        admission.suspend(member, reason)
-        found = [_proposal(one) for one in admission.proposals() if one.proposed.name == f"suspend-{member}"]
+        admission.proposing.suspend(member, reason)
+        found = _proposal(admission.proposing.named(f"suspend-{member}"))
     if as_json:
-        typer.echo(json.dumps({"ok": True, **found[0]}, ensure_ascii=False))
+        typer.echo(json.dumps({"ok": True, **found}, ensure_ascii=False))
         return
-    typer.echo(f"Proposed: suspend-{member}. {found[0]['needed']} members must approve it, each with:")
+    typer.echo(f"Proposed: suspend-{member}. {found['needed']} members must approve it, each with:")
     typer.echo(f"  artesian firm approve suspend-{member} --home HOME   (a bank: artesian bank approve)")
 
 
@@ -77,7 +78,7 @@ def proposals(home: Home, as_json: Json = False) -> None:
     """Show what is proposed to the members, who has approved, and what is on the ledger."""
     with _admission(home) as admission:
         admission.settle()
-        found = [_proposal(one) for one in admission.proposals()]
+        found = [_proposal(one) for one in admission.proposing.all()]
     if as_json:
         typer.echo(json.dumps({"ok": True, "proposals": found}, ensure_ascii=False))
         return
@@ -85,6 +86,8 @@ def proposals(home: Home, as_json: Json = False) -> None:
         given = ", ".join(one["approved"]) or "nobody"
         state = "on the ledger" if one["placed"] else f"{len(one['approved'])} of {one['needed']} approved ({given})"
         typer.echo(f"{one['name']}: {state}")
+        if one["refused"]:
+            typer.echo(f"  {_refusal(one)}")
         for line in one["words"]:
             typer.echo(f"  {line}")
     if not found:
@@ -150,7 +153,7 @@ def register_nodes(home: Home, as_json: Json = False) -> None:
 def _require_key(chosen: list[str], keys: dict[str, bytes], fingerprint: str) -> None:
     """Raise unless the one member that is chosen asks with the key that the operator was told."""
     from ledger.keys import PublicKey
-    from server.enrolment.admission import CannotAdmit
+    from server.enrolment.proposing import CannotAdmit
 
     if not fingerprint:
         return
@@ -188,7 +191,7 @@ def _standing(admission: Admission) -> dict[str, Any]:
         "requests": requests,
         "missing": admission.missing() if state is None else [],
         "founding": "" if at is None else at.founding,
-        "proposals": [_proposal(one) for one in admission.proposals() if not one.proposed.placed],
+        "proposals": [_proposal(one) for one in admission.proposing.all() if not one.proposed.placed],
         "refused_nodes": {node.member: node.refused for node in admission.book.nodes() if node.refused},
     }
 
@@ -200,6 +203,7 @@ def _proposal(facts: ProposalFacts) -> dict[str, Any]:
         "approved": facts.approved,
         "needed": facts.needed,
         "placed": facts.proposed.placed,
+        "refused": facts.proposed.refused,
     }
 
 
@@ -216,8 +220,15 @@ def _say(facts: dict[str, Any], founded: Founded | None, home: Path) -> None:
         typer.echo(f"The ledger is founded when all founders are admitted; missing: {', '.join(facts['missing'])}")
     for one in facts["proposals"]:
         typer.echo(f"{one['name']}: {len(one['approved'])} of {one['needed']} members that must approve have done so")
+        if one["refused"]:
+            typer.echo(f"  {_refusal(one)}")
     for member, why in facts["refused_nodes"].items():
         typer.echo(f"The node of {member} stays out: {_printable(why)}; it joins again with another node.key")
+
+
+def _refusal(one: dict[str, Any]) -> str:
+    what = f"the ledger refuses it: {_printable(one['refused'])}"
+    return f"{what}; propose it again, or: artesian coordinator withdraw {one['name']}"
 
 
 def _printable(text: str) -> str:

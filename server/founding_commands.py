@@ -144,22 +144,31 @@ def invites(home: Home, as_json: Json = False) -> None:
 
 
 def withdraw(
-    member: Annotated[str, typer.Argument(help="Whose invite, and request that was not admitted, is void.")],
+    member: Annotated[
+        str,
+        typer.Argument(help="Whose invite, and request that was not admitted, is void; or a proposal: enrol-firm-9."),
+    ],
     home: Home,
     as_json: Json = False,
 ) -> None:
-    """Withdraw an invite. The founding no longer waits for this member."""
+    """Withdraw an invite, so that the founding no longer waits for this member; or a proposal not on the ledger yet."""
+    from server.enrolment.admission import Admission
     from server.enrolment.book import EnrolmentBook, NoSuchRequest
+    from server.enrolment.ledger_access import LedgerAccess
     from server.initialising import require_home
 
     require_home(home)
     with EnrolmentBook(home) as book:
-        if not book.withdraw(member):
-            raise NoSuchRequest(f"{member!r} has no invite; see: artesian coordinator invites --home {home}")
+        proposing = Admission(home, book, LedgerAccess(home), time.time).proposing
+        if not book.withdraw(member) and not proposing.withdraw(member):
+            raise NoSuchRequest(
+                f"{member!r} has no invite, and no proposal that waits has this name; see: "
+                f"artesian coordinator invites --home {home}, artesian coordinator proposals --home {home}"
+            )
     if as_json:
         typer.echo(json.dumps({"ok": True, "member": member}))
     else:
-        typer.echo(f"The invite of {member} is void.")
+        typer.echo(f"Withdrawn: {member}.")
 
 
 def enrolment(home: Home) -> None:

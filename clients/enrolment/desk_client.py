@@ -65,13 +65,18 @@ class Standing:
 
 @dataclass(frozen=True)
 class OpenProposal:
-    """A proposal at the desk: its name, its bytes, who has approved, how many must, whether it is on the ledger."""
+    """A proposal at the desk: its name, its bytes, who has approved, how many must, whether it is on the ledger.
+
+    Attributes:
+        refused: why the ledger does not take it; empty while it has not said no.
+    """
 
     name: str
     raw: bytes
     approved: tuple[str, ...]
     needed: int
     placed: bool
+    refused: str = ""
 
 
 class DeskClient:
@@ -220,4 +225,5 @@ def _standing(reply: pb.StandingReply) -> Standing:
 
 
 def _proposal(reply: pb.ProposalReply) -> OpenProposal:
-    return OpenProposal(reply.name, bytes(reply.proposal), tuple(reply.approved), reply.needed, reply.placed)
+    approved = tuple(reply.approved)
+    return OpenProposal(reply.name, bytes(reply.proposal), approved, reply.needed, reply.placed, reply.refused)

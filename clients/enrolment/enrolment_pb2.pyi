@@ -84,18 +84,20 @@ class ProposalsReply(_message.Message):
     def __init__(self, proposals: _Optional[_Iterable[_Union[ProposalReply, _Mapping]]] = ...) -> None: ...
 
 class ProposalReply(_message.Message):
-    __slots__ = ("name", "proposal", "approved", "needed", "placed")
+    __slots__ = ("name", "proposal", "approved", "needed", "placed", "refused")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PROPOSAL_FIELD_NUMBER: _ClassVar[int]
     APPROVED_FIELD_NUMBER: _ClassVar[int]
     NEEDED_FIELD_NUMBER: _ClassVar[int]
     PLACED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
     name: str
     proposal: bytes
     approved: _containers.RepeatedScalarFieldContainer[str]
     needed: int
     placed: bool
-    def __init__(self, name: _Optional[str] = ..., proposal: _Optional[bytes] = ..., approved: _Optional[_Iterable[str]] = ..., needed: _Optional[int] = ..., placed: _Optional[bool] = ...) -> None: ...
+    refused: str
+    def __init__(self, name: _Optional[str] = ..., proposal: _Optional[bytes] = ..., approved: _Optional[_Iterable[str]] = ..., needed: _Optional[int] = ..., placed: _Optional[bool] = ..., refused: _Optional[str] = ...) -> None: ...
 
 class StateReply(_message.Message):
     __slots__ = ("release", "messages_lowest", "messages_highest", "at_s", "runner_seen_s", "tasks", "tasks_unknown")

@@ -5,7 +5,7 @@ No clock, no float, no randomness: every witness that replays the same entries r
 
 from ledger.rules.approvals import approval_bytes, approve
 from ledger.rules.kinds import DELETION
-from ledger.rules.reducer import MEMBERSHIP, admit, apply, initial, signing_key
+from ledger.rules.reducer import MEMBERSHIP, admit, apply, initial, rehearse, signing_key
 from ledger.rules.sequencing import commitment
 from ledger.rules.state import (
     CLASSICAL,
@@ -53,5 +53,6 @@ __all__ = [
     "approve",
     "commitment",
     "initial",
+    "rehearse",
     "signing_key",
 ]

@@ -25,9 +25,15 @@ def approve(payload: Mapping[str, Any], member: str, key: SigningKey) -> dict[st
     return {"member": member, "signature": key.sign_all(approval_bytes(payload))}
 
 
+class Assumed(list[Any]):
+    """Stands in a rehearsal for the approvals of a quorum. No record that was decoded has it."""
+
+
 def require_quorum(state: State, payload: Mapping[str, Any], index: int) -> None:
     """Refuse by the rule `approvals` unless a quorum of the active members approved `payload`, each once."""
     approvals: Sequence[Mapping[str, Any]] = payload["approvals"]
+    if isinstance(approvals, Assumed):
+        return
     needed = quorum_size(state.voters) if state.voters else 1
     message = approval_bytes(payload)
     approved: set[str] = set()

@@ -73,6 +73,7 @@ _PROPOSALS = sa.Table(
     sa.Column("proposal", sa.LargeBinary, nullable=False),
     sa.Column("made_s", sa.BigInteger, nullable=False),
     sa.Column("placed", sa.Boolean, nullable=False, default=False),
+    sa.Column("refused", sa.Text, nullable=False, default=""),
 )
 
 
@@ -89,7 +90,12 @@ def _keep_superseded_apart(at: sa.Connection) -> None:
     at.execute(sa.update(_CERTIFICATES).where(_CERTIFICATES.c.revoked_s.is_not(None) & ended).values(apart))
 
 
-_PART = Part("enrolment", _META, 2, {2: _keep_superseded_apart})
+def _keep_refusals(at: sa.Connection) -> None:
+    """Version 3: what the ledger has refused of a proposal stands beside it."""
+    at.execute(sa.text(f"ALTER TABLE {_PROPOSALS.name} ADD COLUMN refused TEXT NOT NULL DEFAULT ''"))
+
+
+_PART = Part("enrolment", _META, 3, {2: _keep_superseded_apart, 3: _keep_refusals})
 
 
 class NoSuchRequest(ServerError):
@@ -175,12 +181,18 @@ class NodeKey:
 
 @dataclass(frozen=True)
 class Proposed:
-    """A proposal that members are asked to approve."""
+    """A proposal that members are asked to approve.
+
+    Attributes:
+        placed: it is on the ledger.
+        refused: why the ledger does not take it; empty while it has not said no.
+    """
 
     name: str
     proposal: bytes
     made_s: int
     placed: bool
+    refused: str = ""
 
 
 Outcome = Literal["taken", "known", "unknown token", "expired", "withdrawn", "used", "other member", "standing"]
@@ -347,13 +359,19 @@ class EnrolmentBook:
         rows = self._rows(sa.select(_PROPOSALS).order_by(_PROPOSALS.c.made_s, _PROPOSALS.c.name))
         return [Proposed(**row) for row in rows]
 
-    def change_proposal(self, before: Proposed, proposal: bytes, *, placed: bool) -> bool:
+    def change_proposal(self, before: Proposed, proposal: bytes, *, placed: bool = False, refused: str = "") -> bool:
         """Replace a proposal if it is still as it was `before`; says whether it was."""
         with self._store.write(_PART) as at:
             same = (_PROPOSALS.c.name == before.name) & (_PROPOSALS.c.proposal == before.proposal)
             same &= _PROPOSALS.c.placed == before.placed
-            values = {"proposal": proposal, "placed": placed}
+            values = {"proposal": proposal, "placed": placed, "refused": refused}
             return bool(at.execute(sa.update(_PROPOSALS).where(same).values(**values)).rowcount)
+
+    def withdraw_proposal(self, name: str) -> bool:
+        """Forget a proposal that is not on the ledger; says whether there was one."""
+        with self._store.write(_PART) as at:
+            waiting = (_PROPOSALS.c.name == name) & ~_PROPOSALS.c.placed
+            return bool(at.execute(sa.delete(_PROPOSALS).where(waiting)).rowcount)
 
     def _rows(self, query: sa.Select[Any]) -> list[Mapping[str, Any]]:
         with self._store.read(_PART) as at:

@@ -21,9 +21,10 @@ from clients.enrolment.state import CoordinatorState
 from clients.greeting import read_extension, release_of
 from ledger.keys import HYBRID_PUBLIC_KEY_BYTES, PUBLIC_KEY_BYTES, PublicKey
 from ledger.rules import HYBRID
-from server.enrolment.admission import Admission, ProposalFacts
+from server.enrolment.admission import Admission
 from server.enrolment.book import Asked, Outcome
 from server.enrolment.issuing import key_of
+from server.enrolment.proposing import CannotAdmit, ProposalFacts
 from server.heard import Heard
 from server.member_view import MemberView
 from server.network import load_network
@@ -152,6 +153,8 @@ class JoinDesk:
             fields["node_key"],
             int(self._now()),
         )
+        if self._book.invited(fields["token_sha256"]) is not None:
+            self._require_admissible(asked)
         outcome = self._book.ask(asked, fields["token_sha256"])
         if outcome not in ("taken", "known"):
             raise NotAdmitted(_WHY[outcome])
@@ -178,7 +181,7 @@ class JoinDesk:
         if len(fields["csr"]) > MAX_CSR_BYTES:
             raise BadRequest(f"a signing request has at most {MAX_CSR_BYTES} bytes")
         self._require_own(fields["member"], fields["csr"])
-        self._admission.settle()
+        self._admission.follow()
         return self._admission.issuing.renew(fields["member"], fields["csr"])
 
     def proposals(self, request: SignedFields) -> list[ProposalFacts]:
@@ -190,7 +193,7 @@ class JoinDesk:
         fields, _ = self._from_member("Proposals", request)
         self._require_active(fields["member"])
         self._admission.settle()
-        return self._admission.proposals()
+        return self._admission.proposing.all()
 
     def approve(self, request: SignedFields) -> ProposalFacts:
         """Take an active member's approval of a proposal.
@@ -255,6 +258,12 @@ class JoinDesk:
         if state is None or not state.is_enrolled(member):
             raise NotAdmitted(f"{member!r} is no active member of {self.cid}")
 
+    def _require_admissible(self, asked: Asked) -> None:
+        try:
+            self._admission.proposing.require_admissible(asked)
+        except CannotAdmit as error:
+            raise NotAdmitted(str(error)) from None
+
     def _require_keys(self, fields: dict[str, Any], key: PublicKey) -> None:
         """Raise unless a request's keys are of the kinds that the consortium asks for, and new to it."""
         expected = HYBRID_PUBLIC_KEY_BYTES if self._admission.policy.signatures == HYBRID else PUBLIC_KEY_BYTES
@@ -274,7 +283,7 @@ class JoinDesk:
         for other in self._book.requests():
             if other.member == member:
                 continue
-            if key is not None and other.key == key.raw:
+            if key is not None and _halves(PublicKey(other.key)) & _halves(key):
                 raise BadRequest("another member has asked with this signing key; make one of your own")
             if requested_key(other.csr) == mine:
                 raise BadRequest("another member has asked with this TLS key; move tls.key away, and one is made")
@@ -288,7 +297,7 @@ class JoinDesk:
 
     def _standing(self, member: str, key: PublicKey) -> RequestStanding:
         admission = self._admission
-        admission.settle()
+        admission.follow()
         state, asked = admission.ledger.state(), self._book.asked(member)
         if state is None:
             missing = admission.missing()
@@ -315,8 +324,10 @@ class JoinDesk:
         return any(one.name == name and not one.placed for one in self._book.proposals())
 
     def _approvals(self, member: str) -> str:
-        for facts in self._admission.proposals():
+        for facts in self._admission.proposing.all():
             if facts.proposed.name == f"enrol-{member}":
+                if facts.proposed.refused:
+                    return f"the ledger refuses it: {facts.proposed.refused}; tell the coordinator"
                 given = _names(facts.approved)
                 return f"{len(facts.approved)} of {facts.needed} members that must approve have done so ({given})"
         return "the coordinator has to propose it again: artesian coordinator admit"
@@ -341,6 +352,11 @@ def _node_key(raw: bytes) -> ec.EllipticCurvePublicKey:
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise BadRequest("the SuperNode's key must be an OpenSSH public key on P-384")
     return key
+
+
+def _halves(key: PublicKey) -> set[bytes]:
+    """Thumbprints of a key, or of both halves of a hybrid one: the ledger takes neither twice."""
+    return {half for half in (key.kid, key.post_quantum_kid) if half is not None}
 
 
 def _names(members: list[str]) -> str:

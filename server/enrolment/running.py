@@ -67,23 +67,35 @@ class Tending:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._home, self._admission, self._say, self._now = home, admission, say, now
-        self._looked_s, self._trouble = 0.0, ""
+        self._looked_s, self._trouble = 0.0, dict[str, str]()
 
     def once(self) -> None:
-        """Settle what the ledger has changed; see to the coordinator's own certificate and the revocation list."""
+        """Settle what the ledger has changed; see to the coordinator's own certificate and the revocation list.
+
+        Each by itself: what keeps one from being done keeps no other.
+        """
+        self._try("proposals", self._admission.proposing.place)
+        self._try("members", self._admission.follow)
+        self._try("revocations", self._admission.issuing.publish)
+        self._try("certificate", self._renew)
+
+    def _try(self, what: str, step: Callable[[], None]) -> None:
         try:
-            self._admission.settle()
-            self._admission.issuing.publish()
-            if self._now() >= self._looked_s + CERTIFICATE_S:
-                self._looked_s = self._now()
-                renewed = renew_service_certificate(self._home, self._now())
-                if renewed is not None:
-                    self._say(f"the coordinator's certificate was renewed: serial {renewed.serial:x}")
-            self._trouble = ""
+            step()
         except (ClientError, ServerError, LedgerError) as error:
-            if str(error) != self._trouble:
-                self._trouble = str(error)
+            if str(error) != self._trouble.get(what):
+                self._trouble[what] = str(error)
                 self._say(f"{error}; trying again")
+        else:
+            self._trouble.pop(what, None)
+
+    def _renew(self) -> None:
+        if self._now() < self._looked_s + CERTIFICATE_S:
+            return
+        self._looked_s = self._now()
+        renewed = renew_service_certificate(self._home, self._now())
+        if renewed is not None:
+            self._say(f"the coordinator's certificate was renewed: serial {renewed.serial:x}")
 
 
 async def _register(home: Path, say: Callable[[str], None]) -> bool:

@@ -22,11 +22,12 @@ from clients.enrolment.signed import SignedFields
 from clients.enrolment.state import to_message
 from clients.errors import ClientError
 from ledger.errors import LedgerError
-from server.enrolment.admission import Admission, ProposalFacts
+from server.enrolment.admission import Admission
 from server.enrolment.book import EnrolmentBook
 from server.enrolment.desk import JoinDesk, RequestStanding
 from server.enrolment.doorman import MAX_CALLS, Doorman, caller, is_near
 from server.enrolment.ledger_access import LedgerAccess
+from server.enrolment.proposing import ProposalFacts
 from server.errors import ServerError
 from server.scoring.quota import OverQuota, Quota
 
@@ -162,6 +163,7 @@ def _proposal(facts: ProposalFacts) -> pb.ProposalReply:
         approved=facts.approved,
         needed=facts.needed,
         placed=proposed.placed,
+        refused=proposed.refused,
     )
 
 

@@ -7,7 +7,7 @@ from consortium_simulator import Consortium, key_of
 
 from ledger.encoding import encode
 from ledger.proposal import Proposal, ProposalError, TooFewApprovals
-from ledger.rules import COORDINATOR
+from ledger.rules import COORDINATOR, Refused
 
 NEW = key_of("firm-9").public
 
@@ -27,7 +27,7 @@ def proposal(made: Consortium, t: str = "enrol", **fields: Any) -> Proposal:
         "suspend": {"member": "firm-1", "reason": "closed"},
     }
     parent = made.log.state.membership_digest
-    return Proposal.of(made.payload(t, parent=parent, **{**own[t], **fields}, approvals=[]))
+    return Proposal.of(made.payload(t, **{"parent": parent, **own[t], **fields}, approvals=[]))
 
 
 def approved(made: Consortium, names: list[str], **fields: Any) -> Proposal:
@@ -97,3 +97,22 @@ def test_the_words_say_what_is_asked(made: Consortium) -> None:
     assert proposal(made, "rotate").words() == [f"Give firm-1 the key {NEW.fingerprint}"]
     assert proposal(made, "rotate", key=b"\x02" * 32).words()[0].startswith("Give firm-1 the key ")
     assert proposal(made, "suspend").words() == ["Suspend firm-1: closed"]
+
+
+def test_a_rehearsal_says_what_the_ledger_would_refuse_whoever_approves(made: Consortium) -> None:
+    state, key = made.log.state, made.keys[COORDINATOR]
+    for asked in (proposal(made), approved(made, ["firm-0"]), proposal(made, "rotate"), proposal(made, "suspend")):
+        asked.rehearse(state, issuer=COORDINATOR, key=key)
+    used = made.keys["firm-2"].public.raw
+    for asked, rule in (
+        (proposal(made, key=used), "key"),
+        (proposal(made, member="firm-1"), "member"),
+        (proposal(made, "suspend", member="firm-9"), "member"),
+        (proposal(made, parent=bytes(32)), "parent"),
+    ):
+        with pytest.raises(Refused) as refusal:
+            asked.rehearse(state, issuer=COORDINATOR, key=key)
+        assert refusal.value.rule == rule
+    with pytest.raises(Refused, match="signature"):
+        proposal(made).rehearse(state, issuer=COORDINATOR, key=key_of("somebody"))
+    assert made.log.state == state

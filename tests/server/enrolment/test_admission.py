@@ -26,11 +26,12 @@ from ledger.service.peers import REVOKED, BadRevocations, PeerCheck, peers_of_ho
 from server.coordinator_commands import app
 from server.engines import EngineError
 from server.engines.control import Node
-from server.enrolment.admission import Admission, CannotAdmit
+from server.enrolment.admission import Admission
 from server.enrolment.book import OLD_KEY_GRACE_S, SAME_KEY_GRACE_S, EnrolmentBook, NoSuchRequest
 from server.enrolment.inviting import CannotInvite
 from server.enrolment.issuing import RENEWALS_A_DAY, KeyRevoked
 from server.enrolment.ledger_access import LedgerAccess
+from server.enrolment.proposing import CannotAdmit
 from server.enrolment.registrations import apply_registrations, pending
 
 
@@ -102,7 +103,7 @@ def test_an_approval_that_is_not_over_the_record_is_refused(world: JoinWorld) ->
         world.desk.approve(one.sign("Approve", {"proposal": "enrol-firm-8", "approval": signature}))
     with pytest.raises(NotAdmitted, match="no active member"):
         world.approve(late, "enrol-firm-9")
-    assert world.admission.proposals()[0].approved == []
+    assert world.admission.proposing.all()[0].approved == []
 
 
 def test_a_proposal_that_other_changes_made_void_is_made_anew(world: JoinWorld) -> None:
@@ -115,7 +116,7 @@ def test_a_proposal_that_other_changes_made_void_is_made_anew(world: JoinWorld) 
     for member in FIRMS:
         world.approve(everyone[member], "enrol-firm-8")
     world.admission.settle()
-    nine = next(one for one in world.admission.proposals() if one.proposed.name == "enrol-firm-9")
+    nine = next(one for one in world.admission.proposing.all() if one.proposed.name == "enrol-firm-9")
     assert (nine.approved, nine.proposed.placed, nine.needed) == ([], False, 4)
     for member in (*FIRMS, BANK):
         facts = world.approve(everyone[member], "enrol-firm-9")
@@ -128,8 +129,8 @@ def test_a_suspended_member_is_shut_out_everywhere(world: JoinWorld) -> None:
     before = certificate(world, "firm-2")
     assert check.require_certificate(before, "firm-2") == "firm-2"
     with pytest.raises(CannotAdmit, match="no active member"):
-        world.admission.suspend("firm-7", "left")
-    world.admission.suspend("firm-2", "left")
+        world.admission.proposing.suspend("firm-7", "left")
+    world.admission.proposing.suspend("firm-2", "left")
     for member in ("firm-1", "firm-3", BANK):
         world.approve(everyone[member], "suspend-firm-2")
     with pytest.raises(NotAllowed, match="revoked"):
@@ -148,7 +149,7 @@ def test_a_suspended_member_is_shut_out_everywhere(world: JoinWorld) -> None:
 
 def test_a_suspended_member_comes_back_by_a_new_invite_and_with_other_keys(world: JoinWorld) -> None:
     everyone = world.found()
-    world.admission.suspend("firm-2", "left")
+    world.admission.proposing.suspend("firm-2", "left")
     for member in ("firm-1", "firm-3", BANK):
         world.approve(everyone[member], "suspend-firm-2")
     world.invite("firm-2")
@@ -179,7 +180,7 @@ def test_what_is_started_again_goes_on_where_it_was(world: JoinWorld) -> None:
     standing = again.ledger.standing()
     assert standing is not None
     assert standing.founding == founded.fingerprint
-    world.admission.suspend("firm-2", "left")
+    world.admission.proposing.suspend("firm-2", "left")
     waiting = next(iter(world.book.proposals()))
     for member in ("firm-1", "firm-3", BANK):
         world.approve(everyone[member], "suspend-firm-2")
@@ -390,9 +391,11 @@ def test_a_book_of_the_version_before_tells_what_renewals_ended(tmp_path: Path) 
         ]
         before.executemany("INSERT INTO coordinator_certificates VALUES (?, 'firm-1', x'', ?, 99999999, ?)", rows)
         before.execute("INSERT INTO coordinator_nodes VALUES ('firm-1', x'00', 1, 1)")
+        before.execute("INSERT INTO coordinator_proposals VALUES ('suspend-firm-1', x'00', 1, 0)")
     with EnrolmentBook(tmp_path) as book:
         found = {one.serial: (one.revoked_s, one.superseded_s) for one in book.certificates()}
         assert [node.refused for node in book.nodes()] == [""]
+        assert [one.refused for one in book.proposals()] == [""]
     assert found == {
         "a": (None, 100 + SAME_KEY_GRACE_S),
         "b": (None, 500 + OLD_KEY_GRACE_S),
@@ -408,6 +411,8 @@ CREATE TABLE coordinator_certificates (serial TEXT PRIMARY KEY, member TEXT NOT 
     issued_s BIGINT NOT NULL, until_s BIGINT NOT NULL, revoked_s BIGINT);
 CREATE TABLE coordinator_nodes (member TEXT PRIMARY KEY, public_key BLOB NOT NULL, wanted BOOLEAN NOT NULL,
     applied BOOLEAN NOT NULL);
+CREATE TABLE coordinator_proposals (name TEXT PRIMARY KEY, proposal BLOB NOT NULL, made_s BIGINT NOT NULL,
+    placed BOOLEAN NOT NULL);
 """
 
 
