@@ -103,6 +103,7 @@ def train(firm: Firm, request: Mapping[str, Any]) -> Leaving:
     require_taking_part(firm, offer.payload["task"])
     again = leave_again(firm, offer, TRAIN)
     if again is not None:
+        _end_stream(firm, offer)
         return again
     check_plan(firm, firm.model(offer.payload["task"]), offer, firm.ledger)
     if offer.plan.measures:
@@ -132,7 +133,8 @@ def contribute(
     _require_first(firm, offer)
     if offer.plan.correlated is not None:
         dealt = deal(firm, private, offer.plan.correlated.bands)
-        firm.kept_sums(private.settings.name).before(offer.stream, offer.plan.row, dealt.digest)  # or nothing is paid
+        kept = firm.kept_sums(private.settings.name)
+        kept.before(offer.stream, offer.plan.row, offer.digest, dealt.digest)  # or nothing is paid
     reserved = charge(firm, private, offer)
     firm.rest_mirror()
     with span("train"):
@@ -144,7 +146,16 @@ def contribute(
         division = divide(firm, private, offer.plan).digest
         admit_vote(firm, offer, division, paid)
     statement = b"" if firm.config.limits.without_ledger else _statement(firm, offer, private, contribution)
-    return leave_kept(firm, offer, kind, {"contribution": contribution.to_bytes(), "statement": statement}, paid)
+    fields = {"contribution": contribution.to_bytes(), "statement": statement}
+    leaving = leave_kept(firm, offer, kind, fields, paid)
+    _end_stream(firm, offer)
+    return leaving
+
+
+def _end_stream(firm: Firm, offer: Offer) -> None:
+    """Destroy the sums that correlated noise has kept, once the reply to its last row is kept: none needs them."""
+    if offer.plan.correlated is not None and offer.plan.number == offer.plan.rounds:
+        firm.kept_sums(offer.payload["task"]).destroy()
 
 
 def _require_first(firm: Firm, offer: Offer) -> None:
@@ -227,11 +238,9 @@ def _bare_sum(
     if correlated is None or dealt is None:
         kept.destroy()
         return update
-    sums = [update, *kept.before(offer.stream, plan.row, dealt.digest)]
+    sums = [update, *kept.before(offer.stream, plan.row, offer.digest, dealt.digest)]
     if plan.number < plan.rounds:
-        kept.keep(offer.stream, plan.row, dealt.digest, sums[: correlated.bands - 1])
-    else:
-        kept.destroy()
+        kept.keep(offer.stream, plan.row, offer.digest, dealt.digest, sums[: correlated.bands])
     return correlated.encode(sums)
 
 

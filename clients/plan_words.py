@@ -73,7 +73,7 @@ def _in_a_round(plan: Plan) -> str:
         bands = plan.correlated.bands
         return (
             f" Noise is correlated over {bands} rounds: each trains on one of {bands} parts of the units, and this "
-            f"firm keeps its bare sums of up to {bands - 1} rounds, readable by its owner alone, until the run is over."
+            f"firm keeps its bare sums of up to {bands} rounds, readable by its owner alone, until the run is over."
         )
     if plan.sampling_micro < MICRO:
         return f" A round trains on {plan.sampling_rate:.3g} of the units, which this firm draws and nobody else knows."

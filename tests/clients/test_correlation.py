@@ -142,7 +142,7 @@ def test_an_opened_row_costs_what_the_firms_share_says_and_nothing_is_taken_off(
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"correlation": C, "stream_from": 1}, "keeps its bare sums of up to 2 rounds"),
+        ({"correlation": C, "stream_from": 1}, "keeps its bare sums of up to 3 rounds"),
         ({"privacy": "local", "local_steps": 3, "local_rate_micro": 1}, "3 steps of each firm by itself"),
         ({"sampling_micro": 100_000}, "0.1 of the units, which this firm draws and nobody else knows"),
         ({}, "pool theirs."),
@@ -155,18 +155,20 @@ def test_an_operator_reads_what_is_special_about_a_round(changes: dict[str, Any]
 def test_kept_sums_go_on_without_a_gap_and_are_destroyed(tmp_path: Any) -> None:
     for path in (None, tmp_path / "sums"):
         kept, sums = KeptSums(path), [np.arange(3.0), np.ones(3)]
-        assert kept.before(b"s", 0, b"d") == []
-        kept.keep(b"s", 4, b"d", sums)
+        assert kept.before(b"s", 0, b"o", b"d") == []
+        kept.keep(b"s", 4, b"o", b"d", sums)
         if path is not None:
             assert path.stat().st_mode & 0o777 == 0o600
             kept = KeptSums(path)
-        np.testing.assert_array_equal(kept.before(b"s", 5, b"d"), sums)
-        for stream, row in ((b"s", 4), (b"s", 6), (b"other", 5)):
+        np.testing.assert_array_equal(kept.before(b"s", 5, b"next", b"d"), sums)
+        np.testing.assert_array_equal(kept.before(b"s", 4, b"o", b"d"), sums[1:])  # the same round, once more
+        for stream, row, offer in ((b"s", 4, b"next"), (b"s", 6, b"o"), (b"s", 3, b"o"), (b"other", 5, b"o")):
             with pytest.raises(StreamBroken, match="begin a new one"):
-                kept.before(stream, row, b"d")
-        with pytest.raises(DealtOtherwise):
-            kept.before(b"s", 5, b"another")
+                kept.before(stream, row, offer, b"d")
+        for row, offer in ((5, b"next"), (4, b"o")):
+            with pytest.raises(DealtOtherwise):
+                kept.before(b"s", row, offer, b"another")
         kept.destroy()
         with pytest.raises(StreamBroken):
-            kept.before(b"s", 5, b"d")
+            kept.before(b"s", 5, b"next", b"d")
     assert list(tmp_path.iterdir()) == []

@@ -102,7 +102,7 @@ class World:
         if not offer.plan.correlation:
             return []
         dealt = deal(firm, firm.task("credit"), 2)
-        return firm.kept_sums("credit").before(offer.stream, offer.plan.row, dealt.digest)
+        return firm.kept_sums("credit").before(offer.stream, offer.plan.row, offer.digest, dealt.digest)
 
     def _bare(self, firm: Firm, offer: Any, session: Any, before: list[Any]) -> Any:
         """int64[values]: what the firm would send without noise."""

@@ -19,8 +19,9 @@ from flwr.app import Context, Error, Message
 from clients.app import app as client_app
 from clients.firm import close_firms
 from clients.kept_reply import KeptReply
+from clients.kept_sums import KeptSums
 from clients.masking.answer_book import AnswerBook
-from clients.messages import HELLO, WITNESS
+from clients.messages import HELLO, REQUESTS, TRAIN, WITNESS, unpack
 from clients.plan import Plan
 from clients.privacy import add
 from clients.round_secrets import RoundSecrets
@@ -95,10 +96,12 @@ def coordinator_places(places: Places) -> Iterator[Meddler]:
         yield Meddler(before, after)
 
 
+def plan_at(coordinator: Coordinator, index: int) -> Plan:
+    return Plan.from_map(decode_statement(coordinator.log.entries(index, index + 1)[0]).payload["plan"])
+
+
 def price(coordinator: Coordinator, count: int) -> tuple[int, ...]:
-    at = rounds(coordinator)[0].index
-    plan = Plan.from_map(decode_statement(coordinator.log.entries(at, at + 1)[0]).payload["plan"])
-    return add([plan.round_rdp()] * count)
+    return add([plan_at(coordinator, rounds(coordinator)[0].index).round_rdp()] * count)
 
 
 def once_each(coordinator: Coordinator) -> bool:
@@ -148,12 +151,24 @@ REFUSED = {"after settle": "lost", "after enter": "lost", "after keep_round": "r
 again, and what it had set aside pays; killed after, it repeats its reply."""
 
 
+STREAM_PLACES: list[tuple[int, type, str]] = [
+    (1, KeptSums, "keep"),
+    (1, Wallet, "settle"),
+    (2, Wallet, "reserve_once"),
+    (2, KeptReply, "keep"),
+    (2, KeptSums, "destroy"),
+]
+"""The same in a row of three with correlated noise: sums are kept before the row is paid for, and go after the last."""
+
+
 class DyingFirm:
     """The firms' app; the process of one firm is killed at a place, once: what it had in memory is gone."""
 
-    def __init__(self, firm: str, where: str) -> None:
+    def __init__(self, firm: str, where: str, row: int = 0) -> None:
         self._firm = firm
         self._where = where
+        self._row = row
+        self._asked = set[bytes]()
         self._at_work = False
         self.killed = 0
 
@@ -163,7 +178,10 @@ class DyingFirm:
             raise Killed(name)
 
     def __call__(self, message: Message, context: Context) -> Message:
-        self._at_work = Path(str(context.node_config["home"])).name == self._firm
+        is_it = Path(str(context.node_config["home"])).name == self._firm
+        if is_it and message.metadata.message_type == TRAIN:
+            self._asked.add(bytes(unpack(message.content, REQUESTS[TRAIN], "request")["statement"]))
+        self._at_work = is_it and len(self._asked) == self._row + 1
         try:
             return client_app(message, context)
         except Killed:
@@ -195,6 +213,38 @@ def test_a_firm_that_is_killed_at_any_step_pays_once_or_says_that_its_update_is_
             for name in built.firms:
                 assert spent(built, name) == price(coordinator, paid), (name, where)
             assert once_each(coordinator)
+        with Wallet(built.member("firm-2") / "wallet.sqlite") as wallet:
+            assert wallet.open_reservations() == ()
+    assert audit_all(built.coordinator).ok
+
+
+def test_a_firm_that_is_killed_in_a_row_of_correlated_noise_loses_the_stream_only_with_what_it_has_paid_for(
+    tmp_path: Path,
+) -> None:
+    """One run for each place; what is paid for and lost voids the row for all, and a new stream begins with it."""
+    built = federation(tmp_path / "f", 3, training(3, bands=2), limits={"epsilon": 400.0})
+    with opened(built) as coordinator:
+        for row, owner, method in STREAM_PLACES:
+            where, before = f"after {method}", len(rounds(coordinator))
+            firm, places = DyingFirm("firm-2", where, row), Places()
+            places.passes = firm.passes  # type: ignore[method-assign]
+            with pytest.MonkeyPatch.context() as patch:
+                places.around(patch, owner, method, lambda *_, name=method, **__: name)
+                train(built, coordinator, app=firm)  # type: ignore[arg-type]
+            assert firm.killed == 1, where
+            made = [plan_at(coordinator, one.index) for one in rounds(coordinator)[before:]]
+            found = progress_of(coordinator.store, TASK)
+            assert found is not None
+            said = [(one.member, one.code) for one in found.refusals]
+            if where in REFUSED:
+                assert said == [("firm-2", REFUSED[where])]
+                assert [(plan.number, plan.stream_from) for plan in made] == [(1, 1), (2, 1), (2, 2), (3, 2)]
+            else:
+                assert (said, [plan.row for plan in made]) == ([], [0, 1, 2]), where
+            assert not list(built.home.rglob("sums-*")), where
+        cost = add([plan_at(coordinator, one.index).round_rdp() for one in rounds(coordinator)])
+        for name in built.firms:
+            assert spent(built, name) == cost, name
         with Wallet(built.member("firm-2") / "wallet.sqlite") as wallet:
             assert wallet.open_reservations() == ()
     assert audit_all(built.coordinator).ok
