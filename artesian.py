@@ -73,11 +73,11 @@ def _audit_rounds_too(ledger: TyperGroup) -> None:
 
 _EXPERIMENTS = "experiments.commands"
 PLACES: Mapping[str, Place] = {
-    "firm": Place("clients.firm_commands", "Check a table, see what privacy is spent, see where the firm stands."),
-    "bank": Place("clients.bank_commands", "Ask for credit scores, and check the answers offline."),
+    "firm": Place("clients.firm_commands", "Join a consortium, take part in its training, see what privacy is spent."),
+    "bank": Place("clients.bank_commands", "Join a consortium, ask for credit scores, and check the answers offline."),
     "coordinator": Place(
         "server.coordinator_commands",
-        "Propose how to train, measure models, answer banks' questions, and delete what need not be kept.",
+        "Found a consortium, admit its members, run its services, order training, see how all stands.",
     ),
     "ledger": Place(
         "ledger.commands", "Found, run, witness, read and check a consortium's ledger.", more=_audit_rounds_too

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Ask for credit scores, and check the answers offline.",
-    epilog="Example: artesian bank verify answer.cbor --policy policy.txt",
+    help="Join a consortium, ask for credit scores, and check the answers offline.",
+    epilog="Example: artesian bank verify answer.cbor --home bank-1",
 )
 
 app.command("join", epilog="Example: artesian bank join bank-1.txt --home bank-1")(join_bank)
@@ -78,21 +78,22 @@ def score(
         scored = _scored(home, bank, query)
     document = _document(verifier.verify(scored)) | {"latency_ms": scored.latency_ms, "subject_salt": salt.hex()}
     unkept = None if out is None else _keep(scored, out)
-    if unkept is None:
-        _show(document, as_json)
-    elif as_json:
+    if unkept is not None and as_json:
         _show(document | {"ok": False, "problem": str(unkept)}, as_json)
         raise typer.Exit(unkept.exit_code)
-    else:
-        _show(document, as_json)
+    _show(document, as_json)
+    if subject and not as_json:
+        typer.echo(f"Subject salt, to be kept with the answer: {salt.hex()}")
+    if unkept is not None:
         raise unkept
 
 
-@app.command(epilog="Example: artesian bank verify answer.cbor --policy policy.txt")
+@app.command(epilog="Example: artesian bank verify answer.cbor --home bank-1")
 def verify(
     answer: Annotated[Path, typer.Argument(help="An answer file that `score --out` wrote.")],
     home: Annotated[
-        Path, typer.Option(envvar="ARTESIAN_HOME", help="Where policy.txt and scorer.pub are looked for.")
+        Path,
+        typer.Option(envvar="ARTESIAN_HOME", help="The bank's home, with policy.txt and scorer.pub."),
     ] = Path(),
     policy: Policy = None,
     as_json: Json = False,
@@ -193,4 +194,4 @@ def _show(document: dict[str, Any], as_json: bool) -> None:
     for line in document["words"]:
         console.print(f"[green]✓[/green] {escape(line)}")
     if "latency_ms" in document:
-        console.print(f"[dim]{document['latency_ms']:.1f} ms; subject salt {document['subject_salt']}[/dim]")
+        console.print(f"[dim]{document['latency_ms']:.1f} ms[/dim]")

@@ -13,6 +13,7 @@ from clients.bundle_commands import approve_app, apps, refusals
 from clients.check_commands import check
 from clients.dispute_commands import open_dispute
 from clients.doctor.commands import firm_doctor
+from clients.help_panels import arrange
 from clients.join_commands import approve, join_firm, proposals, renew
 from clients.key_commands import forget_epoch
 from clients.metrics_commands import metrics
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Check a table, see what privacy is spent, see where the firm stands.",
+    help="Join a consortium, take part in its training, and see what is spent: privacy, and on what.",
     epilog="Example: artesian firm check --spec task.toml --data table.csv",
 )
 
@@ -206,6 +207,19 @@ app.command(epilog="Example: artesian firm up --home firm-1")(up)
 app.command(epilog="Example: artesian firm down --home firm-1")(down)
 app.command(epilog="Example: artesian firm processes --home firm-1 --json")(processes)
 app.command("forget-epoch", epilog="Example: artesian firm forget-epoch --home firm-1")(forget_epoch)
+arrange(
+    app,
+    {
+        "Join and run": ("join", "check", "up", "down", "processes", "renew", "migrate"),
+        "See how all stands": ("status", "doctor", "plan", "refusals", "metrics"),
+        "Decide": ("pause", "resume", "proposals", "approve", "apps", "approve-app"),
+        "Privacy": (
+            *("wallet", "what-if", "privacy-statement", "wallet-check", "wallet-backup", "wallet-restore"),
+            *("wallet-adopt", "open-dispute", "forget-epoch"),
+        ),
+        "Use the models": ("personalise", "forecast", "score", "take-release"),
+    },
+)
 
 
 def mirrored_ledger(firm: Firm) -> dict[str, Any] | None:

@@ -30,10 +30,12 @@ def firm_programs(home: Path, python: str = sys.executable) -> list[Program]:
     admitted = tuple(home / name for name in (TLS_CERTIFICATE, POLICY, SETTINGS))
     certificates = (home / TLS_CERTIFICATE, home / CONNECTION)
     renewal = Program("renewal", (*artesian, "firm", "renew", "--watch", "--home", str(home)))
-    witness = Program(
-        "witness", (*artesian, "ledger", "witness", "--home", str(home)), after=admitted, reads=certificates
+    witness = Program("witness", (*artesian, "ledger", "witness", "--home", str(home)), reads=certificates)
+    waiting = (
+        replace(one, after=admitted, after_words="this firm to be admitted")
+        for one in (witness, *flower_programs(home, python))
     )
-    supernode, executor = (replace(one, after=admitted) for one in flower_programs(home, python))
+    witness, supernode, executor = waiting
     programs = [
         renewal,
         witness,

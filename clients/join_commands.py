@@ -211,6 +211,7 @@ def _ask(
     from clients.enrolment.desk_client import DeskClient
     from clients.enrolment.errors import BadInvite
     from clients.enrolment.invite import read_invite
+    from clients.homes import FIRM_CONFIG
     from clients.joining import require_same
 
     invite = read_invite(text)
@@ -219,13 +220,11 @@ def _ask(
     require_same(home, invite)
     with DeskClient(invite.desk, invite.authority_pem) as desk:
         terms = desk.terms(invite)
-        units = _settled(given["units"], terms, "--units")
+        counts = {task: _count(text) for task, text in _settled(given["units"], terms, "--units").items()}
         data = {task: _table(path) for task, path in _settled(given["data"], terms, "--data").items()}
         _confirm_trust(invite, terms, fingerprint, yes, as_json)
-        try:
-            counts = {task: int(count) for task, count in units.items()}
-        except ValueError:
-            raise BadInvite("--units: give whole numbers, such as --units credit=2400") from None
+        if (counts or data) and (home / FIRM_CONFIG).exists():
+            _tell(f"{home / FIRM_CONFIG} is there already: --units and --data change nothing in it; edit it")
         standing = ask(home, invite, terms, desk, counts, data)
     return str(standing.phase)
 
@@ -419,12 +418,23 @@ def _settled(given: Mapping[str, str], terms: Terms, option: str) -> dict[str, s
     return settled
 
 
+def _count(text: str) -> int:
+    from clients.enrolment.errors import BadInvite
+
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise BadInvite(f"--units {text}: give a whole number, at least 1, such as --units credit=2400")
+    return int(text)
+
+
 def _table(path: str) -> str:
     """A table as firm.toml names it, whose own paths begin at the home and not where this command is given."""
     from clients.enrolment.errors import BadInvite
+    from clients.table_files import READABLE
 
     if not Path(path).is_file():
         raise BadInvite(f"--data {path}: no such file; leave it out to write it into firm.toml later")
+    if not path.lower().endswith(READABLE):
+        raise BadInvite(f"--data {path}: not a table that is read, which is one of {', '.join(READABLE)}")
     return str(Path(path).absolute())
 
 

@@ -12,6 +12,12 @@ from pydantic import BaseModel, ValidationError
 M = TypeVar("M", bound=BaseModel)
 _OURS = {"extra_forbidden": "unknown key", "model_type": "must be a table"}
 
+_WHOSE = {
+    "firm.toml": "a firm's home has it: give that as --home, or make one with artesian firm join",
+    "connection.toml": "a member's home has it: give that as --home, or make one with artesian firm join, or bank join",
+    "coordinator.toml": "the coordinator's home has it: give it as --home, or make it with artesian coordinator init",
+}
+
 
 def load_toml(path: Path, model: type[M], refusal: type[Exception]) -> M:
     """Read a TOML file as a `model`.
@@ -22,7 +28,8 @@ def load_toml(path: Path, model: type[M], refusal: type[Exception]) -> M:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise refusal(f"{path}: cannot be read: {error.strerror}") from error
+        hint = _WHOSE.get(path.name) if isinstance(error, FileNotFoundError) else None
+        raise refusal(f"{path}: cannot be read: {error.strerror}{f'; {hint}' if hint else ''}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise refusal(f"{path}: not valid TOML: {error}") from error
     return validated(document, model, refusal, str(path))

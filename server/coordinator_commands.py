@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clients.help_panels import arrange
 from server.admission_commands import (
     admit,
     proposals,
@@ -34,12 +35,12 @@ if TYPE_CHECKING:
     from server.scoring.desk import Desk
     from server.scoring.service import Tls
 
-app = typer.Typer(no_args_is_help=True, epilog="Example: artesian coordinator scores --home coordinator")
+app = typer.Typer(no_args_is_help=True, epilog="Example: artesian coordinator status --home coordinator")
 
 
 @app.callback()
 def main() -> None:
-    """Propose how to train, measure models at the firms, answer banks' questions, and delete what need not be kept."""
+    """Found a consortium, admit its members, run its services, order training, and see how all stands."""
 
 
 @app.command(epilog="Example: artesian coordinator scores --home coordinator --host 0.0.0.0 --port 8443")
@@ -165,6 +166,17 @@ app.command("revoke-certificate", epilog="Example: artesian coordinator revoke-c
 app.command(epilog="Example: artesian coordinator renew --home coordinator")(renew)
 app.command("register-nodes", hidden=True, epilog="Example: artesian coordinator register-nodes --home coordinator")(
     register_nodes
+)
+arrange(
+    app,
+    {
+        "Found and run": ("init", "propose", "up", "down", "processes", "migrate"),
+        "Members": ("invite", "invites", "withdraw", "admit", "proposals", "suspend", "revoke-certificate", "renew"),
+        "Train and measure": ("run", "schedule", "pause", "resume", "stop", "runs", "measure", "measured"),
+        "See how all stands": ("status", "doctor", "metrics"),
+        "Keep less": ("prune",),
+        "What `up` runs": ("enrolment", "scores", "runner"),
+    },
 )
 
 

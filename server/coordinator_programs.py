@@ -24,7 +24,6 @@ def coordinator_programs(home: Path, python: str = sys.executable) -> list[Progr
     """
     home = home.resolve()
     network = load_network(home)
-    founded = (home / POLICY, home / SETTINGS)
     certificate, config = home / TLS_CERTIFICATE, home / CONFIG_FILE
 
     def ours(name: str, port: int | None, *words: str) -> Program:
@@ -33,7 +32,7 @@ def coordinator_programs(home: Path, python: str = sys.executable) -> list[Progr
 
     enrolment = replace(ours("enrolment", network.enrolment_port, "coordinator", "enrolment"), reads=(certificate,))
     serve = ("ledger", "serve", "--address", _joined(network.bind, network.ledger_port))
-    ledger = replace(ours("ledger", network.ledger_port, *serve), after=founded, reads=(certificate,))
+    ledger = replace(ours("ledger", network.ledger_port, *serve), reads=(certificate,))
     superlink, executor = flower_programs(home, network, python)
     runner = replace(ours("runner", None, "coordinator", "runner"), needs=("ledger", "superlink"), reads=(config,))
     listening = ("--host", network.bind, "--port", str(network.scores_port))
@@ -45,14 +44,18 @@ def coordinator_programs(home: Path, python: str = sys.executable) -> list[Progr
     )
     programs = [
         enrolment,
-        ledger,
-        replace(superlink, after=founded),
+        _once_founded(home, ledger),
+        _once_founded(home, superlink),
         replace(executor, needs=(*executor.needs, "ledger")),
         runner,
         scores,
-        replace(ours("metrics", None, "coordinator", "metrics"), after=founded, reads=(config,), essential=False),
+        _once_founded(home, replace(ours("metrics", None, "coordinator", "metrics"), reads=(config,), essential=False)),
     ]
     return [replace(one, environment={**flower_environment(), **one.environment}) for one in programs]
+
+
+def _once_founded(home: Path, program: Program) -> Program:
+    return replace(program, after=(home / POLICY, home / SETTINGS), after_words="all founders to be admitted")
 
 
 def _address(network: Network, port: int) -> str:

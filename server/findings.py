@@ -11,7 +11,7 @@ from clients.versions import SOFTWARE, misfit
 from server.progress import Said, TaskProgress
 from server.round_journal import Step
 from server.status_facts import Facts, LedgerFacts, MemberFacts, NotKnown, TaskFacts
-from server.words import clock_time, span
+from server.words import clock_time, span, times_in_a_row
 
 Weight = Literal["stops", "hinders", "told"]
 """`stops`: nothing goes on; `hinders`: something a person must see to; `told`: worth knowing, and nothing to do."""
@@ -158,10 +158,13 @@ def _order(task: TaskFacts, now_s: float) -> Iterator[Finding]:
         ended = clock_time(order.ended_s or now_s, now_s)
         yield Finding("hinders", "run-failed", f"{task.name}: order {order.number} failed at {ended}: {order.reason}.")
     elif order.phase != "ended" and order.failures:
-        times = "once" if order.failures == 1 else f"{order.failures} times in a row"
         again = f"; next try {clock_time(order.not_before_s, now_s)}" if order.phase == "waiting" else ""
         why = f": {order.reason}" if order.reason else ""
-        yield Finding("hinders", "run-failing", f"{task.name}: order {order.number} has failed {times}{again}{why}.")
+        yield Finding(
+            "hinders",
+            "run-failing",
+            f"{task.name}: order {order.number} has failed {times_in_a_row(order.failures)}{again}{why}.",
+        )
 
 
 def _round(task: TaskFacts, now_s: float) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from server.errors import ServerError
 from server.run_order import RunOrder
 from server.run_orders import RunOrders
 from server.runner import GONE_S
+from server.words import times_in_a_row
 
 _POLL_S = 0.5
 
@@ -44,7 +45,10 @@ def follow(
                 told = line
             seen = orders.runner()
             if now() - max(began_s, 0.0 if seen is None else seen[0]) > GONE_S:
-                raise NoRunner(f"order {number} stands, and no runner is there: start artesian coordinator up")
+                raise NoRunner(
+                    f"order {number} stands, and no runner is there: start artesian coordinator up, and before the "
+                    "founding admit the founders"
+                )
             sleep(_POLL_S)
             order = _get(orders, number)
     except KeyboardInterrupt:
@@ -59,7 +63,8 @@ def _get(orders: RunOrders, number: int) -> RunOrder:
 
 
 def _line(order: RunOrder) -> str:
-    again = f" (failed {order.failures} times in a row)" if order.failures else ""
     if order.phase == "waiting":
-        return f"{order.task}: waits{f' for {order.waits_for}' if order.waits_for else ' for its turn'}{again}"
+        waits = f"{order.task}: waits for {order.waits_for or 'its turn'}"
+        return f"{waits}; failed {times_in_a_row(order.failures)}: {order.reason}" if order.failures else waits
+    again = f" (failed {times_in_a_row(order.failures)})" if order.failures else ""
     return f"{order.task}: {order.step or 'the run is starting'}{again}"

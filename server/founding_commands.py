@@ -76,8 +76,10 @@ def init(
     typer.echo(f"{home} is the coordinator's home of {cid}.")
     typer.echo(f"CA fingerprint: {facts['authority']}")
     typer.echo("Tell it to every member by another way than the invite's (by telephone, on paper).")
+    if made:
+        typer.echo("Invites, each for one use; send each by a way that others do not read:")
     for one in made:
-        _show_invite(one, home)
+        typer.echo(_invite_line(one, home))
     typer.echo(
         f"Next: artesian coordinator up --home {home}   (or the join desk alone: artesian coordinator enrolment)"
     )
@@ -117,7 +119,8 @@ def invite(
     if as_json:
         typer.echo(json.dumps({"ok": True, **_facts(made, home)}))
     else:
-        _show_invite(made, home)
+        typer.echo("An invite for one use; send it by a way that others do not read:")
+        typer.echo(_invite_line(made, home))
 
 
 def invites(home: Home, as_json: Json = False) -> None:
@@ -137,8 +140,7 @@ def invites(home: Home, as_json: Json = False) -> None:
         typer.echo(json.dumps({"ok": True, "invites": listed}, ensure_ascii=False))
         return
     for one, state in found:
-        until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(one.until_s))
-        typer.echo(f"{one.member:<16} {one.kind:<5} {state:<10} until {until}")
+        typer.echo(f"{one.member:<16} {one.kind:<5} {state:<10} until {_minute(one.until_s)}")
     if not found:
         typer.echo("Nobody was invited.")
 
@@ -203,10 +205,14 @@ def _facts(one: Invitation, home: Path) -> dict[str, Any]:
     }
 
 
-def _show_invite(one: Invitation, home: Path) -> None:
+def _invite_line(one: Invitation, home: Path) -> str:
+    """Where it is; its text would stay on the screen, for whoever looks."""
     invite = one.invite
-    typer.echo(f"\n{invite.member} ({invite.kind}), good for one use; also in {home / one.file}:")
-    typer.echo(invite.line())
+    return f"  {invite.member:<16} {invite.kind:<5} until {_minute(invite.until_s)}  {home / one.file}"
+
+
+def _minute(at_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at_s))
 
 
 def _grouped(digits: str) -> str:

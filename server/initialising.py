@@ -221,5 +221,9 @@ spec = {spec}
 
 def require_home(home: Path) -> None:
     """Raise `NotInitialised` unless `home` was made by `initialise`."""
-    if not (home / CONSORTIUM).exists():
-        raise NotInitialised(f"{home}: holds no {CONSORTIUM}; make it with: artesian coordinator init --home {home}")
+    for name in (CONSORTIUM, CONFIG_FILE):
+        if not (home / name).exists():
+            raise NotInitialised(
+                f"{home}: holds no {name}, so it is not the coordinator's home; give that, or make one with: "
+                "artesian coordinator init"
+            )

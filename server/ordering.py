@@ -88,7 +88,11 @@ def say_if_no_runner(orders: RunOrders) -> None:
     """Warn that nobody carries out orders, where that is so."""
     seen = orders.runner()
     if seen is None or time.time() - seen[0] > GONE_S:
-        typer.echo("No runner is there to carry it out: start artesian coordinator up.", err=True)
+        typer.echo(
+            "No runner is there to carry it out: start artesian coordinator up, and before the founding admit the "
+            "founders.",
+            err=True,
+        )
 
 
 def order_facts(order: RunOrder, tries: Iterable[Attempt]) -> dict[str, Any]:

@@ -71,8 +71,10 @@ def runs(
     from clients.plain_text import printable
     from server.ordering import opened_orders, order_facts
 
-    with opened_orders(home) as (_, orders):
+    with opened_orders(home) as (coordinator, orders):
         found = orders.history(most, task)
+        if task is not None and not found:
+            coordinator.task(task)  # of one that was taken out of coordinator.toml the history is still there
     if as_json:
         listed = [order_facts(order, tries) for order, tries in found]
         typer.echo(json.dumps({"ok": True, "runs": listed}, ensure_ascii=False))
@@ -138,7 +140,8 @@ def _want(home: Path, task: str, wanted: Any, reason: str, at_once: bool, as_jso
         if as_json:
             typer.echo(json.dumps({"ok": True, "task": task, "wanted": wish.wanted, "reason": wish.reason}))
         else:
-            typer.echo(f"{task}: {wish.wanted}{f': {reason}' if reason else ''}.")
+            now = "resumed" if wish.wanted == "scheduled" else wish.wanted
+            typer.echo(f"{task}: {now}{f': {reason}' if reason else ''}.")
         say_if_no_runner(orders)
 
 

@@ -17,3 +17,8 @@ def span(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(0.0, seconds):.0f} s"
+
+
+def times_in_a_row(count: int) -> str:
+    """How often something has happened without a break; `count` is at least 1."""
+    return "once" if count == 1 else f"{count} times in a row"

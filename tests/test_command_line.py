@@ -17,6 +17,7 @@ from rich.text import Text
 import artesian
 from artesian import PLACES, CommandLine, Place, app
 from clients.errors import ClientError
+from clients.help_panels import arrange
 from experiments.errors import ExperimentError
 from ledger.errors import LedgerError
 from server.errors import ServerError
@@ -57,6 +58,22 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
         shown = run(*path, "--help")
         assert shown.exit_code == 0
         assert f"Example: artesian {' '.join(path)}" in " ".join(shown.stdout.split())
+
+
+def test_commands_stand_under_headings_in_their_order() -> None:
+    group = typer.Typer()
+    for command in ("down", "other", "up"):
+        group.command(command)(lambda: None)
+    arrange(group, {"Run": ("up", "down")})
+    assert [(one.name, one.rich_help_panel) for one in group.registered_commands[:2]] == [
+        ("up", "Run"),
+        ("down", "Run"),
+    ]
+    assert group.registered_commands[2].name == "other"
+    with pytest.raises(ValueError, match="stop"):
+        arrange(group, {"Run": ("up", "stop")})
+    shown = run("firm", "--help").stdout
+    assert shown.index("Join and run") < shown.index(" join ") < shown.index("Privacy") < shown.index(" wallet ")
 
 
 @pytest.mark.parametrize("name", PLACES)

@@ -91,7 +91,10 @@ class SignedFields:
         try:
             key.verify_all(self.signature, _CONTEXT + self.raw)
         except BadSignature:
-            raise BadRequest("the request is not signed by the member's signing key") from None
+            raise BadRequest(
+                "the request is not signed by the signing key that is known here for this member; its invite may have "
+                "been withdrawn and another key used since: ask the coordinator's operator"
+            ) from None
 
 
 def require_fresh(fields: Mapping[str, Any], now_s: float) -> None:

@@ -51,6 +51,10 @@ class BadAnswer(ClientError):
     exit_code = 1
 
 
+class OtherKey(BadAnswer):
+    """A signed answer names another key than the one that it is held against."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a signed answer says.
@@ -127,11 +131,12 @@ def open_answer(signed: bytes, key: PublicKey) -> Answer:
     """Verify a signed answer and read it.
 
     Raises:
+        OtherKey: it says that it is signed with another key.
         BadAnswer: the signature is not by `key`, or the message is damaged, not canonical or not an answer.
     """
     message = _decode(signed)
     if message.header[KID] != key.kid:
-        raise BadAnswer("the answer is signed with another key than the scorer's")
+        raise OtherKey("the answer is signed with another key than the scorer's")
     try:
         key.verify(message.signature, message.signed)
     except BadSignature:

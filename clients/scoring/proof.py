@@ -13,7 +13,7 @@ from typing import Self
 import cbor2
 
 from clients.errors import ClientError
-from clients.scoring.answer import Answer, BadAnswer, open_answer, read_answer
+from clients.scoring.answer import Answer, BadAnswer, OtherKey, open_answer, read_answer
 from clients.scoring.query import BadQuery, Query
 from ledger.encoding import EncodingError, decode_item
 from ledger.errors import LedgerError
@@ -168,17 +168,18 @@ class VerifiedAnswer:
 class AnswerVerifier:
     """Checks answers under a policy, or each under that of its time; a release that many share is checked once."""
 
-    def __init__(self, policy: Policy | Policies, scorer_key: PublicKey) -> None:
+    def __init__(self, policy: Policy | Policies, scorer_key: PublicKey, key_file: Path | None = None) -> None:
+        """`key_file`: where the scorer's key would stand, if `scorer_key` is the log's for want of it."""
         self._policies = policy if isinstance(policy, Policies) else Policies({POLICY_FILE: policy})
-        self._scorer_key = scorer_key
+        self._scorer_key, self._key_file = scorer_key, key_file
         self._releases: dict[tuple[bytes, bytes], VerifiedReceipt] = {}
 
     @classmethod
     def from_home(cls, home: Path, policy: Path | None = None) -> Self:
         """Trust what `home` holds: policy.txt with those before it in `policies/` (or `policy`, a file, a folder of
-        policies or a home), and scorer.pub (64 hex digits) if it is there.
+        policies or a home), and scorer.pub (64 hex digits) if it is there, or beside `policy`.
 
-        Without scorer.pub the scorer's key is that of the policy's log: the coordinator signs both.
+        Without scorer.pub the scorer's key is that of the policy's log: a coordinator with one key signs both.
 
         Raises:
             AnswerFileError: a file is missing or holds no key.
@@ -186,11 +187,16 @@ class AnswerVerifier:
         """
         path = policy or (home if (home / POLICIES).is_dir() else home / POLICY_FILE)
         key_path = home / SCORER_KEY_FILE
+        if policy is not None and not key_path.exists():
+            key_path = (policy if policy.is_dir() else policy.parent) / SCORER_KEY_FILE
         try:
             known = {str(file): Policy.parse(file.read_text("utf-8")) for file in policy_files(path)}
             key = bytes.fromhex(key_path.read_text("ascii")) if key_path.exists() else None
         except OSError as error:
-            raise AnswerFileError(f"{error.filename}: {error.strerror}; answers cannot be checked") from error
+            raise AnswerFileError(
+                f"{error.filename}: {error.strerror}; answers cannot be checked: give --home of a bank that has "
+                "joined, or --policy"
+            ) from error
         except ValueError as error:
             raise AnswerFileError(f"{path} or {key_path}: not text of the form expected ({error})") from error
         if not known:
@@ -198,16 +204,26 @@ class AnswerVerifier:
         logs = {log.key.raw for trusted in known.values() for log in trusted.logs}
         if key is None and len(logs) != 1:
             raise AnswerFileError(f"{path} names {len(logs)} keys of logs; put the scorer's key into {key_path}")
-        return cls(Policies(known), PublicKey(key if key is not None else logs.pop()))
+        if key is None:
+            return cls(Policies(known), PublicKey(logs.pop()), key_path)
+        return cls(Policies(known), PublicKey(key))
 
     def verify(self, scored: ScoredAnswer) -> VerifiedAnswer:
         """Check everything. It needs no network, no service and no clock.
 
         Raises:
             UnprovenAnswer: the signature, the question, the receipt or the model does not fit; says which.
+            AnswerFileError: the scorer's key is not known, and the answer is not signed with the log's.
         """
         try:
             answer = open_answer(scored.signed, self._scorer_key)
+        except OtherKey as error:
+            if self._key_file is None:
+                raise UnprovenAnswer(str(error)) from error
+            raise AnswerFileError(
+                f"{self._key_file}: no such file, so the scorer's key is not known here, and the answer is not signed "
+                "with the policy's log key; give --home of a bank that has joined, or put the key there (64 hex digits)"
+            ) from error
         except BadAnswer as error:
             raise UnprovenAnswer(str(error)) from error
         if answer.query != scored.query.digest() or answer.id != scored.query.id:

@@ -88,7 +88,7 @@ class Keeper:
     async def _until_it_may_start(self) -> None:
         while missing := [path for path in self.program.after if not path.exists()]:
             self._dormant = True
-            self._set("waiting", f"for {missing[0]}")
+            self._set("waiting", f"for {self.program.after_words or missing[0]}")
             await asyncio.sleep(5 * POLL_S)
         self._dormant = False
         for need in self.needs:

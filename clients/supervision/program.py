@@ -37,6 +37,7 @@ class Program:
         ready_within_s: without being ready by then it is stopped and started again.
         stop_within_s: between SIGTERM and SIGKILL.
         after: files that must be there before it is started: until then it waits, for as long as it takes.
+        after_words: what these files come with, such as `the founding`; empty names the file that is missing.
         reads: files that it reads only when it starts, like certificates: it is restarted when one changes, and on
             SIGHUP.
         essential: whether the set is ready only when this one is.
@@ -51,6 +52,7 @@ class Program:
     ready_within_s: float = 60.0
     stop_within_s: float = 10.0
     after: tuple[Path, ...] = ()
+    after_words: str = ""
     reads: tuple[Path, ...] = ()
     essential: bool = True
     retry_at_most_s: float = 30.0

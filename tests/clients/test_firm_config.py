@@ -77,7 +77,7 @@ def test_what_is_wrong_is_one_line_with_file_and_key(tmp_path: Path, text: str, 
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(FirmConfigInvalid, match="cannot be read: No such file"):
+    with pytest.raises(FirmConfigInvalid, match="cannot be read: No such file or directory; a firm's home has it"):
         load_firm_config(tmp_path / "firm.toml")
 
 

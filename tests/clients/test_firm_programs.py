@@ -31,6 +31,7 @@ def programs(home: Path, proxy: str = "") -> dict[str, Program]:
 def test_only_what_fetches_the_admission_starts_before_it(tmp_path: Path) -> None:
     found = programs(tmp_path)
     assert {name for name, one in found.items() if not one.after} == {"renewal"}
+    assert {one.after_words for one in found.values() if one.after} == {"this firm to be admitted"}
     assert [one.name for one in in_order(list(found.values()))] == ["renewal", "witness", "supernode", "executor"]
 
 

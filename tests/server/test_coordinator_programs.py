@@ -21,6 +21,7 @@ def programs(home: Path, network: str = "") -> dict[str, Program]:
 def test_only_the_join_desk_starts_before_the_founding(tmp_path: Path) -> None:
     found = programs(tmp_path)
     waiting = {name for name, one in found.items() if one.after}
+    assert {found[name].after_words for name in waiting} == {"all founders to be admitted"}
     for one in in_order(list(found.values())):
         if waiting & set(one.needs):
             waiting.add(one.name)

@@ -48,6 +48,9 @@ def test_the_home_says_what_was_asked_for(tmp_path: Path) -> None:
     require_home(home)
     with pytest.raises(NotInitialised):
         require_home(tmp_path)
+    (tmp_path / "consortium.toml").write_bytes((home / "consortium.toml").read_bytes())  # as a member's home has it
+    with pytest.raises(NotInitialised, match=r"coordinator\.toml, so it is not the coordinator's home"):
+        require_home(tmp_path)
 
 
 def test_hybrid_keys_where_they_are_asked_for(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,8 @@ def test_an_order_is_on_disk_and_shown(home: Path) -> None:
     assert "ticket" not in only
     assert "1  credit, 3 rounds, " in give(home, "runs").stdout
     assert "No order was given yet" in give(home, "runs", "demand").stdout
+    misspelt = give(home, "runs", "crdit")
+    assert (misspelt.exit_code, "no task 'crdit'" in misspelt.stderr) == (2, True)
 
 
 def test_a_paused_task_takes_no_orders_until_it_is_resumed(home: Path) -> None:
@@ -68,7 +71,7 @@ def test_a_paused_task_takes_no_orders_until_it_is_resumed(home: Path) -> None:
     assert refused.exit_code == 1
     assert "credit: is paused" in refused.stderr
     assert "credit: 0 2 * * 1 (Europe/Berlin): paused" in give(home, "schedule").stdout
-    assert give(home, "resume", "credit").stdout == "credit: scheduled.\n"
+    assert give(home, "resume", "credit").stdout == "credit: resumed.\n"
     assert give(home, "run", "credit").exit_code == 0
     assert facts(home, "stop", "credit", "--reason", "the contract has ended")["wanted"] == "stopped"
     assert "stopped: the contract has ended" in give(home, "runs").stdout
@@ -112,6 +115,19 @@ def test_following_tells_each_change_once_and_ends_with_the_order() -> None:
     ended = follow(world.orders, order.number, told.append, world.clock, lambda _: world.steps())
     assert ended.outcome == "completed"
     assert told == ["credit: waits for its turn", "credit: round 1 of 2", "credit: round 2 of 2"]
+
+
+def test_following_says_why_a_try_failed() -> None:
+    world, told = World({"name": "credit"}), list[str]()
+    order = world.orders.order("credit", world.now_s)
+    again = replace(order, failures=1, reason="2 firms take part, it takes 3")
+    both = iter([again, replace(again, phase="running", failures=2), replace(again, phase="ended")])
+    world.orders.get = lambda _: next(both)  # type: ignore[method-assign]
+    follow(world.orders, order.number, told.append, world.clock, lambda _: None)
+    assert told == [
+        "credit: waits for its turn; failed once: 2 firms take part, it takes 3",
+        "credit: the run is starting (failed 2 times in a row)",
+    ]
 
 
 def test_following_gives_up_when_nobody_carries_orders_out() -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from join_world import FIRMS, START_S, Clock, JoinWorld
 
+from artesian import app
 from clients.certificates import facts_of, finish_coming, load_key, request_certificate
 from clients.connection import load_connection
 from clients.coordinator_view import say_release
@@ -103,6 +105,37 @@ def test_a_home_that_has_joined_is_whole(served: Served) -> None:
         assert (home / name).stat().st_mode & 0o077 == 0
     assert not pending(home, FIRM_MIGRATIONS)
     assert all((home / name).is_dir() for name in ("run", "logs"))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--units", "-4"), "--units -4: give a whole number, at least 1"),
+        (("--units", "0"), "--units 0: give a whole number, at least 1"),
+        (("--units", "many"), "--units many: give a whole number"),
+        (("--data", "nowhere.csv"), "--data nowhere.csv: no such file"),
+        (("--data", __file__), "not a table that is read"),
+        (("--units", "demand=3"), "the consortium has no task 'demand'"),
+    ],
+)
+def test_what_would_be_wrong_in_firm_toml_is_refused_before_anything_is_made(
+    served: Served, tmp_path: Path, words: tuple[str, ...], says: str
+) -> None:
+    home, file = tmp_path / "late", tmp_path / "firm-1.txt"
+    file.write_text(served.invite("firm-1").line())
+    refused = CliRunner().invoke(app, ["firm", "join", str(file), "--home", str(home), "--yes", *words])
+    assert (refused.exit_code, says in refused.stderr) == (2, True), refused.stderr
+    assert not home.exists()
+
+
+def test_what_was_edited_is_kept_and_the_member_is_told(served: Served, tmp_path: Path) -> None:
+    home, file = served.ask("firm-1"), tmp_path / "firm-1.txt"
+    file.write_text(served.invite("firm-1").line())
+    words = ["--home", str(home), "--yes", "--wait-s", "0", "--units", "700"]
+    before = (home / "firm.toml").read_bytes()
+    again = CliRunner().invoke(app, ["firm", "join", str(file), *words])
+    assert "firm.toml is there already" in again.stderr
+    assert (home / "firm.toml").read_bytes() == before
 
 
 def test_an_older_home_that_joins_again_is_still_brought_forward(served: Served) -> None:

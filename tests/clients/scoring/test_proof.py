@@ -70,6 +70,24 @@ def test_an_answer_outlives_the_members_who_vouched_for_its_model(
         AnswerVerifier.from_home(home, tmp_path / "none")
 
 
+def test_without_the_scorers_key_an_answer_is_not_called_forged(
+    world: World, scored: ScoredAnswer, tmp_path: Path
+) -> None:
+    """The coordinator of a consortium with machines of its own has another key for the log."""
+    home, log = tmp_path / "firm-1", SigningKey.generate().public
+    home.mkdir()
+    (home / POLICY_FILE).write_text(Policy.of(Vkey.of_log(ORIGIN, log), world.policy.witnesses).text())
+    with pytest.raises(AnswerFileError, match=r"scorer\.pub: no such file, so the scorer's key is not known"):
+        AnswerVerifier.from_home(home).verify(scored)
+    (home / "scorer.pub").write_text(world.coordinator.public.ed25519.raw.hex())
+    for verifier in (AnswerVerifier.from_home(home), AnswerVerifier.from_home(tmp_path, home / POLICY_FILE)):
+        with pytest.raises(UnprovenAnswer, match="the release proof does not hold"):
+            verifier.verify(scored)  # its own key is known now, only the receipt is another log's
+    (home / "scorer.pub").write_text(log.raw.hex())
+    with pytest.raises(UnprovenAnswer, match="another key than the scorer's"):
+        AnswerVerifier.from_home(home).verify(scored)
+
+
 def test_a_kept_answer_is_never_overwritten_and_no_scraps_stay(scored: ScoredAnswer, tmp_path: Path) -> None:
     path = tmp_path / "answer.cbor"
     check_can_keep(path)

@@ -192,11 +192,13 @@ def test_asked_to_stop_twice_it_waits_no_longer() -> None:
 
 def test_it_stops_while_some_wait(tmp_path: Path) -> None:
     later = tmp_path / "ledger.db"
-    world = World([program("desk"), program("ledger", after=(later,)), program("runner", "ledger")])
+    told = program("superlink", after=(later,), after_words="the founding")
+    world = World([program("desk"), program("ledger", after=(later,)), program("runner", "ledger"), told])
 
     async def script() -> None:
         await asyncio.sleep(500)
         assert world.programs["ledger"].why == f"for {later}"
+        assert world.programs["superlink"].why == "for the founding"
 
     world.run(script)
     assert world.journal == ["start desk", "term desk"]
