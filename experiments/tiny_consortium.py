@@ -64,6 +64,7 @@ class Design:
         limits: of every firm.
         seed: of all firms' noise.
         witness_s: how long a round waits for the firms whose witnesses are away; None is what a coordinator has.
+        runner: `[runner]` of `coordinator.toml`; None is what a coordinator has.
     """
 
     task: str
@@ -73,6 +74,7 @@ class Design:
     limits: Mapping[str, Any]
     seed: int
     witness_s: float | None = None
+    runner: Mapping[str, Any] | None = None
 
     @property
     def firms(self) -> tuple[str, ...]:
@@ -166,7 +168,8 @@ class TinyConsortium:
         document["task"][0] |= self.design.training
         if self.design.witness_s is not None:
             document["ledger_service"] = {"witness_s": self.design.witness_s}
-        document["runner"] = {"first_pause_s": 1, "longest_pause_s": 5, "most_failures": 20}
+        if self.design.runner is not None:
+            document["runner"] = dict(self.design.runner)
 
     def _join(self, place: int, authority: str) -> None:
         firm, part = self.firms[place], self.design.parts[place]

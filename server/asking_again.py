@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from server.engines.asking import WENT_AWAY, answers
+from server.engines.asking import WENT_AWAY, Again, answers
 from server.round_journal import RoundJournal
 
 _MOST_TIMES = 4
@@ -44,6 +44,50 @@ class Waiting:
 REAL_TIME = Waiting()
 
 
+class _Absent:
+    """The nodes of a question that were away when they were last heard of, and what was said of them.
+
+    Args:
+        return_s: until when those are waited for that no message could be sent to, or whose message was lost.
+    """
+
+    def __init__(self, return_s: float) -> None:
+        self._return_s = return_s
+        self._looked_s = float("-inf")
+        self._nodes = dict[int, Message | None]()
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __contains__(self, node: int) -> bool:
+        return node in self._nodes
+
+    def said(self, node: int, reply: Message) -> None:
+        """SuperLink's word that the node went away with its message."""
+        self._nodes[node] = reply
+
+    def unreached(self, nodes: Iterable[int]) -> None:
+        """No message is under way to these."""
+        for node in nodes:
+            self._nodes.setdefault(node, None)
+
+    def last_words(self) -> list[tuple[int, Message]]:
+        """What was said of those of which something was."""
+        return [(node, reply) for node, reply in self._nodes.items() if reply is not None]
+
+    def returned(self, now_s: float, connected: Callable[[], Iterable[int]]) -> list[int]:
+        """Those that are there again, who are away no more; it is looked for them every `_PAUSE_S`."""
+        if now_s >= self._return_s:
+            self._nodes = dict(self.last_words())
+        if not self._nodes or now_s < self._looked_s + _PAUSE_S:
+            return []
+        self._looked_s = now_s
+        back = sorted(self._nodes.keys() & set(connected()))
+        for node in back:
+            del self._nodes[node]
+        return back
+
+
 class Question:
     """One message to each of some nodes.
 
@@ -65,31 +109,39 @@ class Question:
     def ask(self, messages: Messages) -> Iterator[Message]:
         """Push the messages and yield one reply a node, errors too, until all have answered or the time is over."""
         began_s = self._waiting.clock()
-        until_s, return_s = began_s + self._timeout_s, began_s + min(self._timeout_s, _RETURN_S)
-        asking, times = list(self.silent), Counter[int]()
-        away = dict[int, Message | None]()  # with what was said of them; None for those that nothing could be sent to
-        while asking or away:
-            for reply in self._replies(messages(asking, self._life_s(until_s)) if asking else iter(()), until_s):
+        until_s = began_s + self._timeout_s
+        asking, times, absent = list(self.silent), Counter[int](), _Absent(began_s + min(self._timeout_s, _RETURN_S))
+
+        def again(lost: Collection[int]) -> Iterator[Message]:
+            """Ask who is back, while others are still waited for."""
+            absent.unreached(node for node in lost if node in self.silent)
+            back = self._back(absent)
+            asking.extend(back)
+            return messages(back, self._life_s(until_s)) if back else iter(())
+
+        while asking or absent:
+            first = messages(tuple(asking), self._life_s(until_s)) if asking else iter(())
+            for reply in self._replies(first, until_s, again):
                 node = reply.metadata.src_node_id
-                if node not in self.silent or node in away:
+                if node not in self.silent or node in absent:
                     continue  # not asked, or a second reply
                 times[node] += 1
                 if reply.has_error() and reply.error.code in WENT_AWAY and times[node] < _MOST_TIMES:
-                    away[node] = reply
+                    absent.said(node, reply)
                     continue
                 del self.silent[node]
                 yield reply
             if self._waiting.clock() >= until_s:
-                for node, last in away.items():
-                    if last is not None:
-                        del self.silent[node]
-                        yield last
+                for node, last in absent.last_words():
+                    del self.silent[node]
+                    yield last
                 break
             # The engine takes nothing for a node that is not connected at this moment, and says nothing of it.
-            away |= {node: None for node in asking if node in self.silent and node not in away}
-            if self._waiting.clock() >= return_s:
-                away = {node: last for node, last in away.items() if last is not None}
-            asking = self._back(away)
+            absent.unreached(node for node in asking if node in self.silent)
+            asking.clear()
+            if absent:
+                self._sleep(_PAUSE_S)
+                asking.extend(self._back(absent))
         self._journal.waits_no_more()
 
     def _life_s(self, until_s: float) -> float:
@@ -97,19 +149,14 @@ class Question:
         left_s = max(0.0, until_s - self._waiting.clock())
         return left_s + _GRACE_S + _GRACE_EACH_S * len(self.silent)
 
-    def _replies(self, messages: Iterator[Message], until_s: float) -> Iterator[Message]:
+    def _replies(self, messages: Iterator[Message], until_s: float, again: Again) -> Iterator[Message]:
         left_s = max(0.0, until_s - self._waiting.clock())
-        return answers(self._grid, messages, left_s, clock=self._waiting.clock, sleep=self._sleep)
+        clock = self._waiting.clock
+        return answers(self._grid, messages, left_s, again=again, clock=clock, sleep=self._sleep)
 
-    def _back(self, away: dict[int, Message | None]) -> list[int]:
-        """Those that were away and are there again, after a pause."""
-        if not away:
-            return []
-        self._sleep(_PAUSE_S)
-        back = sorted(away.keys() & set(self._grid.get_node_ids()))
-        for node in back:
-            del away[node]
-        return back
+    def _back(self, absent: _Absent) -> list[int]:
+        """Those that were away and are there again."""
+        return absent.returned(self._waiting.clock(), lambda: self._grid.get_node_ids())
 
     def _sleep(self, seconds: float) -> None:
         self._journal.waits(self._kind, self.silent.values(), self._timeout_s)

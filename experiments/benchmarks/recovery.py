@@ -1,16 +1,20 @@
 """From kill -9 to the next step: each kind of process of a deployment is killed once in the middle of a round.
 
 A step is what the run journals: a round opened, a firm's contribution, a firm's answer, an aggregate. What is waited
-for is the next one after the kill, whoever does it. Beside that stands the longest pause between two steps before
-anything was killed: what one would wait for anyway.
+for is the next one after the kill, whoever does it; and the end of the round, for which all must be back.
+Beside them stand the longest pause between two steps, and a whole round, before anything was killed: what one
+would wait for anyway. The runner has the pauses that it has by default.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -25,7 +29,7 @@ KILLED = (
     *((COORDINATOR, program) for program in ("enrolment", "scores", "supervisor")),
     *(("firm-1", program) for program in ("witness", "supernode", "executor", f"executor {CHILD}", "supervisor")),
 )
-_CALM_ROUNDS, _WITHIN_S, _DEADLINE_S = 2, 300.0, 1800.0
+_CALM_ROUNDS, _WITHIN_S, _DEADLINE_S = 3, 300.0, 1800.0
 _TRAINING = {
     "training": {"rounds": _CALM_ROUNDS + 1 + len(KILLED)},
     "privacy": {"mode": "distributed", "epsilon": 8.0},
@@ -44,42 +48,65 @@ def run() -> list[Figure]:
         everyone = (COORDINATOR, *consortium.firms)
         consortium.wait_for(lambda: all(map(consortium.is_ready, everyone)), "all to be ready")
         consortium.order()
-        calm_s = _longest_pause(consortium)
+        calm = _undisturbed(consortium)
         found = [_recovery_s(consortium, name, program) for name, program in KILLED]
-    what = "from kill -9 of a process in a round to the next step"
-    beside = {"longest pause between steps, undisturbed": calm_s}
-    return [
-        Figure(f"{what}, median over {len(found)} kinds", median(found), "s", beside, len(found), COMMAND),
-        Figure(f"{what}, worst", max(found), "s", beside, len(found), COMMAND),
-    ]
+    what, runs = f"from kill -9 of a process in a round, over {len(KILLED)} kinds", len(KILLED)
+    figures = []
+    steps, ends = [one[0] for one in found], [one[1] for one in found]
+    for until, seconds, beside in (
+        ("to the next step", steps, {"longest pause between steps, undisturbed": calm.longest_pause_s}),
+        ("to the end of the round", ends, {"a whole round, undisturbed": calm.round_s}),
+    ):
+        figures += [
+            Figure(f"{what}, {until}, median", median(seconds), "s", beside, runs, COMMAND),
+            Figure(f"{what}, {until}, worst", max(seconds), "s", beside, runs, COMMAND),
+        ]
+    return figures
 
 
-def _longest_pause(consortium: TinyConsortium) -> float:
-    """Seconds of the longest pause between two steps of the first rounds."""
+@dataclass(frozen=True)
+class _Calm:
+    """What rounds take before anything was killed."""
+
+    longest_pause_s: float
+    round_s: float
+
+
+def _undisturbed(consortium: TinyConsortium) -> _Calm:
+    """Watch the first rounds; the very first meets the firms and is not counted as a round."""
     _in_round(consortium, 1)
     longest_s, last_s, mark = 0.0, time.monotonic(), consortium.mark()
+    began_s = list[float]()
     while mark[0] <= _CALM_ROUNDS:  # type: ignore[operator]  # the round's number
         _next_step(consortium, mark)
-        mark, now_s = consortium.mark(), time.monotonic()
-        longest_s, last_s = max(longest_s, now_s - last_s), now_s
-    return longest_s
+        now, now_s = consortium.mark(), time.monotonic()
+        if now[0] != mark[0]:
+            began_s.append(now_s)
+        longest_s, last_s, mark = max(longest_s, now_s - last_s), now_s, now
+    return _Calm(longest_s, median(after - before for before, after in pairwise(began_s)))
 
 
-def _recovery_s(consortium: TinyConsortium, name: str, program: str) -> float:
-    """Kill a process in the round after the one that is, and wait for the next step."""
+def _recovery_s(consortium: TinyConsortium, name: str, program: str) -> tuple[float, float]:
+    """Kill a process in the round after the one that is; seconds to the next step, and to the round's end."""
     progress = consortium.progress()
     assert progress is not None
     _in_round(consortium, progress.number + 1)
     consortium.wait_for(lambda: consortium.kill(name, program), f"{name}'s {program} to be there", _WITHIN_S)
     mark, began_s = consortium.mark(), time.monotonic()
     _next_step(consortium, mark)
-    seconds = time.monotonic() - began_s
+    step_s = time.monotonic() - began_s
+    consortium.wait_for(lambda: _is_past(consortium, mark[0]), f"the end of round {mark[0]}", _WITHIN_S)
+    end_s = time.monotonic() - began_s
+    line = {"killed": f"{name} {program}", "at": str(mark[2]), "next_step_s": round(step_s, 1)}
     print(
-        json.dumps({"killed": f"{name} {program}", "at": str(mark[2]), "next_step_s": round(seconds, 1)}),
-        file=sys.stderr,
-        flush=True,
+        json.dumps({**line, "round_over_s": round(end_s, 1), "load": os.getloadavg()[0]}), file=sys.stderr, flush=True
     )
-    return seconds
+    return step_s, end_s
+
+
+def _is_past(consortium: TinyConsortium, number: object) -> bool:
+    progress = consortium.progress()
+    return progress is not None and (progress.number, bool(progress.round)) != (number, True)
 
 
 def _in_round(consortium: TinyConsortium, number: int) -> None:

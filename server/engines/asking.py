@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from flwr.app import Message
 from flwr.common.constant import ErrorCode
@@ -32,12 +32,16 @@ WENT_AWAY = frozenset(
 _FIRST_PULL = 4  # how large answers are shows when the first ones come
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5  # our SuperLink keeps a question waiting besides
 
+Again = Callable[[Collection[int]], Iterable[Message]]
+"""Is told the nodes of whose messages SuperLink has said that they are lost, and gives messages to push as well."""
+
 
 def answers(
     grid: Grid,
     messages: Iterable[Message],
     timeout_s: float,
     *,
+    again: Again = lambda _: (),
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Message]:
@@ -48,6 +52,7 @@ def answers(
         messages: taken from the iterable as they are pushed.
         timeout_s: counted from the last push. What is there by then is still taken, however long the caller needs
             for each reply; what comes later is left.
+        again: what else is pushed while answers are waited for.
         clock: seconds, monotonic.
         sleep: waits so many seconds.
     """
@@ -60,6 +65,9 @@ def answers(
         yield from asked.ready(list(asked.waiting))
         if left_s <= 0:
             return
+        more = iter(again(asked.take_lost()))
+        while sent := asked.push(more):
+            yield from asked.ready(sent)
         pause_s = _FIRST_PAUSE_S if len(asked.waiting) < before else min(2 * pause_s, _LONGEST_PAUSE_S)
         if asked.waiting:
             sleep(min(pause_s, left_s))
@@ -69,14 +77,16 @@ class _Asked:
     """The messages of one question to many nodes.
 
     Attributes:
-        waiting: ids of the messages that are not answered yet, in the order in which they were pushed.
+        waiting: ids of the messages that are not answered yet, with their nodes, in the order in which they were
+            pushed.
     """
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
         self._together = _FIRST_PULL
         self._bytes = 0
-        self.waiting = dict[str, None]()
+        self._lost = set[int]()
+        self.waiting = dict[str, int]()
 
     def push(self, rest: Iterator[Message]) -> list[str]:
         """Push the next messages; returns an id for each, empty where Flower could not push it; none when all are."""
@@ -91,8 +101,14 @@ class _Asked:
             return []
         self._bytes += sum(sizes.values())
         ids = [one or "" for one in self._grid.push_messages(batch)]  # Flower names what it could not push None
-        self.waiting |= dict.fromkeys(filter(None, ids))
+        nodes = [message.metadata.dst_node_id for message in batch]
+        self.waiting |= {one: node for one, node in zip(ids, nodes, strict=True) if one}
         return ids
+
+    def take_lost(self) -> set[int]:
+        """The nodes whose messages somebody else has answered: SuperLink, which has them no more. Each is told once."""
+        lost, self._lost = self._lost, set()
+        return lost
 
     def ready(self, ids: Sequence[str]) -> Iterator[Message]:
         """Pull what is there of the replies to messages, and take them off what is waited for."""
@@ -104,7 +120,9 @@ class _Asked:
                 size = sum(_sizes(reply).values())
                 self._bytes += size
                 self._together = max(1, min(AT_ONCE, BYTES_AT_ONCE // max(1, size)))
-                self.waiting.pop(reply.metadata.reply_to_message_id, None)
+                node = self.waiting.pop(reply.metadata.reply_to_message_id, None)
+                if node is not None and reply.metadata.src_node_id != node:
+                    self._lost.add(node)
                 yield reply
 
     def _sweep(self) -> None:

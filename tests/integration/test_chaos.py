@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -36,6 +37,8 @@ DEADLINE_S = 700.0 + 60 * ROUNDS + 60 * FAULTS
 TASK, NOISE_SEED = "credit", 5
 WITNESS_S = 60.0
 """A round waits so long for a firm whose witness is away: else most storms have one early that a firm misses."""
+RUNNER = {"first_pause_s": 1, "longest_pause_s": 5, "most_failures": 20}
+"""More goes wrong in a row than outside of a storm."""
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(int(DEADLINE_S) + 300)]
 
@@ -48,7 +51,7 @@ def test_a_storm_changes_nothing_but_the_time(tmp_path: Path) -> None:
     limits = {**LIMITS, "epsilon": 200.0}  # a round that is trained anew is paid anew
     config = training(ROUNDS, deadline_s=150, epsilon=8.0, colluders=1)
     training_table = config.model_dump(mode="json", exclude_none=True)
-    design = Design(TASK, SPEC, tables(FIRMS), training_table, limits, NOISE_SEED, WITNESS_S)
+    design = Design(TASK, SPEC, tables(FIRMS), training_table, limits, NOISE_SEED, WITNESS_S, RUNNER)
     home = tmp_path / "storm"
     home.mkdir()
     with TinyConsortium(home, design, DEADLINE_S) as consortium, Storm(consortium) as storm:
@@ -104,7 +107,10 @@ def _each_contributes_once(statements: list[Statement]) -> None:
     assert set(ends.values()) == {1}
     opened = {one.payload["id"] for one in of_type(statements, "round")}
     assert opened == set(ends)
-    say(rounds_opened=len(opened), aborted=[one.payload["reason"] for one in of_type(statements, "abort")])
+    began = {one.payload["id"]: one.payload["ts"] for one in of_type(statements, "round")}
+    took_s = sorted(one.payload["ts"] - began[one.payload["round"]] for one in of_type(statements, "aggregate"))
+    say(rounds_opened=len(opened), round_s={"median": median(took_s), "longest": took_s[-1]})
+    say(aborted=[one.payload["reason"] for one in of_type(statements, "abort")])
 
 
 def _has_paid_for_what_it_did(firm: str, home: Path, statements: list[Statement]) -> None:

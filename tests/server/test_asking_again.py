@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,9 +41,9 @@ class Post:
         return [node for node, at_s in self.connects_s.items() if at_s <= self.now_s]
 
     def push_messages(self, messages: Iterable[Any]) -> list[str | None]:
-        there = set(self.get_node_ids())
-        self.asked += (taken := [one.node for one in messages if one.node in there])
-        return [str(node) for node in taken] + [None]
+        there, nodes = set(self.get_node_ids()), [one.metadata.dst_node_id for one in messages]
+        self.asked += [node for node in nodes if node in there]
+        return [str(node) if node in there else None for node in nodes]
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Any]:
         return [_reply(int(one)) for one in message_ids]
@@ -57,7 +57,8 @@ class Post:
 
     def messages(self, nodes: Collection[int], life_s: float) -> Iterator[Any]:
         self.ends_s += [self.now_s + life_s] * len(nodes)
-        return (SimpleNamespace(node=node, has_error=lambda: True) for node in nodes)
+        to = (SimpleNamespace(dst_node_id=node) for node in nodes)
+        return (SimpleNamespace(metadata=metadata, has_error=lambda: True) for metadata in to)
 
 
 def _reply(node: int) -> Any:
@@ -77,6 +78,44 @@ def test_a_node_that_stays_away_is_not_waited_for_to_the_end() -> None:
     post = Post({1: 0.0, 2: 500.0})
     assert post.ask() == ([1], {2: "firm-2"})
     assert 120 <= post.now_s < 130
+
+
+class Busy(Post):
+    """One of its nodes, 11, answers after 60 s; of the first message to the other, 12, something else is said."""
+
+    def __init__(self, said: Callable[[str], Any]) -> None:
+        super().__init__({11: 0.0, 12: 0.0})
+        self.said, self.answered_s = said, dict[int, float]()
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Any]:
+        found = []
+        for one in message_ids:
+            if one == "12" and self.asked.count(12) == 1:
+                found.append(self.said(one))
+            elif one == "12" or self.now_s >= 60:
+                self.answered_s.setdefault(int(one), self.now_s)
+                found.append(_reply(int(one)))
+        return found
+
+
+def _error(node: int, message: str, code: int) -> Any:
+    metadata = SimpleNamespace(src_node_id=node, reply_to_message_id=message)
+    return SimpleNamespace(metadata=metadata, error=SimpleNamespace(code=code), has_error=lambda: True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        lambda one: _error(12, one, ErrorCode.CLIENT_APP_CRASHED),
+        lambda one: _error(SUPERLINK_NODE_ID, one, ErrorCode.MESSAGE_UNAVAILABLE),
+    ],
+)
+def test_who_went_away_is_asked_again_while_others_are_waited_for(said: Callable[[str], Any]) -> None:
+    post = Busy(said)
+    answered, silent = post.ask()
+    assert (sorted(answered), silent) == ([11, 12], {})
+    assert post.asked == [11, 12, 12]
+    assert post.answered_s[12] < 5 < 60 <= post.answered_s[11]
 
 
 def test_a_message_ends_with_its_question_and_a_little_later() -> None:

@@ -49,13 +49,14 @@ class Post:
         for node in range(len(self.ready_s)):
             content = Content(self.value(), cyclic=self.cyclic)
             self.sent.append(weakref.ref(content))
-            yield SimpleNamespace(node=node, content=content, has_error=lambda: False)
+            metadata = SimpleNamespace(dst_node_id=node)
+            yield SimpleNamespace(metadata=metadata, content=content, has_error=lambda: False)
             del content
 
     def push_messages(self, messages: list[Any]) -> list[str | None]:
         self.pushed.append(len(messages))
         self._count()
-        return [None if one.node in self.lost else str(one.node) for one in messages]
+        return [None if one.metadata.dst_node_id in self.lost else str(one.metadata.dst_node_id) for one in messages]
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Any]:
         wanted, replies = list(message_ids), []
@@ -65,7 +66,7 @@ class Post:
             if ready_s is not None and ready_s <= self.now_s:
                 content = Content(self.reply, cyclic=self.cyclic)
                 self.answered.append(weakref.ref(content))
-                metadata = SimpleNamespace(reply_to_message_id=one)
+                metadata = SimpleNamespace(reply_to_message_id=one, src_node_id=int(one))
                 replies.append(SimpleNamespace(metadata=metadata, content=content, has_error=lambda: False))
         self._count()
         return replies
