@@ -138,7 +138,7 @@ def adapted_flower() -> Any:
     adapted: list[tuple[Any, str, Any]] = [
         (loop, "time", Pace()),
         (loop, "get_fused_config_from_fab", lambda *_: {}),  # what a firm does hangs on no run's words
-        (loop, "pull_objects", pulled_or_failed(loop.pull_objects)),
+        (loop, "_pull_and_store_message", fetched_or_failed(loop._pull_and_store_message)),
         (fleet, "flwr_exit", _not_accepted),
         *((module, "HEARTBEAT_DEFAULT_INTERVAL", HEARTBEAT_S) for module in (heartbeat, fleet, state)),
     ]
@@ -246,21 +246,30 @@ def _serve_runtime(files: NodeHome, states: Any) -> None:
     threading.Thread(target=server.run, args=([listener],), daemon=True, name="runtime").start()
 
 
-def pulled_or_failed(pull_objects: Callable[..., dict[str, bytes]]) -> Callable[..., dict[str, bytes]]:
+def fetched_or_failed(fetch: Callable[..., int | None]) -> Callable[..., int | None]:
     """Flower's function, which fails as any other where a message's run is over by then.
 
-    Flower's loop lets such a message be, with its task: a process has taken that already, waits for what never comes,
-    and an executor has room for two.
+    Flower's loop lets such a message be, with its task: a process has taken that already, and waits for what never
+    comes, or answers it. Then the loop takes that answer for the next message's, and asks for another one too early.
     """
+
+    def fetched(*, pull_object: Any, confirm_message_received: Any, **named: Any) -> int | None:
+        confirm = _failing(confirm_message_received)
+        return fetch(pull_object=_failing(pull_object), confirm_message_received=confirm, **named)
+
+    return fetched
+
+
+def _failing(ask: Callable[..., Any]) -> Callable[..., Any]:
     from flwr.supercore.run import RunNotRunningException
 
-    def pulled(*arguments: object, **named: object) -> dict[str, bytes]:
+    def asked(*arguments: Any) -> Any:
         try:
-            return pull_objects(*arguments, **named)
+            return ask(*arguments)
         except RunNotRunningException:  # a BaseException, which the loop's own clean-up does not see
             raise ClientError("the message's run is over") from None
 
-    return pulled
+    return asked
 
 
 def _not_accepted(_code: int, message: str | None = None, **_: object) -> NoReturn:

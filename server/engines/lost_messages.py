@@ -53,9 +53,7 @@ def forget_lost(state: Any, node_id: int, session: str | None) -> None:
     if session is not None:
         state._cleanup_push_session(session, cleanup_messages=True)  # one that is whole has no session any more
     lost = _unanswered(state, node_id)
-    for message in lost:
-        state.object_store.delete(message)
-    state.delete_messages(lost)
+    state.delete_messages(lost)  # not its pieces, which its sender may still be pushing: those go with the run
     if lost:
         log.warning("a node asks for messages, and has not answered %d that it took: they were lost", len(lost))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,10 @@ class Link:
         app, name = TaskType.SERVER_APP, NOOP_FEDERATION_ID
         self.run = self.state.create_run("fab", "1", "f" * 64, {}, name, None, "aid", app)
 
-    def push(self, content: str, reply_to: str = "", pieces: int | None = None) -> str:
-        """Store a message, or a reply to one; of its pieces only so many. Returns its id."""
+    def push(
+        self, content: str, reply_to: str = "", pieces: int | None = None, before: Callable[[], object] = lambda: None
+    ) -> str:
+        """Store a message, or a reply to one; of its pieces only so many, `before` that something. Returns its id."""
         source, to = (self.node, SUPERLINK_NODE_ID) if reply_to else (SUPERLINK_NODE_ID, self.node)
         about = Metadata(
             self.run, "", source, to, reply_to, "", time.time(), 10.0 if reply_to else 1000.0, "query.hello"
@@ -44,6 +47,7 @@ class Link:
         whole, tree = get_all_nested_objects(message), get_object_tree(message)
         stored, missing = self.state.store_message_and_object_tree(remove_content_from_message(message), tree, session)
         assert stored
+        before()
         for name in missing[:pieces]:
             assert self.state.store_object(self.run, session, name, whole[name].deflate())
         return str(message.metadata.message_id)
@@ -72,7 +76,11 @@ def test_a_message_that_was_taken_and_not_answered_is_lost_when_its_node_asks_ag
     assert link.replies(message) == []
     assert link.pull() == []
     assert link.replies(message) == [ErrorCode.MESSAGE_UNAVAILABLE]
-    assert link.state.object_store.get(message) is None
+
+
+def test_one_that_is_lost_while_it_is_pushed_does_not_trouble_its_sender(link: Link) -> None:
+    message = link.push("hello", before=lambda: (link.pull(), link.pull()))
+    assert link.replies(message) == [ErrorCode.MESSAGE_UNAVAILABLE]
 
 
 def test_one_that_nobody_has_taken_is_kept(link: Link) -> None:

@@ -15,12 +15,12 @@ from flwr.app.message import make_message
 from flwr.common.constant import ErrorCode, SubStatus
 from flwr.proto.message_pb2 import PullObjectResponse
 from flwr.supercore.constant import TaskType
-from flwr.supercore.inflatable.inflatable_object import get_object_tree
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supercore.object_store import ObjectStoreFactory
 from flwr.supercore.run import Run, RunNotRunningException
 
 from clients.flower.node_state import AnsweringState, AnsweringStates, Patient
-from clients.flower.supernode import pulled_or_failed
+from clients.flower.supernode import fetched_or_failed
 
 RUN = 7
 loop: Any = import_module("flwr.supernode.start_client_internal")
@@ -67,24 +67,24 @@ def test_a_task_that_ended_well_is_not(state: AnsweringState) -> None:
     assert state.get_messages_legacy(is_reply=True) == []
 
 
-def test_nothing_is_left_of_a_message_whose_run_ends_while_it_is_fetched(
-    state: AnsweringState, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loop, "pull_objects", pulled_or_failed(loop.pull_objects))
+@pytest.mark.parametrize("fetches", [False, True])
+def test_nothing_is_left_of_a_message_whose_run_ends_while_it_is_fetched(state: AnsweringState, fetches: bool) -> None:
+    fetch = fetched_or_failed(loop._pull_and_store_message)
     state.store_run(replace(Run.create_empty(RUN), fab_hash="f" * 64))
     asked = message("m1")
+    pieces = {name: one.deflate() for name, one in get_all_nested_objects(asked).items()}
 
     def is_over(*_: object) -> bytes:
         raise RunNotRunningException
 
-    fetched = loop._pull_and_store_message(
+    fetched = fetch(
         state=state,
         object_store=ObjectStoreFactory().store(),
         node_config={},
         receive=lambda: (asked, get_object_tree(asked)),
         get_run=Run.create_empty,
         get_fab=is_over,
-        pull_object=is_over,
+        pull_object=(lambda _, name: pieces[name]) if fetches else is_over,
         confirm_message_received=is_over,
         trusted_entities=None,
     )
