@@ -65,6 +65,7 @@ class Design:
         seed: of all firms' noise.
         witness_s: how long a round waits for the firms whose witnesses are away; None is what a coordinator has.
         runner: `[runner]` of `coordinator.toml`; None is what a coordinator has.
+        banks: who joins beside the firms.
     """
 
     task: str
@@ -75,6 +76,7 @@ class Design:
     seed: int
     witness_s: float | None = None
     runner: Mapping[str, Any] | None = None
+    banks: tuple[str, ...] = ()
 
     @property
     def firms(self) -> tuple[str, ...]:
@@ -149,16 +151,19 @@ class TinyConsortium:
         spec = self.home / f"{self.design.task}.toml"
         spec.write_text(self.design.spec, encoding="utf-8")
         ports = [f"--{name}-port={port}" for name, port in zip(_PORTS, free_ports(len(_PORTS)), strict=True)]
+        banks = self.design.banks
         invited = [word for firm in self.firms for word in ("--firm", firm)]
+        invited += [word for bank in banks for word in ("--bank", bank)]
         where: list[str | Path] = ["--host", "127.0.0.1", "--cid", SIMULATION, "--task", spec]
         authority = self.run(COORDINATOR, "init", "--home", self.coordinator, *where, *invited, *ports)["authority"]
         self.edit(self.coordinator / CONFIG_FILE, self._say_how_to_train)
         self.up(COORDINATOR)
         self.wait_for(lambda: self.is_ready(COORDINATOR), "the join desk")
-        with ThreadPoolExecutor(len(self.firms)) as pool:
+        with ThreadPoolExecutor(len(self.firms) + len(banks)) as pool:
             joining = [pool.submit(self._join, place, str(authority)) for place in range(len(self.firms))]
-            asked = [self.member(firm) / CONNECTION for firm in self.firms]
-            self.wait_for(lambda: all(one.exists() for one in asked) or _any_failed(joining), "all firms to ask")
+            joining += [pool.submit(self._ask, "bank", bank, str(authority)) for bank in banks]
+            asked = [self.member(one) / CONNECTION for one in (*self.firms, *banks)]
+            self.wait_for(lambda: all(one.exists() for one in asked) or _any_failed(joining), "all members to ask")
             if not _any_failed(joining):
                 self.run(COORDINATOR, "admit", "--all", "--home", self.coordinator)
             for one in joining:
@@ -175,11 +180,13 @@ class TinyConsortium:
         firm, part = self.firms[place], self.design.parts[place]
         home, table = self.member(firm), self.home / f"{firm}.csv"
         write_table(part, table)
-        invite = self.coordinator / "invites" / f"{firm}.txt"
-        sure = ["--fingerprint", authority, "--wait-s", "100"]
-        figures: list[str | Path] = ["--data", table, "--units", str(round_figure(part.rows))]
-        self.run("firm", "join", invite, "--home", home, *sure, *figures)
+        self._ask("firm", firm, authority, "--data", table, "--units", str(round_figure(part.rows)))
         self.edit(home / FIRM_CONFIG, self._say_what_it_agrees_to)
+
+    def _ask(self, kind: str, name: str, authority: str, *more: str | Path) -> None:
+        invite = self.coordinator / "invites" / f"{name}.txt"
+        sure = ["--fingerprint", authority, "--wait-s", "100"]
+        self.run(kind, "join", invite, "--home", self.member(name), *sure, *more)
 
     def _say_what_it_agrees_to(self, document: dict[str, Any]) -> None:
         document["limits"] |= self.design.limits

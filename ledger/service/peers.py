@@ -1,7 +1,8 @@
 """Who is at the other end of a TLS connection: its certificate must not be revoked, and be that of who signs the calls.
 
-A file lists the serial numbers of certificates that are revoked and since when; whoever keeps the authority writes it.
-It is read again when it changes. A file that cannot be read lets nobody in.
+A file lists the serial numbers of certificates that are revoked and since when, and the members that are left with none
+that holds; whoever keeps the authority writes it. It is read again when it changes. A file that cannot be read lets
+nobody in.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ class PeerCheck:
         """Use the list at `path`."""
         self._path = Path(path)
         self._clock = clock
-        self._read: tuple[object, Mapping[int, float]] = (None, {})
+        self._read: tuple[object, Revocations] = (None, Revocations({}, frozenset()))
 
     def require(self, context: Any, caller: str | None = None) -> str:
         """The member that the certificate of a call's connection names.
@@ -66,7 +68,7 @@ class PeerCheck:
         if not member:
             raise NotAllowed("the certificate names no member")
         try:
-            since_s = self._listed().get(certificate.serial_number)
+            since_s = self._listed().since.get(certificate.serial_number)
         except BadRevocations as error:
             raise NotAllowed(str(error)) from None
         if since_s is not None and since_s <= self._clock():
@@ -77,7 +79,15 @@ class PeerCheck:
             raise NotAllowed(f"the connection is {member}'s and the call {caller}'s; use the home of one member")
         return member
 
-    def _listed(self) -> Mapping[int, float]:
+    def shut_out(self) -> frozenset[str]:
+        """The members whose certificates were revoked, and that have got no other since.
+
+        Raises:
+            BadRevocations: the list cannot be read.
+        """
+        return self._listed().members
+
+    def _listed(self) -> Revocations:
         try:
             status = self._path.stat()
             mark = (status.st_mtime_ns, status.st_ino, status.st_size)
@@ -105,8 +115,21 @@ def peers_of_home(home: Path) -> PeerCheck | None:
     return None
 
 
-def revocations(raw: bytes) -> dict[int, float]:
-    """Since when, in seconds since 1970, each serial number is revoked.
+@dataclass(frozen=True)
+class Revocations:
+    """What the list says.
+
+    Attributes:
+        since: by serial number: since when it is revoked, in seconds since 1970.
+        members: see `PeerCheck.shut_out`; none in a list that was written before they were named.
+    """
+
+    since: Mapping[int, float]
+    members: frozenset[str]
+
+
+def revocations(raw: bytes) -> Revocations:
+    """Read the list.
 
     Raises:
         BadRevocations: these bytes are no such list.
@@ -115,6 +138,10 @@ def revocations(raw: bytes) -> dict[int, float]:
         document = json.loads(raw)
         if document["version"] != 1:
             raise ValueError("another version")
-        return {int(serial, 16): float(since_s) for serial, since_s in document["since"].items()}
+        members = document.get("members", [])
+        if not isinstance(members, list) or not all(isinstance(one, str) for one in members):
+            raise ValueError("members are no list of names")
+        since = {int(serial, 16): float(since_s) for serial, since_s in document["since"].items()}
+        return Revocations(since, frozenset(members))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadRevocations(f"{REVOKED}: not a list of revoked certificates: {error}") from None

@@ -1,8 +1,8 @@
 """Who sends a request to the Fleet API, known from its headers alone.
 
 Flower checks a node's signature after it has read the request's body. The same check, by the same headers, goes before
-the body here, and only for keys that are registered: who has none can make nobody read anything. Flower's own check
-stays behind it.
+the body here, and only for keys that are registered, of members who have a certificate: nobody else can make anybody
+read anything. Flower's own check stays behind it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import datetime as dt
 import logging
 import time
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -30,7 +30,8 @@ ASK_AGAIN_S = 1.0
 """Least time between two looks at the list; who is not on it waits for the next one."""
 
 Headers = Sequence[tuple[bytes, bytes]]
-Registered = Callable[[], Awaitable[frozenset[bytes]]]
+Registered = Callable[[], Awaitable[Mapping[bytes, str]]]
+ShutOut = Callable[[], Collection[str]]
 
 _LONGEST_HEADER = 1024
 
@@ -41,7 +42,8 @@ class Members:
     """Says whose registered key signed a request.
 
     Args:
-        registered: gives the keys that are registered now, PEM as nodes show them.
+        registered: gives the keys that are registered now, PEM as nodes show them, with the members whose they are.
+        shut_out: the members that are not let in, though their keys are registered; asked for each request.
         now: UTC.
         clock, sleep: seconds, monotonic.
     """
@@ -49,17 +51,23 @@ class Members:
     def __init__(
         self,
         registered: Registered,
+        shut_out: ShutOut = frozenset,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._registered, self._now, self._clock, self._sleep = registered, now, clock, sleep
-        self._keys = frozenset[bytes]()
+        self._registered, self._shut_out = registered, shut_out
+        self._now, self._clock, self._sleep = now, clock, sleep
+        self._keys: Mapping[bytes, str] = {}
         self._read_s: float | None = None
         self._reading = asyncio.Lock()
 
     async def __call__(self, headers: Headers) -> bytes | None:
-        """The key of whoever signed a request, or None."""
+        """The key of whoever signed a request, or None.
+
+        Raises:
+            LedgerError: who is shut out cannot be read.
+        """
         key = signer(headers, self._now())
         if key is None:
             return None
@@ -70,7 +78,7 @@ class Members:
                     if self._read_s is not None:
                         await self._sleep(max(0.0, self._read_s + ASK_AGAIN_S - self._clock()))
                     self._read_s, self._keys = self._clock(), await self._registered()
-        return key if key in self._keys else None
+        return key if key in self._keys and self._keys[key] not in self._shut_out() else None
 
 
 def signer(headers: Headers, now: dt.datetime) -> bytes | None:

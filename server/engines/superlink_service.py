@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from clients.flower.node_home import LOOPBACK
 from clients.process_log import log_to_stderr
+from ledger.errors import LedgerError
+from ledger.service.peers import peers_of_home
 from server.engines import EngineError, EngineUnreachable
 from server.engines.doorway import Doorway, Strangers
 from server.engines.flower_home import FlowerHome
@@ -51,6 +53,7 @@ def serve(home: Path, network: Network) -> None:
     Raises:
         EngineError: the home lacks its certificate.
         EngineUnreachable: a port is taken.
+        BadRevocations: the home lacks its list of revoked certificates.
     """
     files = FlowerHome(home, network)
     os.environ.update(files.environment)  # before Flower is imported, which reads it then
@@ -145,11 +148,12 @@ def application(files: FlowerHome, strangers: Strangers) -> Fence:
     inner = create_app(_lifespan(files), SuperLinkLifespan)
     states = inner.state.linkstate_factory
 
-    def keys() -> frozenset[bytes]:
+    def keys() -> dict[bytes, str]:
         nodes = states.state().get_node_info()
-        return frozenset(one.public_key for one in nodes if one.status != NodeStatus.UNREGISTERED)
+        return {one.public_key: one.name for one in nodes if one.status != NodeStatus.UNREGISTERED}
 
-    members = Members(lambda: to_thread.run_sync(keys))
+    peers = peers_of_home(files.home)
+    members = Members(lambda: to_thread.run_sync(keys), frozenset if peers is None else peers.shut_out)
     return Fence(Waiting(cast("Application", inner)), files.control_secret, members, strangers.is_member)
 
 
@@ -222,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log_to_stderr("superlink")
     try:
         serve(home, load_network(home))
-    except ServerError as error:
+    except (ServerError, LedgerError) as error:
         print(error, file=sys.stderr)
         return error.exit_code
     return 0

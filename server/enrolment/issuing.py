@@ -44,6 +44,7 @@ class Issuing:
         if any(key_of(one) == key for one in self._book.certificates(member)):
             return False
         self._issue(member, csr)
+        self.publish()
         return True
 
     def renew(self, member: str, csr: bytes) -> bytes:
@@ -87,15 +88,17 @@ class Issuing:
         return count
 
     def publish(self) -> None:
-        """Write `revoked.json`: what was revoked or superseded and has not run out by itself."""
-        now_s = self._now()
-        listed = {
-            one.serial: one.ends_s
-            for one in self._book.certificates()
-            if one.ends_s is not None and one.until_s > now_s
-        }
+        """Write `revoked.json`: what was revoked or superseded and has not run out by itself, and who has nothing left.
+
+        Its members are those whose SuperNodes stay out until they have got a certificate again.
+        """
+        now_s, issued = self._now(), self._book.certificates()
+        listed = {one.serial: one.ends_s for one in issued if one.ends_s is not None and one.until_s > now_s}
+        holds = {one.member for one in issued if one.ends_s is None and one.until_s > now_s}
+        shut_out = {one.member for one in issued if one.revoked_s is not None} - holds
         path = self._home / REVOKED
-        document = json.dumps({"version": 1, "since": dict(sorted(listed.items()))}, indent=1).encode() + b"\n"
+        facts = {"version": 1, "since": dict(sorted(listed.items())), "members": sorted(shut_out)}
+        document = json.dumps(facts, indent=1).encode() + b"\n"
         if not path.exists() or path.read_bytes() != document:
             revocations(document)  # what could not be read would shut everybody out
             keep_file(path, document)

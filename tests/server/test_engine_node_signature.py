@@ -61,15 +61,16 @@ class World:
 
     def __init__(self, *keys: bytes) -> None:
         self.keys, self.reads, self.now_s = frozenset(keys), 0, 100.0
-        self.members = Members(self._read, lambda: NOW, lambda: self.now_s, self._sleep)
+        self.shut_out = set[str]()
+        self.members = Members(self._read, lambda: self.shut_out, lambda: NOW, lambda: self.now_s, self._sleep)
 
     async def _sleep(self, wait_s: float) -> None:
         self.now_s += wait_s
 
-    async def _read(self) -> frozenset[bytes]:
+    async def _read(self) -> dict[bytes, str]:
         self.reads += 1
         await asyncio.sleep(0)
-        return self.keys
+        return dict.fromkeys(self.keys, "firm-1")
 
     async def ask(self, key: ec.EllipticCurvePrivateKey = KEY) -> bool:
         public = public_key_to_bytes(key.public_key())
@@ -80,6 +81,15 @@ def test_only_registered_keys_are_members() -> None:
     world = World(PUBLIC)
     assert asyncio.run(world.ask())
     assert not asyncio.run(world.ask(OTHER))
+
+
+def test_a_member_that_is_shut_out_is_none_from_its_next_request_on() -> None:
+    world = World(PUBLIC)
+    assert asyncio.run(world.ask())
+    world.shut_out.add("firm-1")
+    assert not asyncio.run(world.ask())
+    world.shut_out.clear()
+    assert asyncio.run(world.ask())
 
 
 def test_strangers_cannot_make_it_ask_the_database_all_the_time() -> None:

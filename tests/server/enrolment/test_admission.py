@@ -166,6 +166,7 @@ def test_a_suspended_member_comes_back_by_a_new_invite_and_with_other_keys(world
     assert standing.phase == "enrolled"
     check = PeerCheck(world.home / REVOKED, world.clock)
     assert check.require_certificate(standing.certificate, "firm-2") == "firm-2"
+    assert check.shut_out() == set()
     node = next(one for one in world.book.nodes() if one.member == "firm-2")
     assert (node.wanted, node.public_key) == (True, back.fields["node_key"])
 
@@ -316,10 +317,12 @@ def test_a_revoked_certificate_is_refused_and_another_key_gets_another(world: Jo
     with pytest.raises(KeyRevoked, match="--new-key"):
         world.desk.renew(one.sign("Renew", {"csr": same}))
     other = request_certificate(one.home, "firm-1", key_file="tls.next.key")
+    assert check.shut_out() == {"firm-1"}  # its SuperNode too
     fresh = world.desk.renew(one.sign("Renew", {"csr": other}))
     assert check.require_certificate(fresh, "firm-1") == "firm-1"
     with pytest.raises(NotAllowed):
         check.require_certificate(lost)
+    assert check.shut_out() == set()
 
 
 @pytest.mark.parametrize(("key_file", "grace_s"), [("tls.key", SAME_KEY_GRACE_S), ("other.key", OLD_KEY_GRACE_S)])
@@ -421,10 +424,14 @@ def test_a_list_that_cannot_be_read_lets_nobody_in(world: JoinWorld) -> None:
     path, good = world.home / REVOKED, certificate(world, "firm-1")
     check = PeerCheck(path, world.clock)
     assert check.require_certificate(good) == "firm-1"
-    for content in (b"", b"[]", b'{"version": 2, "since": {}}', b'{"version": 1, "since": {"xyz": 1}}', b"\xff"):
+    members = b'{"version": 1, "since": {}, "members": "firm-1"}'
+    other = b'{"version": 2, "since": {}}', b'{"version": 1, "since": {"xyz": 1}}'
+    for content in (b"", b"[]", *other, members, b"\xff"):
         path.write_bytes(content)
         with pytest.raises(NotAllowed, match="revoked certificates"):
             check.require_certificate(good)
+        with pytest.raises(BadRevocations):
+            check.shut_out()
         with pytest.raises(BadRevocations):
             revocations(content)
     path.unlink()
