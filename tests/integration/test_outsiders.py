@@ -8,7 +8,7 @@
 | a firm that was suspended | 401, 404 | 401 | refused | refused | refused |
 
 Members find the same doors open, and who was shut out by a revocation finds them open again with another certificate:
-what keeps others out is not that something is down. What a firm without a certificate may still do at the desk is asking
+what keeps others out is no failure. What a firm without a certificate may still do at the desk is asking
 for one for another key, and seeing and approving proposals: all that is signed with the key that the ledger knows.
 """
 
