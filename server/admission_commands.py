@@ -103,10 +103,19 @@ def revoke_certificate(
 
     The member gets another with `artesian firm renew --new-key`: it proves itself with its signing key.
     """
+    from server.enrolment.book import NoSuchRequest
+
     with _admission(home) as admission:
+        if admission.book.asked(member) is None and not admission.book.certificates(member):
+            raise NoSuchRequest(f"{member!r} is nobody here; see: artesian coordinator admit --home {home}")
         count = admission.issuing.revoke(member)
     if as_json:
-        typer.echo(json.dumps({"ok": True, "member": member, "revoked": count}))
+        typer.echo(json.dumps({"ok": count > 0, "member": member, "revoked": count}))
+    elif not count:
+        typer.echo(f"{member} had no certificate that holds; its keys get no other.", err=True)
+    if not count:
+        raise typer.Exit(1)
+    if as_json:
         return
     typer.echo(f"{count} certificate{'' if count == 1 else 's'} of {member} revoked; the services refuse them now.")
     typer.echo(f"{member} gets another with: artesian firm renew --new-key (a bank: artesian bank renew --new-key)")

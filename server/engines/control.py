@@ -26,12 +26,14 @@ class Node:
         node_id: Flower's number for it.
         online: whether Flower counts it as connected now.
         last_seen_s: seconds since 1970 of its last heartbeat; None if it never connected.
+        public_key: the key (OpenSSH public key text, without a comment); empty where SuperLink tells none.
     """
 
     name: str
     node_id: int
     online: bool
     last_seen_s: float | None
+    public_key: bytes = b""
 
 
 RunPhase = Literal["pending", "running", "completed", "failed", "stopped"]

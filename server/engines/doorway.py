@@ -2,8 +2,9 @@
 
 A connection counts from the moment that it is accepted, before its TLS handshake, and until it is closed. One that has
 brought no request with a registered node's signature is a stranger: there may be a few from one address, a few hundred
-in all, and each is closed after some seconds. When the room for strangers is full the one that came first goes, so that
-a member who comes meanwhile always gets in. Members have room by key, not by address: many may come by one proxy.
+in all, and each is closed after some seconds. When the room of an address, or all room, is full the stranger there that
+came first goes, so that a member who comes meanwhile always gets in, also from behind an address with many strangers.
+Members have room by key, not by address: many may come by one proxy.
 The listener on loopback knows nothing of this.
 """
 
@@ -61,17 +62,16 @@ class Strangers:
         """How many strangers there are."""
         return len(self._strangers)
 
-    def came(self, peer: Peer, end: Callable[[], None]) -> bool:
-        """Take in a new connection; False if its address has too many. `end` closes it."""
+    def came(self, peer: Peer, end: Callable[[], None]) -> None:
+        """Take in a new connection; `end` closes it."""
         if self._addresses[peer[0]] >= self._most_of_one:
-            return False
-        if len(self._strangers) >= self._most:
+            self._end(next(one for one in self._strangers if one[0] == peer[0]), "its address has too many")
+        elif len(self._strangers) >= self._most:
             self._end(next(iter(self._strangers)), "there are too many")
         later = self._later or asyncio.get_running_loop().call_later
         timer = later(self._within_s, lambda: self._end(peer, "it showed no member's signature in time"))
         self._strangers[peer] = (end, timer)
         self._addresses[peer[0]] += 1
-        return True
 
     def is_member(self, peer: Peer | None, key: bytes) -> bool:
         """Note that a connection brought a request signed with a registered key; False if that key has too many."""
@@ -124,16 +124,10 @@ class Doorway(socket.socket):
             raise
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """As `socket.accept`.
-
-        Raises:
-            ConnectionAbortedError: who came is refused; asyncio goes on to the next.
-        """
+        """As `socket.accept`."""
         plain, address = super().accept()
         visitor = _Visitor(plain, (address[0], address[1]), self._strangers)
-        if not self._strangers.came(visitor.peer, visitor.end):
-            visitor.close()
-            raise ConnectionAbortedError
+        self._strangers.came(visitor.peer, visitor.end)
         return visitor, address
 
 

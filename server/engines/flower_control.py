@@ -57,10 +57,11 @@ class FlowerControl:
         """
         key = _flower_key(public_key)
         present = [node for node in self._nodes() if node.name == name]
+        for node in present:
+            if node.public_key != key:
+                self._unregister(node.node_id)
         if any(node.public_key == key for node in present):
             return
-        for node in present:
-            self._unregister(node.node_id)
         self._ask("register-node", pb.RegisterNodeRequest(public_key=key, name=name), pb.RegisterNodeResponse)
 
     def unregister(self, name: str) -> None:
@@ -135,7 +136,7 @@ def phase_of(status: pb.RunStatus) -> RunPhase:
 def _node(info: pb.NodeInfo) -> Node:
     until_s = info.online_until if info.HasField("online_until") else 0.0
     last_seen_s = until_s - _PATIENCE * info.heartbeat_interval if until_s else None
-    return Node(info.name, info.node_id, info.status == _ONLINE, last_seen_s)
+    return Node(info.name, info.node_id, info.status == _ONLINE, last_seen_s, _openssh(info.public_key))
 
 
 def _flower_key(public_key: bytes) -> bytes:
@@ -155,6 +156,21 @@ def _flower_key(public_key: bytes) -> bytes:
     if not isinstance(key, EllipticCurvePublicKey):
         raise RunRefused("a SuperNode's key is an EC key (P-256, P-384 or P-521) as OpenSSH writes its public half")
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _openssh(flower_key: bytes) -> bytes:
+    """A key of Flower's in OpenSSH's form; empty for what is none."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+    try:
+        key = load_pem_public_key(flower_key)
+    except (ValueError, UnsupportedAlgorithm):
+        return b""
+    if not isinstance(key, EllipticCurvePublicKey):
+        return b""
+    return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
 
 
 def scalars(config: RunConfig) -> Mapping[str, pb.Scalar]:

@@ -34,16 +34,19 @@ def pending(book: EnrolmentBook) -> bool:
 def apply_registrations(book: EnrolmentBook, control: Control) -> Registered:
     """Compare the book with what SuperLink knows, and tell it what it lacks. It may be repeated.
 
-    SuperLink may have lost its database since the book noted that it was told, or never have been told.
+    SuperLink may have lost its database since the book noted that it was told, or have an older copy of it, with keys
+    that were shut out since, or never have been told.
 
     Raises:
         EngineUnreachable: it does not answer; what was told before stays told.
     """
-    known = {node.name for node in control.nodes()}
+    known = dict[str, list[bytes]]()
+    for there in control.nodes():
+        known.setdefault(there.name, []).append(_bare(there.public_key))
     told, refused = [], {}
     # Who is shut out comes first: a key that SuperLink does not take must not keep a suspended member in.
     for node in sorted(book.nodes(), key=lambda node: (node.wanted, node.member)):
-        if node.applied and node.wanted == (node.member in known):
+        if node.applied and known.get(node.member, []) == ([_bare(node.public_key)] if node.wanted else []):
             continue
         try:
             _tell(node, control)
@@ -56,6 +59,11 @@ def apply_registrations(book: EnrolmentBook, control: Control) -> Registered:
         book.node_applied(node)
         told.append(node.member)
     return Registered(told, refused)
+
+
+def _bare(public_key: bytes) -> bytes:
+    """An OpenSSH public key without its comment."""
+    return b" ".join(public_key.split()[:2])
 
 
 def _tell(node: NodeKey, control: Control) -> None:

@@ -130,15 +130,15 @@ class DeskService(EnrolmentServicer):
         raise AssertionError("an aborted call does not go on")
 
     def _take_stranger(self, context: Any) -> None:
-        self._strangers.take("everybody who is not known")
+        """Take from the address's own first: one that is over it must not use up what all have together."""
         address = caller(context.peer())
-        if is_near(address):
-            return
-        if address not in self._addresses:
-            if len(self._addresses) >= MAX_ADDRESSES:
-                self._each, self._addresses = Quota(EACH_PER_S, EACH_BURST, self._monotonic), set()
-            self._addresses.add(address)
-        self._each.take(address)
+        if not is_near(address):
+            if address not in self._addresses:
+                if len(self._addresses) >= MAX_ADDRESSES:
+                    self._each, self._addresses = Quota(EACH_PER_S, EACH_BURST, self._monotonic), set()
+                self._addresses.add(address)
+            self._each.take(address)
+        self._strangers.take("everybody who is not known")
 
     def _told(self, at: RequestStanding) -> pb.StandingReply:
         return pb.StandingReply(

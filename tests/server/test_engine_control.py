@@ -67,6 +67,15 @@ def test_only_keys_that_flower_takes_are_registered(tmp_path: Path) -> None:
             control.register("firm-1", key)
 
 
+def test_a_nodes_key_is_told_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = ec.generate_private_key(ec.SECP384R1()).public_key()
+    pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    told = [pb.NodeInfo(name="firm-1", public_key=pem), pb.NodeInfo(name="firm-2", public_key=b"nonsense")]
+    monkeypatch.setattr(FlowerControl, "_nodes", lambda _self: told)
+    openssh = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    assert [node.public_key for node in FlowerControl(tmp_path, Network()).nodes()] == [openssh, b""]
+
+
 def test_a_superlink_that_is_down_is_named(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     control = FlowerControl(tmp_path, Network(superlink_port=port))

@@ -49,7 +49,8 @@ class Told:
         self.refuses: set[str] = set()
 
     def nodes(self) -> list[Node]:
-        return [Node(name, at, online=False, last_seen_s=None) for at, name in enumerate(self.nodes_)]
+        known = enumerate(self.nodes_.items())
+        return [Node(name, at, online=False, last_seen_s=None, public_key=key) for at, (name, key) in known]
 
     def register(self, name: str, public_key: bytes) -> None:
         if name in self.refuses:
@@ -323,6 +324,20 @@ def test_a_revoked_certificate_is_refused_and_another_key_gets_another(world: Jo
     with pytest.raises(NotAllowed):
         check.require_certificate(lost)
     assert check.shut_out() == set()
+
+
+def test_revoking_by_command_says_when_nothing_was_revoked(world: JoinWorld) -> None:
+    world.found()
+
+    def revoke(member: str) -> Result:
+        return CliRunner().invoke(get_command(app), ["revoke-certificate", member, "--home", str(world.home), "--json"])
+
+    mistyped = revoke("firm-11").exception
+    assert isinstance(mistyped, NoSuchRequest)
+    assert mistyped.exit_code == 2
+    assert json.loads(revoke("firm-1").stdout) == {"ok": True, "member": "firm-1", "revoked": 1}
+    again = revoke("firm-1")
+    assert (again.exit_code, json.loads(again.stdout)["ok"]) == (1, False)
 
 
 @pytest.mark.parametrize(("key_file", "grace_s"), [("tls.key", SAME_KEY_GRACE_S), ("other.key", OLD_KEY_GRACE_S)])

@@ -104,3 +104,22 @@ def test_strangers_do_not_use_up_what_members_may_ask(world: JoinWorld, monkeypa
             assert desk.standing("acme", "firm-1", one.key).phase == "asked"
             with pytest.raises(DeskUnreachable, match="ask again"):  # in its name, without its key
                 desk.standing("acme", "firm-1", SigningKey.generate())
+
+
+def test_one_address_does_not_use_up_what_all_strangers_may_ask(
+    world: JoinWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address_of = ["192.0.2.1"]
+    monkeypatch.setattr(service, "caller", lambda _peer: address_of[0])
+    for name, value in {"RATE_PER_S": 1e-6, "BURST": 4, "EACH_PER_S": 1e-6, "EACH_BURST": 2}.items():
+        monkeypatch.setattr(service, name, value)
+    with serving(world.home, now=world.clock) as address:
+        invite = replace(world.invites["firm-1"], desk=address)
+        with DeskClient(address, invite.authority_pem, now=world.clock) as desk:
+            for _ in range(2):
+                desk.terms(invite)
+            for _ in range(8):
+                with pytest.raises(DeskUnreachable, match="ask again"):
+                    desk.terms(invite)
+            address_of[0] = "192.0.2.2"
+            assert desk.terms(invite).policy.cid == "acme"

@@ -22,7 +22,10 @@ class SuperLink:
     def nodes(self) -> list[Node]:
         if self.away:
             raise EngineUnreachable("SuperLink does not answer")
-        return [Node(name, at, online=False, last_seen_s=None) for at, name in enumerate(self.keys)]
+        return [
+            Node(name, at, online=False, last_seen_s=None, public_key=key)
+            for at, (name, key) in enumerate(self.keys.items())
+        ]
 
     def register(self, name: str, public_key: bytes) -> None:
         if name in self.refuses:
@@ -81,6 +84,20 @@ def test_what_superlink_has_lost_it_is_told_again(book: EnrolmentBook) -> None:
     link.keys = {"firm-2": b"firm-2", "firm-3": b"firm-3"}  # an older copy of its database
     assert apply(book, link) == (["firm-2", "firm-1"], [])
     assert sorted(link.keys) == ["firm-1", "firm-3"]
+
+
+def test_a_key_that_an_older_copy_brings_back_is_shut_out_again(book: EnrolmentBook) -> None:
+    """The member has changed its SuperNode's key since the copy was made."""
+    link = SuperLink()
+    apply(book, link)
+    book.want_node("firm-2", b"type another comment")
+    apply(book, link)
+    before = {**link.keys, "firm-2": b"firm-2"}
+    link.keys = before
+    assert apply(book, link) == (["firm-2"], [])
+    assert link.keys["firm-2"] == b"type another comment"
+    link.keys["firm-2"] = b"type another"  # as SuperLink tells it
+    assert apply(book, link) == ([], [])
 
 
 def test_a_superlink_that_is_away_is_told_later(book: EnrolmentBook) -> None:
