@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from clients.plain_text import printable
+from ledger.fingerprint import grouped
+
 if TYPE_CHECKING:
     from clients.connection import Connection
     from clients.enrolment.desk_client import DeskClient, OpenProposal, Terms
@@ -235,13 +238,13 @@ def _confirm_trust(invite: Invite, terms: Terms, fingerprint: str, yes: bool, as
     tasks = ", ".join(task.name for task in terms.policy.task) or "none yet"
     _tell(f"{terms.policy.name} ({invite.cid}) invites {invite.member}, the {invite.kind} {invite.name!r}.")
     _tell(f"  join desk       {invite.desk}")
-    _tell(f"  CA fingerprint  {_grouped(invite.fingerprint)}")
-    _tell(f"  policy          {_grouped(invite.policy.hex())}")
+    _tell(f"  CA fingerprint  {grouped(invite.fingerprint)}")
+    _tell(f"  policy          {grouped(invite.policy.hex())}")
     _tell(f"  cohorts of at least {terms.policy.min_cohort} firms; tasks: {tasks}")
     if fingerprint:
         if _bare(fingerprint) != invite.fingerprint:
             raise OtherConsortium(
-                f"the invite's CA has the fingerprint {_grouped(invite.fingerprint)}, not {fingerprint}; "
+                f"the invite's CA has the fingerprint {grouped(invite.fingerprint)}, not {fingerprint}; "
                 "it is not from whom you think: do not use it"
             )
         return
@@ -388,7 +391,7 @@ def _show(one: OpenProposal, *, words: bool = True) -> None:
     if one.refused:
         typer.echo(f"  the ledger refuses it: {_printable(one.refused)}")
     for line in facts["words"] if words else ():
-        typer.echo(f"  {_printable(line)}")
+        typer.echo(f"  {printable(line)}")
 
 
 def _by_task(given: list[str] | None, option: str) -> dict[str, str]:
@@ -438,10 +441,6 @@ def _table(path: str) -> str:
     return str(Path(path).absolute())
 
 
-def _grouped(digits: str) -> str:
-    return "-".join(digits[place : place + 4] for place in range(0, len(digits), 4))
-
-
 def _bare(fingerprint: str) -> str:
     return "".join(letter for letter in fingerprint.lower() if letter in "0123456789abcdef")
 
@@ -450,9 +449,5 @@ def _day(moment_s: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment_s))
 
 
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)
-
-
 def _tell(line: str) -> None:
-    typer.echo(_printable(line), err=True)
+    typer.echo(printable(line), err=True)

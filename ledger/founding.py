@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ledger.checkpoint import Checkpoint
 from ledger.errors import LedgerError
+from ledger.fingerprint import grouped
 from ledger.folder_sync import sync_folder
 from ledger.genesis import Founder, genesis_statements
 from ledger.homes import (
@@ -241,7 +242,7 @@ def founding_of(origin: str, entries: Sequence[bytes]) -> Founding:
     for raw in entries[:size]:
         frontier, _ = frontier.append(leaf_hash(raw))
     digits = hashlib.sha256(Checkpoint(origin, size, frontier.root()).body().encode()).hexdigest()
-    fingerprint = "-".join(digits[place : place + 4] for place in range(0, len(digits), 4))
+    fingerprint = grouped(digits)
     log = policy.get("log") or key[:PUBLIC_KEY_BYTES]
     return Founding(cid, Vkey.of_log(origin, PublicKey(log)), size, fingerprint)
 

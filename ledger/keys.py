@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, M
 
 from ledger import post_quantum
 from ledger.errors import LedgerError
+from ledger.fingerprint import grouped
 from ledger.secret_files import KeyFileError as KeyFileError
 from ledger.secret_files import pem_of, private_keys, read_secret_file, write_secret_file
 
@@ -94,8 +95,7 @@ class PublicKey:
     @cached_property
     def fingerprint(self) -> str:
         """For people to compare by another way than the file's: SHA-256 of `raw`, 16 groups of 4 hex digits."""
-        digits = hashlib.sha256(self.raw).hexdigest()
-        return "-".join(digits[place : place + 4] for place in range(0, len(digits), 4))
+        return grouped(hashlib.sha256(self.raw).hexdigest())
 
     def verify(self, signature: bytes, message: bytes) -> None:
         """Raise `BadSignature` unless `signature` (64 bytes) is the Ed25519 key's over `message`."""

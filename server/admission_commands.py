@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clients.plain_text import printable
+
 if TYPE_CHECKING:
     from ledger.founding import Founded
     from server.enrolment.admission import Admission
@@ -152,7 +154,7 @@ def register_nodes(home: Home, as_json: Json = False) -> None:
         admission.settle()
         done = apply_registrations(admission.book, FlowerControl(home, load_network(home)))
     for one, why in done.refused.items():
-        typer.echo(f"the node of {one} stays out: {_printable(why)}", err=True)
+        typer.echo(f"the node of {one} stays out: {printable(why)}", err=True)
     if as_json:
         typer.echo(json.dumps({"ok": True, "told": done.told, "refused": done.refused}))
     else:
@@ -218,7 +220,7 @@ def _proposal(facts: ProposalFacts) -> dict[str, Any]:
 
 def _say(facts: dict[str, Any], founded: Founded | None, home: Path) -> None:
     for one in facts["requests"]:
-        typer.echo(f"{one['member']:<16} {one['kind']:<5} {one['phase']:<9} {one['key']}  {_printable(one['name'])}")
+        typer.echo(f"{one['member']:<16} {one['kind']:<5} {one['phase']:<9} {one['key']}  {printable(one['name'])}")
     if not facts["requests"]:
         typer.echo("Nobody has asked yet.")
     if founded is not None:
@@ -232,13 +234,9 @@ def _say(facts: dict[str, Any], founded: Founded | None, home: Path) -> None:
         if one["refused"]:
             typer.echo(f"  {_refusal(one)}")
     for member, why in facts["refused_nodes"].items():
-        typer.echo(f"The node of {member} stays out: {_printable(why)}; it joins again with another node.key")
+        typer.echo(f"The node of {member} stays out: {printable(why)}; it joins again with another node.key")
 
 
 def _refusal(one: dict[str, Any]) -> str:
-    what = f"the ledger refuses it: {_printable(one['refused'])}"
+    what = f"the ledger refuses it: {printable(one['refused'])}"
     return f"{what}; propose it again, or: artesian coordinator withdraw {one['name']}"
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)

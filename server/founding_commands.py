@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ledger.fingerprint import grouped
+
 if TYPE_CHECKING:
     from server.enrolment.inviting import Invitation
     from server.initialising import Founding
@@ -190,7 +192,7 @@ def _consortium(home: Path) -> dict[str, Any]:
 
     raw = (home / CONSORTIUM).read_bytes()
     authority = facts_of((home / AUTHORITY_CERTIFICATE).read_bytes()).fingerprint
-    return {"cid": read_policy(raw).cid, "authority": _grouped(authority), "policy_sha256": policy_hash(raw).hex()}
+    return {"cid": read_policy(raw).cid, "authority": grouped(authority), "policy_sha256": policy_hash(raw).hex()}
 
 
 def _facts(one: Invitation, home: Path) -> dict[str, Any]:
@@ -213,7 +215,3 @@ def _invite_line(one: Invitation, home: Path) -> str:
 
 def _minute(at_s: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at_s))
-
-
-def _grouped(digits: str) -> str:
-    return "-".join(digits[place : place + 4] for place in range(0, len(digits), 4))

@@ -14,55 +14,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-
-from clients.data import Table
 from clients.tasks.spec import parse_spec
 from clients.tasks.task import task_for
 from experiments.benchmarks.figure import Figure
 from experiments.benchmarks.flower_alone import run_alone
+from experiments.benchmarks.small_task import SPEC, TASK, table
 from experiments.deployment import Deployment
 from experiments.federation import FederatedTask, Federation, Terms, build
 from server.training_config import TrainingConfig
 
 COMMAND = "artesian bench deployed_round"
 FIRMS, ROUNDS = 3, 5
-TASK, _RECORDS, _DEADLINE_S = "credit", 400, 600.0
+_DEADLINE_S = 600.0
 _PROJECT = Path(__file__).parents[2]
-SPEC = """
-name = "credit"
-kind = "credit"
-
-[privacy]
-unit = "row"
-
-[model]
-kind = "scorecard"
-
-[label]
-column = "outcome"
-positive = ["default"]
-negative = ["paid"]
-base_rate = 0.3
-
-[[column]]
-name = "outcome"
-kind = "category"
-values = ["default", "paid"]
-
-[[column]]
-name = "income"
-kind = "number"
-unit = "thousands a year"
-min = 0
-max = 100
-
-[[feature]]
-code = "income"
-text = "Income"
-from = "income"
-bins = [20, 40, 60, 80]
-"""
 
 
 def run(rounds: int = ROUNDS, beside: bool = True) -> list[Figure]:
@@ -113,11 +77,3 @@ def _federation(home: Path, rounds: int) -> Federation:
     return build(
         home, [FederatedTask(TASK, task, SPEC, parts, config)], Terms("simulation", 3, None, True, False, limits)
     )
-
-
-def table(number: int) -> Table:
-    """The records of a firm, by its number."""
-    rng = np.random.default_rng(number)
-    income = rng.uniform(0, 100, _RECORDS).round(1)
-    outcome = np.where(rng.uniform(size=_RECORDS) < 0.6 - income / 200, "default", "paid")
-    return Table({"outcome": outcome, "income": income}, _RECORDS)

@@ -18,8 +18,8 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from experiments.benchmarks.deployed_round import SPEC, TASK, table
 from experiments.benchmarks.figure import Figure
+from experiments.benchmarks.small_task import SPEC, TASK, table
 from experiments.tiny_consortium import CHILD, COORDINATOR, ConsortiumFailed, Design, TinyConsortium
 
 COMMAND = "artesian bench recovery"

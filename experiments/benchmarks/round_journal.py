@@ -15,18 +15,17 @@ from statistics import median
 from time import perf_counter
 from unittest.mock import patch
 
-import numpy as np
 from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
 from clients.app import app as client_app
-from clients.data import Table
 from clients.firm import close_firms
 from clients.kept_reply import KeptReply
 from clients.messages import OPEN
 from clients.tasks.spec import parse_spec
 from clients.tasks.task import task_for
 from experiments.benchmarks.figure import Figure
+from experiments.benchmarks.small_task import SPEC, TASK, table
 from experiments.federation import FederatedTask, Federation, Terms, build
 from server.coordinator import Coordinator
 from server.engine import run_in_process
@@ -35,41 +34,7 @@ from server.rounds import Run
 from server.training_config import TrainingConfig
 
 COMMAND = "artesian bench round_journal"
-_TASK, _RECORDS, _FIRMS = "credit", 60, 3
-_SPEC = """
-name = "credit"
-kind = "credit"
-
-[privacy]
-unit = "row"
-
-[model]
-kind = "scorecard"
-
-[label]
-column = "outcome"
-positive = ["default"]
-negative = ["paid"]
-base_rate = 0.3
-
-[[column]]
-name = "outcome"
-kind = "category"
-values = ["default", "paid"]
-
-[[column]]
-name = "income"
-kind = "number"
-unit = "thousands a year"
-min = 0
-max = 100
-
-[[feature]]
-code = "income"
-text = "Income"
-from = "income"
-bins = [20, 40, 60]
-"""
+_RECORDS, _FIRMS = 60, 3
 
 
 class _Ended(BaseException):
@@ -133,7 +98,7 @@ def _train(built: Federation, app: Callable[[Message, Context], Message]) -> Run
 
             @server_app.main()
             def main(grid: Grid, context: Context) -> None:
-                out.append(Run(grid, coordinator, _TASK))
+                out.append(Run(grid, coordinator, TASK))
                 out[0].run()
 
             nodes = [{"home": str(built.member(name))} for name in built.firms]
@@ -151,17 +116,7 @@ def _federation(home: Path, rounds: int) -> Federation:
             "aggregation": {"kind": "masked", "deadline_s": 60},
         }
     )
-    rng = np.random.default_rng(7)
-    parts = [
-        Table(
-            {
-                "outcome": rng.choice(["default", "paid"], _RECORDS),
-                "income": rng.uniform(0, 100, _RECORDS).round(1),
-            },
-            _RECORDS,
-        )
-        for _ in range(_FIRMS)
-    ]
-    task = FederatedTask(_TASK, task_for(parse_spec(tomllib.loads(_SPEC), "benchmark")), _SPEC, parts, config)
+    parts = [table(number, _RECORDS) for number in range(_FIRMS)]
+    task = FederatedTask(TASK, task_for(parse_spec(tomllib.loads(SPEC), "benchmark")), SPEC, parts, config)
     limits = {"min_cohort": 3, "colluders": 0, "epsilon": 20.0, "delta": 1e-5, "aggregation": ["masked"]}
     return build(home, [task], Terms("simulation", 3, 5, True, False, limits))
