@@ -389,7 +389,7 @@ def _show(one: OpenProposal, *, words: bool = True) -> None:
     state = "on the ledger" if one.placed else f"{len(one.approved)} of {one.needed} have approved ({given})"
     typer.echo(f"{one.name}: {state}")
     if one.refused:
-        typer.echo(f"  the ledger refuses it: {_printable(one.refused)}")
+        typer.echo(f"  the ledger refuses it: {printable(one.refused)}")
     for line in facts["words"] if words else ():
         typer.echo(f"  {printable(line)}")
 
