@@ -144,6 +144,12 @@ class Experiment(_Part):
     gradients: Literal["auto", "opacus"] = "auto"
 
 
+class MetricsAtFirm(_Part):
+    """Where `artesian firm up` answers the firm's own Prometheus: a port on loopback. Without it, nowhere."""
+
+    port: int = Field(ge=1, le=65535)
+
+
 class FirmConfig(_Part):
     """A whole `firm.toml`.
 
@@ -159,6 +165,7 @@ class FirmConfig(_Part):
     wallet: str = "wallet.sqlite"
     task: tuple[TaskAtFirm, ...] = ()
     limits: Limits = Limits()
+    metrics: MetricsAtFirm | None = None
     experiment: Experiment | None = None
 
     @model_validator(mode="after")
@@ -183,3 +190,24 @@ def load_firm_config(path: Path) -> FirmConfig:
         FirmConfigInvalid: missing, not TOML, or against the rules; one line says where.
     """
     return load_toml(path, FirmConfig, FirmConfigInvalid)
+
+
+class _MetricsAlone(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    metrics: MetricsAtFirm | None = None
+
+
+def metrics_port(home: Path) -> int | None:
+    """The port of `[metrics]` in a home's `firm.toml`; None where it names none, or where there is no such file.
+
+    The rest of the file may be wrong: who says that is not who asks for the port.
+
+    Raises:
+        FirmConfigInvalid: it is not TOML, or what it says of metrics is wrong.
+    """
+    path = home / "firm.toml"
+    if not path.exists():
+        return None
+    metrics = load_toml(path, _MetricsAlone, FirmConfigInvalid).metrics
+    return None if metrics is None else metrics.port

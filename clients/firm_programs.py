@@ -1,4 +1,4 @@
-"""What `artesian firm up` runs: the witness, SuperNode and its executor, and what renews certificates."""
+"""What `artesian firm up` runs: witness, SuperNode and executor, what renews certificates, and metrics if wanted."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clients.certificates import TLS_CERTIFICATE
 from clients.connection import CONNECTION, load_connection
+from clients.firm_config import FirmConfigInvalid, metrics_port
 from clients.flower.node_home import flower_environment
 from clients.flower.programs import firm_programs as flower_programs
 from clients.homes import FIRM_CONFIG
@@ -31,16 +32,28 @@ def firm_programs(home: Path, python: str = sys.executable) -> list[Program]:
     certificates = (home / TLS_CERTIFICATE, home / CONNECTION)
     renewal = Program("renewal", (*artesian, "firm", "renew", "--watch", "--home", str(home)))
     witness = Program("witness", (*artesian, "ledger", "witness", "--home", str(home)), reads=certificates)
+    config = home / FIRM_CONFIG
+    scraped = (*artesian, "firm", "metrics", "--configured", "--home", str(home))
+    metrics = Program("metrics", scraped, reads=(config,), essential=False)
     waiting = (
         replace(one, after=admitted, after_words="this firm to be admitted")
-        for one in (witness, *flower_programs(home, python))
+        for one in (witness, *flower_programs(home, python), metrics)
     )
-    witness, supernode, executor = waiting
+    witness, supernode, executor, metrics = waiting
     programs = [
         renewal,
         witness,
         # A SuperNode that was killed is refused for up to a minute, until Flower counts its key as gone.
         replace(supernode, reads=(home / CONNECTION,), retry_at_most_s=10.0),
-        replace(executor, reads=(home / FIRM_CONFIG,)),
+        replace(executor, reads=(config,)),
+        *([metrics] if _wants_metrics(home) else []),
     ]
     return [replace(one, environment={**one.environment, **environment}) for one in programs]
+
+
+def _wants_metrics(home: Path) -> bool:
+    """Whether `firm.toml` names a port for them; of a file that is wrong, the programs that read it say so."""
+    try:
+        return metrics_port(home) is not None
+    except FirmConfigInvalid:
+        return False

@@ -46,6 +46,10 @@ delta = 1e-5             # at this delta; well below one in the number of your r
 min_cohort = {least}           # fewest firms among which this firm's update is hidden
 colluders = 1            # so many of them may side with a lying coordinator
 # measurements = ["evaluation"]   # what may be measured on your tables: units, evaluation, columns, fairness
+
+# For this firm's own Prometheus, on this machine: figures, what is left in the wallet among them. Off without a port.
+# [metrics]
+# port = 9465
 """
 _TASK = """
 # Leave the whole block out to take no part in this task.

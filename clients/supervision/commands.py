@@ -46,7 +46,7 @@ def bring_up(home: Path, programs: Sequence[Program], as_json: bool, log_format:
     def on_ready(status: SetStatus) -> None:
         nonlocal was_ready
         was_ready = True
-        typer.echo(json.dumps(_facts(home, status), ensure_ascii=False) if as_json else _ready_line(status))
+        typer.echo(json.dumps(_facts(home, status), ensure_ascii=False) if as_json else ready_line(status))
 
     keep_up(home, programs, log_format, on_ready)
     if not was_ready:
@@ -65,7 +65,7 @@ def bring_up_detached(home: Path, role: str, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(_facts(home, status), ensure_ascii=False))
     else:
-        typer.echo(f"{home}: {_ready_line(status)}. It goes on as process {status.pid}; logs are in {home / 'logs'}.")
+        typer.echo(f"{home}: {ready_line(status)}. It goes on as process {status.pid}; logs are in {home / 'logs'}.")
 
 
 def take_down(home: Path, within_s: float, as_json: bool) -> None:
@@ -118,7 +118,10 @@ def _facts(home: Path, status: SetStatus) -> dict[str, Any]:
     return {"ok": True, "home": str(home), **facts}
 
 
-def _ready_line(status: SetStatus) -> str:
+def ready_line(status: SetStatus) -> str:
+    """What is told once the set is ready: programs that run, and others that wait for something outside."""
     ready = [one.name for one in status.programs if one.state == "ready"]
     others = [f"{one.name} ({one.why or one.state})" for one in status.programs if one.state != "ready"]
+    if not ready:
+        return f"up; waiting: {', '.join(others)}"
     return f"ready: {', '.join(ready)}{'; not yet: ' if others else ''}{', '.join(others)}"

@@ -17,6 +17,8 @@ _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _WORD = re.compile(
     r"^(?:[a-z_.]+ (?=(?-i:[A-Z]+) ))?\W{0,2}(debug|info|warning|warn|error|critical|fatal)\b[\s:\])|-]*", re.IGNORECASE
 )
+_STAMP = re.compile(r"\[?\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|UTC|[+-]\d\d:?\d\d)\b)?\]?[\s:|-]+")
+"""A moment at the beginning of a line, which the stream says itself."""
 _KNOWN = ("time", "level", "process")  # what the stream says itself
 _SAFE = re.compile(r"[^\w.-]")
 _NAMES: dict[Level, tuple[str, ...]] = {
@@ -79,15 +81,21 @@ class LineCutter:
 
 
 def read_line(time_s: float, name: str, raw: str) -> Line | None:
-    """A line as a process wrote it: its own level, if it names one, JSON or not; None for an empty one."""
+    """A line as a process wrote it: its own level, if it names one, JSON or not; None for an empty one.
+
+    A moment that it begins with is left out: the stream has its own, and one line has one.
+    """
     text = _COLOURS.sub("", raw).strip()
     level: Level = "info"
     if text.startswith("{"):
         inner, level, text = _from_json(text)
         name = f"{name}/{inner}" if inner else name
-    elif found := _WORD.match(text):
-        level = _LEVELS[found[1].lower()]
-        text = text[found.end() :]
+    else:
+        if found := _STAMP.match(text):
+            text = text[found.end() :]
+        if found := _WORD.match(text):
+            level = _LEVELS[found[1].lower()]
+            text = text[found.end() :]
     text = "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text.replace("\t", " "))
     return Line(time_s, name, level, text) if text.strip() else None
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from artesian import app
 from clients.connection import ConnectionInvalid
@@ -33,6 +34,32 @@ def test_only_what_fetches_the_admission_starts_before_it(tmp_path: Path) -> Non
     assert {name for name, one in found.items() if not one.after} == {"renewal"}
     assert {one.after_words for one in found.values() if one.after} == {"this firm to be admitted"}
     assert [one.name for one in in_order(list(found.values()))] == ["renewal", "witness", "supernode", "executor"]
+
+
+def test_metrics_run_where_firm_toml_names_a_port(tmp_path: Path) -> None:
+    config = tmp_path / "firm.toml"
+    for text in ("", "member = 1\n", "[metrics\n", "[metrics]\nport = 0\n"):
+        config.write_text(text)
+        assert "metrics" not in programs(tmp_path)
+    config.write_text("member = 1\n\n[metrics]\nport = 9466\n")  # its executor says what is wrong
+    metrics = programs(tmp_path)["metrics"]
+    assert "--configured" in metrics.command
+    assert (metrics.essential, metrics.reads) == (False, (config,))
+    assert set(metrics.after) == {tmp_path / name for name in ("tls.crt", "policy.txt", "ledger.toml")}
+
+
+def test_the_port_is_the_one_of_firm_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("clients.metrics_commands.export", lambda _, port, __: asked.append(port))
+
+    def metrics(*more: str) -> int:
+        done = CliRunner().invoke(app, ["firm", "metrics", "--home", str(tmp_path), *more])
+        return done.exit_code
+
+    assert (metrics(), metrics("--configured")) == (0, 2)
+    (tmp_path / "firm.toml").write_text("[metrics]\nport = 9466\n")
+    assert (metrics("--configured"), metrics(), metrics("--port", "9467")) == (0, 0, 0)
+    assert asked == [9465, 9466, 9466, 9467]
 
 
 def test_they_go_through_the_proxy_but_not_to_each_other(tmp_path: Path) -> None:

@@ -152,3 +152,34 @@ def test_it_lives_beside_a_ledger_in_one_database(postgres_url: str) -> None:
             connection.execute(sa.insert(ROUNDS).values(id=b"\2", step="collected"))
             log.append([statement(0)])
         assert steps(store) == ["opened", "collected"]
+
+
+@pytest.mark.parametrize(
+    ("more", "idle_s"), [("", 10), ("?sslmode=verify-full&keepalives_idle=60", "60")], ids=["ours", "the-operators"]
+)
+def test_a_connection_to_a_server_notices_when_it_is_gone(
+    more: str, idle_s: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A firewall that forgets a silent connection tells neither side; what the URL says counts before ours."""
+    pytest.importorskip("psycopg")
+    asked: list[dict[str, object]] = []
+    create = sa.create_engine
+
+    def watched(*args: object, **words: object) -> sa.Engine:
+        engine = create(*args, **words)  # type: ignore[call-overload]
+        sa.event.listen(engine, "do_connect", connect)
+        return engine  # type: ignore[no-any-return]
+
+    def connect(_: object, __: object, ___: object, words: dict[str, object]) -> None:
+        asked.append(words)
+        raise ConnectionError("nobody is asked here")
+
+    monkeypatch.setattr(sa, "create_engine", watched)
+    with StateStore(f"postgresql://coordinator@db.example/state{more}") as store, pytest.raises(ConnectionError):
+        put(store, 1)
+    (words,) = asked
+    assert words["host"] == "db.example"
+    assert words["keepalives_idle"] == idle_s
+    assert (words["keepalives_interval"], words["keepalives_count"]) == (5, 3)
+    assert (words["tcp_user_timeout"], words["connect_timeout"]) == (30_000, 10)
+    assert words.get("sslmode") == ("verify-full" if more else None)

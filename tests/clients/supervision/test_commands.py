@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from artesian import app
-from clients.supervision.commands import table
+from clients.supervision.commands import ready_line, table
 from clients.supervision.marked import started_at
 from clients.supervision.status import RUN, ProgramStatus, SetStatus, write_status
 
@@ -49,6 +49,17 @@ def test_what_was_killed_is_not_ready_and_need_not_be_stopped(tmp_path: Path) ->
     )
     assert run("firm", "processes", "--home", tmp_path)[0] == 1
     assert run("firm", "down", "--home", tmp_path, "--json") == (0, '{"ok": true, "was_up": false}\n')
+
+
+def test_where_nothing_is_ready_yet_nothing_is_called_so() -> None:
+    waits = ProgramStatus("witness", "waiting", why="for tls.crt")
+
+    def line(*programs: ProgramStatus) -> str:
+        return ready_line(SetStatus("ready", 1, 1, "token", 0.0, programs))
+
+    assert line(waits) == "up; waiting: witness (for tls.crt)"
+    assert line(ProgramStatus("renewal", "ready"), waits) == "ready: renewal; not yet: witness (for tls.crt)"
+    assert line(ProgramStatus("renewal", "ready")) == "ready: renewal"
 
 
 def test_the_table_lines_up() -> None:

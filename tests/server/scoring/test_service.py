@@ -1,23 +1,28 @@
 """The service as any gRPC client sees it: who gets in, health, reflection, limits, and what fails closed."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from click.testing import CliRunner
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from score_world import ToyScorer, World, query
 
+from artesian import app
 from clients.bank import BankClient, Declined, ScoredAnswer, ServiceUnreachable, TurnedAway, UnprovenAnswer
 from clients.certificates import facts_of
 from clients.scoring import scores_pb2 as pb
 from clients.scoring.scores_pb2_grpc import ScoresStub
 from clients.scoring.wire import query_to_message
 from clients.tasks.scorecard import Score
+from ledger.errors import Damaged
 from ledger.service.peers import PeerCheck
+from ledger.service.served import Stale
 from server.scoring.desk import Desk, PublishedScorer
 from server.scoring.recording import NotRecorded, QueryRecord
 from server.scoring.service import SERVICE, CannotServe, Tls, serving
@@ -99,6 +104,36 @@ def test_no_answer_without_a_record(world: World, monkeypatch: pytest.MonkeyPatc
     ):
         bank.score(query())
     assert error.value.exit_code == 3
+
+
+def test_a_record_that_is_stale_answers_nobody(world: World) -> None:
+    """Who is enrolled now is not known then: a bank that was suspended since must not go on."""
+
+    def stale(member: str, kind: str) -> bool:
+        raise Stale("the ledger at localhost:8445 was not heard for 121 s")
+
+    world.records.clear()
+    with (
+        world.service(replace(world.desk(), is_enrolled=stale)) as address,
+        BankClient(world.home("bank-1"), address) as bank,
+        pytest.raises(ServiceUnreachable, match="ask again later") as error,
+    ):
+        bank.score(query())
+    assert "8445" not in str(error.value)
+    assert not world.records
+
+
+def test_a_record_that_can_never_be_read_again_ends_the_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor starts another one, which reads all of it anew."""
+
+    def broken() -> None:
+        raise Damaged("mirrors/ledger-0.db: entry 7 is not what was written")
+
+    desk = replace(world.desk(), require_sound=broken)
+    monkeypatch.setattr("server.coordinator_commands.open_desk", lambda *_: nullcontext(desk))
+    home = str(world.home("coordinator"))
+    done = CliRunner().invoke(app, ["coordinator", "scores", "--home", home, "--port", "0"])
+    assert (done.exit_code, "entry 7 is not what was written" in done.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("score", [Score(600, 1.5, ()), Score(600.5, 0.1, ())])  # type: ignore[arg-type]
