@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from clients.masking import wire
+from clients.masking.derivation import framed
 from clients.masking.errors import MalformedMessage
-from clients.masking.keystream import framed
 from clients.versions import MESSAGE_VERSIONS, SOFTWARE, Span, agreed
 from ledger.keys import PublicKey, SigningKey
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from clients.errors import ClientError
 from clients.firm_config import SIMULATION
-from clients.masking.keystream import commit
+from clients.masking.derivation import commit
 from clients.masking.session import RosterEntry
 from clients.plan import Plan
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from clients.errors import ClientError
 from clients.masking import wire
+from clients.masking.derivation import KEY_BYTES
 from clients.masking.errors import MalformedMessage
-from clients.masking.keystream import KEY_BYTES
 from clients.masking.session import HASH_BYTES, ROUND_BYTES
 from ledger.encoding import encode
 from ledger.errors import LedgerError

@@ -108,10 +108,6 @@ class Deployment:
         """One of the processes."""
         return self._processes.pid(f"{owner}-{program.name}")
 
-    def resident_mib(self) -> float:
-        """MiB of memory that all processes have."""
-        return self._processes.resident_mib()
-
     def processor_s(self) -> float:
         """Seconds of processor time that all processes took so far."""
         return self._processes.processor_s()

@@ -43,7 +43,7 @@ COORDINATOR = "coordinator"
 CHILD = "child"
 """What an executor has forked, in the name of a process: `executor child`."""
 _PORTS = ("enrolment", "ledger", "fleet", "scores", "superlink", "metrics", "dashboard")
-_COMMAND_S, _POLL_S = 120.0, 0.2
+_COMMAND_S, _STOP_S, _POLL_S = 120.0, 60.0, 0.2
 
 
 class ConsortiumFailed(ExperimentError):
@@ -225,6 +225,13 @@ class TinyConsortium:
             self._supervisors[name] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
             )
+
+    def down(self, name: str) -> None:
+        """Stop what `up` runs for a home, and wait until it has ended."""
+        self._remember_tokens()
+        supervisor = self._supervisors.pop(name)
+        supervisor.send_signal(signal.SIGTERM)
+        supervisor.wait(_STOP_S)
 
     def wait_for(self, what: Callable[[], bool], words: str, within_s: float = 300.0) -> None:
         """Wait until `what` is true.

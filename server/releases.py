@@ -174,22 +174,25 @@ def load_scorers(home: Path) -> dict[str, PublishedScorer]:
     Raises:
         ReleaseDamaged: a release is not what was published.
     """
-    from clients.tasks.credit_scorer import CreditScorer
-    from server.scoring.desk import PublishedScorer
-
     scorers = {}
     for task in load_coordinator_config(home / CONFIG_FILE).task:
         release = current_release(home, task.name)
         if release is None or not (release.folder / RECEIPT).exists():
             continue
         spec = release_spec(release)
-        if spec.kind != "credit":
-            continue
-        statement = (release.folder / STATEMENT).read_bytes()
-        manifest = hashlib.sha256((release.folder / MANIFEST).read_bytes()).digest()
-        payload = decode_statement(statement).payload
-        if (payload["model"], payload["manifest"]) != (release.model, manifest):
-            raise ReleaseDamaged(f"{release.folder}: the publication is of another model or manifest")
-        scorer = CreditScorer(spec, release.descent.average)
-        scorers[task.name] = PublishedScorer(scorer, release.model, (release.folder / RECEIPT).read_bytes(), statement)
+        if spec.kind == "credit":
+            scorers[task.name] = _scorer(release, spec)
     return scorers
+
+
+def _scorer(release: Release, spec: TaskSpec) -> PublishedScorer:
+    from clients.tasks.credit_scorer import CreditScorer  # what scores is large: only who has a release to score with
+    from server.scoring.desk import PublishedScorer
+
+    statement = (release.folder / STATEMENT).read_bytes()
+    manifest = hashlib.sha256((release.folder / MANIFEST).read_bytes()).digest()
+    payload = decode_statement(statement).payload
+    if (payload["model"], payload["manifest"]) != (release.model, manifest):
+        raise ReleaseDamaged(f"{release.folder}: the publication is of another model or manifest")
+    scorer = CreditScorer(spec, release.descent.average)
+    return PublishedScorer(scorer, release.model, (release.folder / RECEIPT).read_bytes(), statement)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from clients.encryption.errors import CheckRefused
 from clients.masking import wire
+from clients.masking.derivation import framed
 from clients.masking.errors import MalformedMessage
-from clients.masking.keystream import framed
 from clients.masking.session import HASH_BYTES, Session
 from ledger.keys import BadSignature, PublicKey
 

@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from clients.masking import wire
 from clients.masking.answer_book import AnswerBook
+from clients.masking.derivation import KEY_BYTES, commit, framed
 from clients.masking.errors import MalformedMessage, PlanRefused, ValueOutOfBounds
-from clients.masking.keystream import KEY_BYTES, apply_masks, commit, framed
+from clients.masking.keystream import apply_masks
 from clients.masking.pair_secrets import NONCE_BYTES, PairSecrets
 from clients.masking.ring import Integers
 from clients.masking.session import HASH_BYTES, Session

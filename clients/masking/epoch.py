@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.hpke import (
 )
 
 from clients.masking import wire
+from clients.masking.derivation import KEY_BYTES, framed
 from clients.masking.errors import KeySetupRefused, PairSecretRefused
-from clients.masking.keystream import KEY_BYTES, framed
 from clients.masking.pair_secrets import PairSecrets
 from clients.masking.session import RosterEntry
 from clients.masking.shamir import RandomBytes

@@ -13,8 +13,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from clients.masking import wire
+from clients.masking.derivation import KEY_BYTES, derive_key
 from clients.masking.errors import KeySetupRefused, MalformedMessage
-from clients.masking.keystream import KEY_BYTES, derive_key
 from clients.masking.session import RosterEntry, Session
 from clients.masking.shamir import RandomBytes
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from clients.masking import wire
 from clients.masking.answer_book import AnswerBook
 from clients.masking.contribution import Header, Kept, share_binding
+from clients.masking.derivation import KEY_BYTES, commit
 from clients.masking.errors import (
     HeaderMismatch,
     MalformedMessage,
@@ -26,7 +27,6 @@ from clients.masking.errors import (
     TooFewContributions,
     UnknownMember,
 )
-from clients.masking.keystream import KEY_BYTES, commit
 from clients.masking.pair_secrets import NONCE_BYTES, PairSecrets
 from clients.masking.session import HASH_BYTES, Session
 

@@ -13,8 +13,9 @@ from clients.encryption.vectors import blocks_of
 from clients.errors import ClientError
 from clients.masking import wire
 from clients.masking.contribution import Header, commit_pair_seed, commit_self_seed
+from clients.masking.derivation import KEY_BYTES
 from clients.masking.errors import MalformedMessage
-from clients.masking.keystream import KEY_BYTES, apply_masks
+from clients.masking.keystream import apply_masks
 from clients.masking.ring import Integers, Residues
 from clients.masking.session import HASH_BYTES, Session
 from server.errors import ServerError

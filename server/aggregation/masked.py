@@ -10,7 +10,7 @@ import numpy as np
 
 from clients.errors import ClientError
 from clients.masking.contribution import Contribution, Header, commit_self_seed, hash_shares
-from clients.masking.keystream import KEY_BYTES
+from clients.masking.derivation import KEY_BYTES
 from clients.masking.ring import Integers
 from clients.masking.session import Session
 from clients.masking.shamir import combine

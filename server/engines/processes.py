@@ -70,13 +70,6 @@ class Processes:
         """The process of a service."""
         return next(one.process.pid for one in self._services if one.name == name)
 
-    def resident_mib(self) -> float:
-        """MiB of memory that the services have, without their children."""
-        pages = [
-            int(Path("/proc", str(one.process.pid), "statm").read_text("utf-8").split()[1]) for one in self._services
-        ]
-        return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
     def processor_s(self) -> float:
         """Seconds of processor time that the services and the children that they have reaped took."""
         ticks = 0

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from Crypto.Cipher import AES
 
-from clients.masking.keystream import apply_masks, commit, derive_key, framed
+from clients.masking.derivation import commit, derive_key, framed
+from clients.masking.keystream import apply_masks
 
 
 def _mask(key: bytes, dimension: int) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
