@@ -147,7 +147,9 @@ def renew(
     watch: Annotated[bool, typer.Option("--watch", help="Stay, and renew whenever it is due, until SIGTERM.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Renew this member's TLS certificate if two thirds of its life are over; otherwise do nothing.
+    """Renew this member's TLS certificate if two thirds of its life are over or it is revoked; otherwise do nothing.
+
+    A renewal with --new-key that was cut off is finished.
 
     With --watch it also finishes joining when the member has been admitted.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +23,15 @@ from clients.certificates import (
 )
 from clients.connection import Connection, load_connection
 from clients.enrolment.desk_client import TIMEOUT_S, DeskClient
-from clients.enrolment.errors import OtherConsortium
+from clients.enrolment.errors import DeskUnreachable, NotAdmitted, OtherConsortium
 from clients.errors import ClientError
 from clients.homes import SIGNING_KEY
 from clients.proxy import go_through
 from ledger.errors import LedgerError
 from ledger.keys import SigningKey
 
-LOOK_S = 3600.0
-"""How often a process that watches looks at least."""
+LOOK_S = 600.0
+"""How often a process that watches looks at least: a certificate whose key was exchanged serves only 15 minutes more."""
 RETRY_S = 300.0
 """How soon it tries again when the desk does not answer."""
 ASK_S = 3.0
@@ -72,7 +73,10 @@ def desk_of(home: Path, now: Callable[[], float], timeout_s: float = TIMEOUT_S) 
 
 
 def renew(home: Path, now: Callable[[], float], *, new_key: bool = False, force: bool = False) -> Renewed:
-    """Renew the certificate if it is due, is not for this home's key, or another key is wanted.
+    """Renew the certificate if it is due, revoked, not for this home's key, or another key is wanted.
+
+    An exchange of keys that was cut short is finished first. What the desk has issued for this home's key already, and
+    this home never got, is taken as it is.
 
     Args:
         new_key: make another TLS key, which takes the present one's place when its certificate is there.
@@ -83,21 +87,52 @@ def renew(home: Path, now: Callable[[], float], *, new_key: bool = False, force:
         DeskUnreachable: it does not answer; the present certificate stays.
     """
     finish_coming(home)
-    if not (new_key or force):
+    cut_short = (home / COMING_KEY).exists()
+    if not (new_key or force or cut_short):
         standing = _present(home)
         if standing is not None and now() < standing.due_s:
-            return standing
+            held = _held(home, now)
+            if held is None or held == read_pem(home / TLS_CERTIFICATE):
+                return standing
+            with contextlib.suppress(BadCertificate):  # none at all, or for a key of which this home knows nothing
+                return _keep(home, held, install_certificate)
     connection, key = load_connection(home), SigningKey.load(home / SIGNING_KEY)
-    authority = authority_of(home, connection)
-    csr = request_certificate(home, connection.member, key_file=COMING_KEY if new_key else TLS_KEY)
+    key_file = COMING_KEY if new_key or cut_short else TLS_KEY
     with desk_of(home, now) as desk:
-        pem = desk.renew(connection.cid, connection.member, key, csr)
-    identity = facts_of(pem).identity
+
+        def ask() -> bytes:
+            csr = request_certificate(home, connection.member, key_file=key_file)
+            return desk.renew(connection.cid, connection.member, key, csr)
+
+        try:
+            pem = ask()
+        except NotAdmitted:
+            if not (new_key and cut_short):
+                raise
+            (home / COMING_KEY).unlink()  # it may have been revoked before it ever served
+            pem = ask()
+    return _keep(home, pem, install_certificate if key_file == TLS_KEY else install_coming)
+
+
+def _keep(home: Path, pem: bytes, install: Callable[[Path, bytes, bytes], object]) -> Renewed:
+    """Install what the desk has issued, once it proves to be this member's."""
+    connection, facts = load_connection(home), facts_of(pem)
+    identity = facts.identity
     if (identity.cid, identity.member) != (connection.cid, connection.member):
         raise OtherConsortium(f"the certificate is {identity.uri}'s, not {connection.member}'s of {connection.cid}")
-    (install_coming if new_key else install_certificate)(home, pem, authority)
-    facts = facts_of(pem)
+    install(home, pem, authority_of(home, connection))
     return Renewed(True, facts.due_s, facts.until_s)
+
+
+def _held(home: Path, now: Callable[[], float]) -> bytes | None:
+    """The member's newest certificate (PEM) that holds, as the desk says; empty for none, None if it does not say."""
+    connection, key = load_connection(home), SigningKey.load(home / SIGNING_KEY)
+    try:
+        with desk_of(home, now) as desk:
+            standing = desk.standing(connection.cid, connection.member, key)
+    except DeskUnreachable:
+        return None
+    return standing.certificate if standing.phase == "enrolled" else None
 
 
 def keep_renewed(

@@ -8,6 +8,7 @@ nobody in.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ REVOKED = "revoked.json"
 _JOINED_BY = ("consortium.toml", "enrolment.db")
 """Files of homes in whose name certificates are issued and revoked; such a home always has the list."""
 _SCHEME = "artesian://"
+
+log = logging.getLogger("artesian.peers")
 
 
 class BadRevocations(LedgerError):
@@ -68,12 +71,18 @@ class PeerCheck:
         if not member:
             raise NotAllowed("the certificate names no member")
         try:
-            since_s = self._listed().since.get(certificate.serial_number)
+            listed = self._listed()
         except BadRevocations as error:
-            raise NotAllowed(str(error)) from None
-        if since_s is not None and since_s <= self._clock():
+            log.error("%s", error)
             raise NotAllowed(
-                f"the certificate of {member} was revoked or superseded; get one with: artesian firm renew"
+                "what is revoked cannot be told here, so nobody is let in; the operator finds why in the log"
+            ) from None
+        since_s = listed.since.get(certificate.serial_number)
+        if since_s is not None and since_s <= self._clock():
+            what, option = ("revoked", " --new-key") if member in listed.members else ("revoked or superseded", "")
+            raise NotAllowed(
+                f"the certificate of {member} was {what}; get another with: artesian firm renew{option} "
+                f"(a bank: artesian bank renew{option})"
             )
         if caller is not None and caller != member:
             raise NotAllowed(f"the connection is {member}'s and the call {caller}'s; use the home of one member")

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from join_world import FIRMS, START_S, Clock, JoinWorld
 
 from artesian import app
+from clients import renewal
 from clients.certificates import facts_of, finish_coming, load_key, request_certificate
 from clients.connection import load_connection
 from clients.coordinator_view import say_release
@@ -31,6 +32,8 @@ from clients.versions import SOFTWARE
 from ledger.homes import Settings
 from ledger.keys import SigningKey
 from ledger.policy import Policy
+from ledger.service.access import NotAllowed
+from ledger.service.peers import REVOKED, PeerCheck
 from server.enrolment.desk import JoinDesk
 from server.enrolment.service import serving
 from server.heard import heard
@@ -340,6 +343,55 @@ def test_another_key_takes_the_place_of_the_present_one_whole(served: Served) ->
     request_certificate(home, "firm-1", key_file="tls.next.key")  # a key that has no certificate yet stays
     assert not finish_coming(home)
     assert (home / "tls.key").read_bytes() == crashed[1]
+
+
+def test_an_exchange_of_keys_that_was_cut_off_is_finished(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the desk's answer and what is done with it here: the old certificate ends in 15 minutes."""
+    home, clock = served.found()["firm-1"], served.world.clock
+    check = PeerCheck(served.world.home / REVOKED, clock)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def cut_off() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(renewal, "install_coming", killed)
+            with pytest.raises(KeyboardInterrupt):
+                renew(home, clock, new_key=True)
+        clock.now_s += 901
+
+    cut_off()
+    with pytest.raises(NotAllowed, match="superseded; get another with: artesian firm renew "):
+        check.require_certificate((home / "tls.crt").read_bytes())
+    coming = (home / "tls.next.key").read_bytes()
+    assert renew(home, clock).done
+    assert (home / "tls.key").read_bytes() == coming
+    assert check.require_certificate((home / "tls.crt").read_bytes()) == "firm-1"
+    assert not renew(home, clock).done
+    cut_off()
+    served.world.admission.issuing.revoke("firm-1")  # the key that never served, too
+    with pytest.raises(NotAdmitted, match="--new-key"):
+        renew(home, clock)
+    assert renew(home, clock, new_key=True).done
+    assert check.require_certificate((home / "tls.crt").read_bytes()) == "firm-1"
+
+
+def test_a_certificate_that_the_desk_has_replaced_or_revoked_is_due(served: Served) -> None:
+    """Its answer was lost, or the home is an older copy: what it issued is fetched, not issued once more."""
+    home, clock = served.found()["firm-1"], served.world.clock
+    served.world.admission.issuing.renew("firm-1", request_certificate(home, "firm-1"))
+    before = len(served.world.book.certificates("firm-1"))
+    assert renew(home, clock).done
+    assert (home / "tls.crt").read_bytes() == served.world.admission.issuing.present("firm-1")
+    assert len(served.world.book.certificates("firm-1")) == before
+    assert not renew(home, clock).done
+    served.world.admission.issuing.revoke("firm-1")
+    told: list[str] = []
+    turns = iter([True, False])
+    keep_renewed(home, clock, lambda _: next(turns), told.append)
+    assert "--new-key" in told[0]
+    write(home, load_connection(home).model_copy(update={"enrolment": "127.0.0.1:1"}))
+    assert not renew(home, clock).done  # a desk that is away has said nothing
 
 
 def test_watching_renews_when_due_and_survives_a_desk_that_is_away(served: Served) -> None:
