@@ -31,7 +31,7 @@ from ledger.errors import LedgerError
 from ledger.keys import SigningKey
 
 LOOK_S = 600.0
-"""How often a process that watches looks at least: a certificate whose key was exchanged serves only 15 minutes more."""
+"""How often a process that watches looks at least: after a change of keys the old certificate serves 15 minutes."""
 RETRY_S = 300.0
 """How soon it tries again when the desk does not answer."""
 ASK_S = 3.0
