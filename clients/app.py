@@ -17,6 +17,7 @@ from clients.errors import ClientError
 from clients.firm import Firm, open_firm
 from clients.key_setup import end_stale_epoch
 from clients.measuring import handler as measuring
+from clients.memory import out_of_memory
 from clients.messages import (
     CHECK,
     DECRYPT,
@@ -87,8 +88,9 @@ def _respond(spoken: Dialect, kind: str, handler: Handler, message: Message, con
         return refuse(message, error)
     except Exception as error:
         log.exception("%s failed", kind, extra=_about(firm, request))
-        _note(firm, kind, request, error)
-        return refuse(message, error)
+        why = out_of_memory(error) or error
+        _note(firm, kind, request, why)
+        return refuse(message, why)
 
 
 def _about(firm: Firm | None, request: Mapping[str, Any]) -> dict[str, str]:

@@ -27,6 +27,7 @@ from clients.flower.approvals import AppNotApproved
 from clients.grounds import GROUNDS, OPENING, REFUSAL, needs_payment
 from clients.kept_sums import DealtOtherwise, StreamBroken
 from clients.masking.errors import MaskingError, PairSecretRefused, ValueOutOfBounds
+from clients.memory import OutOfMemory
 from clients.messages import ACCUSES, LOWEST, VALIDATE, Refusal, pack, pack_refused
 from clients.model_files import ModelFileInvalid
 from clients.offer import Offer
@@ -55,6 +56,7 @@ _TOLD = (
     ModelFileInvalid,
     NotTakingPart,
     OutOfHours,
+    OutOfMemory,
     PlanInvalid,
     PrivacyError,
     SittingOut,
@@ -62,7 +64,7 @@ _TOLD = (
     VersionMismatch,
     WitnessRefusal,
 )
-"""Errors that speak of the protocol only. All others may name a cell, a count or a path of the firm."""
+"""Errors that speak of the protocol only, or say that memory is short. All others may name a cell or a path."""
 
 _OWN = (
     Damaged,

@@ -10,6 +10,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from clients.errors import ClientError
+from clients.memory import LEAST_MIB
 from clients.size_buckets import bucket, buckets_around
 from clients.sql_settings import SqlTable
 from clients.tasks.spec import Slug
@@ -133,6 +134,15 @@ class Limits(_Part):
         return self
 
 
+class Machine(_Part):
+    """What this firm gives of its machine.
+
+    `memory_mib` is the most that the process of one message may take; None is three quarters of what there is.
+    """
+
+    memory_mib: int | None = Field(default=None, ge=LEAST_MIB)
+
+
 class Experiment(_Part):
     """For research on one machine only: noise from a seed, and if wanted nothing kept on disk.
 
@@ -166,6 +176,7 @@ class FirmConfig(_Part):
     task: tuple[TaskAtFirm, ...] = ()
     limits: Limits = Limits()
     metrics: MetricsAtFirm | None = None
+    machine: Machine = Machine()
     experiment: Experiment | None = None
 
     @model_validator(mode="after")

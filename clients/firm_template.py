@@ -50,6 +50,10 @@ colluders = 1            # so many of them may side with a lying coordinator
 # For this firm's own Prometheus, on this machine: figures, what is left in the wallet among them. Off without a port.
 # [metrics]
 # port = 9465
+
+# How much of this machine the program may take: for one message; by default three quarters of its memory, at least 4096.
+# [machine]
+# memory_mib = 4096
 """
 _TASK = """
 # Leave the whole block out to take no part in this task.

@@ -18,11 +18,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from clients.errors import ClientError
+from clients.firm_config import FirmConfig, load_firm_config
 from clients.flower.flower_api import over_socket
-from clients.flower.forking import Executor, Task, TokenBook, fork
+from clients.flower.forking import Executor, Start, Task, TokenBook, fork
 from clients.flower.node_home import HEARTBEAT_S, NodeHome
 from clients.flower.retrying import retry_sooner
 from clients.flower.runtime_source import TIMEOUT_S, RuntimeSource
+from clients.homes import FIRM_CONFIG
+from clients.memory import limit_memory
 from clients.process_log import log_to_stderr
 
 _MOST_CHILDREN = 2  # a SuperNode hands out one message at a time; a second covers the one that ends
@@ -41,13 +44,26 @@ def serve(home: Path) -> None:
     """
     files = NodeHome(home)
     os.environ.update(files.environment)
-    answer = warmed(home)
+    config = load_firm_config(home / FIRM_CONFIG)
+    answer = warmed(home, config)
     source = RuntimeSource(over_socket(files.socket, TIMEOUT_S), "the SuperNode", files.secret, _TASK)
     book = TokenBook(files.folder / "tasks.json")
-    executor = Executor(
-        source, book, lambda task: fork(lambda: answer(files.socket, task)), most_children=_MOST_CHILDREN
-    )
+    start = within_memory(lambda task: answer(files.socket, task), config.machine.memory_mib)
+    executor = Executor(source, book, start, most_children=_MOST_CHILDREN)
     until_stopped(executor, files.executor_ready)
+
+
+def within_memory(answer: Callable[[Task], None], memory_mib: int | None) -> Start:
+    """Starts a child that answers a task with so much memory and no more; see `limit_memory`."""
+
+    def start(task: Task) -> int:
+        def work() -> None:
+            limit_memory(memory_mib)
+            answer(task)
+
+        return fork(work)
+
+    return start
 
 
 def until_stopped(executor: Executor, ready: Path) -> None:
@@ -63,7 +79,7 @@ def until_stopped(executor: Executor, ready: Path) -> None:
     ready.unlink(missing_ok=True)
 
 
-def warmed(home: Path) -> Callable[[Path, Task], None]:
+def warmed(home: Path, config: FirmConfig) -> Callable[[Path, Task], None]:
     """Import everything that an answer may need; returns what a child does with a task."""
     runner: Any = import_module("flwr.supernode.runtime.run_clientapp")
 
@@ -76,7 +92,7 @@ def warmed(home: Path) -> Callable[[Path, Task], None]:
 
     FLOWER_LOGGER.setLevel(logging.WARNING)
     FLOWER_LOGGER.propagate = False
-    _import_what_trains(home)
+    _import_what_trains(home, config)
     approvals = Approvals(home)
     log.info("takes part with app bundle %s (artesian %s)", approvals.installed.sha256, approvals.installed.version)
 
@@ -101,15 +117,13 @@ def warmed(home: Path) -> Callable[[Path, Task], None]:
     return answer
 
 
-def _import_what_trains(home: Path) -> None:
+def _import_what_trains(home: Path, config: FirmConfig) -> None:
     """Import torch only where a task of this firm needs it: it is by far the largest."""
-    from clients.firm_config import load_firm_config
-    from clients.homes import FIRM_CONFIG
     from clients.tasks.spec import load_spec
 
     import_module("sklearn.metrics")  # the rest comes with the app
 
-    specs = [load_spec(home / task.spec) for task in load_firm_config(home / FIRM_CONFIG).task]
+    specs = [load_spec(home / task.spec) for task in config.task]
     if any(spec.model.kind == _TRAINS_WITH_TORCH for spec in specs):
         import opacus
         import torch

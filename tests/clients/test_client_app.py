@@ -7,7 +7,9 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from consortium_world import CID, Consortium, a_plan
 from flwr.app import Context, Message, RecordDict
@@ -18,6 +20,7 @@ from clients.app import app
 from clients.firm import close_firms, open_firm
 from clients.greeting import check_proof, question
 from clients.messages import HELLO, OPEN, PAIR, REPLIES, TRAIN, WITNESS, Refusal, pack, unpack
+from clients.refusal_log import RefusalLog
 from ledger.keys import BadSignature, PublicKey
 from server.engine import run_in_process
 
@@ -73,6 +76,25 @@ def test_a_firm_says_who_it_is(world: Consortium) -> None:
         with pytest.raises(BadSignature):
             check_proof(other, said, key)
     assert refused(world.built.member("firm-1"), HELLO, pack({**GREETING, "nonce": b"short"})).code == "nonce"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (np._core._exceptions._ArrayMemoryError((9007,), np.dtype("f8")), "OutOfMemory"),  # type: ignore[attr-defined]
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9007 bytes"), "OutOfMemory"),
+        (RuntimeError("row 9007 is odd"), "Unready"),
+    ],
+)
+def test_a_firm_that_has_no_memory_says_so_and_not_for_what(world: Consortium, error: Exception, code: str) -> None:
+    home = world.built.member("firm-1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("clients.participation.require_taking_part", Mock(side_effect=error))
+        said = refused(home, HELLO, pack(GREETING))
+    assert said.code == code
+    assert "9007" not in str(said)
+    (noted,) = RefusalLog(home).latest(1)
+    assert noted.code == code
 
 
 def test_a_firm_witnesses_and_contributes(world: Consortium) -> None:
