@@ -51,7 +51,7 @@ colluders = 1            # so many of them may side with a lying coordinator
 # [metrics]
 # port = 9465
 
-# How much of this machine the program may take: for one message; by default three quarters of its memory, at least 4096.
+# The most memory that one message may take on this machine; by default three quarters of what it has, at least 4096.
 # [machine]
 # memory_mib = 4096
 """
