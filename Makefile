@@ -50,7 +50,8 @@ $(FOREIGN_NODE): tests/foreign/package.json tests/foreign/package-lock.json test
 test: install-dev postgresql foreign
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# The whole storm, of which the tests take a part: 20 rounds in which processes are killed and links cut. An hour at most.
+# The whole storm, of which the tests take a part: 20 rounds in which processes are killed and links cut. A quarter of an
+# hour, also on a busy machine; an hour at most.
 SEED ?= 1
 chaos: install-dev
 	ARTESIAN_CHAOS_ROUNDS=20 ARTESIAN_CHAOS_FAULTS=32 ARTESIAN_CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -s --timeout=4200 tests/integration/test_chaos.py

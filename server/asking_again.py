@@ -20,7 +20,7 @@ from server.round_journal import RoundJournal
 
 _MOST_TIMES = 4
 _PAUSE_S = 2.0
-_RETURN_S = 120.0  # a SuperNode that was killed is refused for up to a minute; whoever stays away longer is away
+_RETURN_S = 120.0  # a firm's machine may be started anew meanwhile; whoever stays away longer is away
 
 _GRACE_S, _GRACE_EACH_S = 30.0, 0.5  # replies that came in time are taken one after the other, a large one in a moment
 

@@ -19,7 +19,7 @@ from server.round_terms import RoundTerms
 _LONGEST_S = 86_400
 _DEADLINES = 10  # or so many of the round's own deadlines, if that is longer
 RETURN_S = 120.0
-"""How long firms of an open round are waited for: Flower takes a node's key again a minute after its process ended."""
+"""How long firms of an open round are waited for: one whose machine was started anew is back within it."""
 _PAUSE_S = 2.0
 
 

@@ -18,7 +18,7 @@ BENCHMARKS: dict[str, str] = {
     "encrypted_scale": "encrypted sums by parameters: firms, server, key holder and bytes, beside masks and fp32",
     "engine_rounds": "what an engine alone costs a round",
     "deployed_round": "a round of a deployment of real processes, with executors that fork and without (minutes)",
-    "recovery": "from kill -9 of each kind of process in a round to the round's next step (a quarter of an hour)",
+    "recovery": "from kill -9 of each kind of process in a round to its next step and end (a quarter of an hour)",
     "idle_nodes": "memory and processor time of all of a coordinator's processes with 100 idle firms (minutes)",
     "engines": "a round of 100 firms with a scorecard, in process and on Ray",
     "round_journal": "what it costs a round that it can be taken up, beside none of that, and how long taking up takes",

@@ -1,7 +1,8 @@
 """Processes are killed and links disturbed at random moments: the run ends with what an undisturbed one gives.
 
 `make chaos` is the whole of it, 20 rounds and 32 faults; without ARTESIAN_CHAOS_ROUNDS and _FAULTS there are fewer, so
-that it takes minutes. _FIRMS and _SEED may be given too.
+that it takes minutes: as many faults as there are kinds, each of which then comes once. _FIRMS and _SEED may be given
+too.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from experiments.tiny_consortium import COORDINATOR, Design, TinyConsortium
 from ledger.statement import Statement, decode_statement
 from ledger.store import Store
 
-ROUNDS = int(os.environ.get("ARTESIAN_CHAOS_ROUNDS", "4"))
-FAULTS = int(os.environ.get("ARTESIAN_CHAOS_FAULTS", "6"))
+ROUNDS = int(os.environ.get("ARTESIAN_CHAOS_ROUNDS", "8"))
+FAULTS = int(os.environ.get("ARTESIAN_CHAOS_FAULTS", "16"))
 FIRMS = int(os.environ.get("ARTESIAN_CHAOS_FIRMS", "5"))
 SEED = int(os.environ.get("ARTESIAN_CHAOS_SEED", "1"))
 DEADLINE_S = 700.0 + 60 * ROUNDS + 60 * FAULTS
