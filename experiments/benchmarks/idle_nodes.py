@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from clients.flower.node_home import LOOPBACK
 from clients.supervision.status import read_status
-from experiments.benchmarks.deployed_round import SPEC, TASK, table
 from experiments.benchmarks.figure import Figure
 from experiments.benchmarks.resident import NOTHING, Resident, family, processor_s, resident
+from experiments.benchmarks.small_task import SPEC, TASK, table
 from experiments.tiny_consortium import COORDINATOR, ConsortiumFailed, Design, TinyConsortium
 from server.certificates import AUTHORITY_CERTIFICATE
 from server.engines.flower_control import FlowerControl
