@@ -9,16 +9,23 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
+
 from clients.metrics import COMMON, Metric, Reading, Source, Table, home_sources
+from clients.migration import state_version
 from clients.reasons import pages
+from clients.toml_files import load_toml
 from ledger.commands.connecting import connected
+from ledger.homes import SIGNING_KEY
 from ledger.keys import SigningKey
 from ledger.rules import COORDINATOR
 from ledger.statement import decode_statement
-from server.coordinator import SIGNING_KEY, Coordinator
 from server.engines.flower_control import FlowerControl
+from server.errors import ServerError
 from server.ledger_service import LedgerService
+from server.network import CONFIG_FILE, Network
 from server.progress import progress_of
+from server.store import StateStore
 
 ENTRIES = Metric("ledger_entries", "gauge", (), "entries of the ledger")
 CHECKPOINT = Metric("ledger_checkpoint_entries", "gauge", (), "entries that its newest checkpoint covers")
@@ -63,11 +70,36 @@ def coordinator_sources(home: Path, now: Callable[[], float] = time.time) -> lis
     history = _History()
     return [
         *home_sources(home, _STORES),
-        Source("ledger", lambda: _ledger(Coordinator(home), history)),
-        Source("runs", lambda: _runs(Coordinator(home), now())),
+        Source("ledger", lambda: _ledger(home, history)),
+        Source("runs", lambda: _runs(home, now())),
         Source("reports", lambda: _reports(home)),
-        Source("superlink", lambda: _nodes(Coordinator(home))),
+        Source("superlink", lambda: _nodes(home)),
     ]
+
+
+class NotMeasurable(ServerError):
+    """`coordinator.toml` does not say what there is to measure; the message names the file and the key."""
+
+
+class _Task(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+
+
+class _Measured(BaseModel):
+    """Of `coordinator.toml` what a scrape needs: how tasks are trained it need not know."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    ledger_service: LedgerService = LedgerService()
+    network: Network = Network()
+    task: tuple[_Task, ...] = ()
+
+
+def _measured(home: Path) -> _Measured:
+    state_version(home)  # files of a later release mean something else
+    return load_toml(home / CONFIG_FILE, _Measured, NotMeasurable)
 
 
 class _History:
@@ -102,9 +134,9 @@ class _History:
             self._rounds[task, _OUTCOMES[kind]] += 1
 
 
-def _ledger(coordinator: Coordinator, history: _History) -> Iterator[Reading]:
-    home, config = coordinator.home, coordinator.config
-    address = (config.ledger_service or LedgerService()).at(config.network.ledger_port)
+def _ledger(home: Path, history: _History) -> Iterator[Reading]:
+    config = _measured(home)
+    address = config.ledger_service.at(config.network.ledger_port)
     with connected(address, home, None, (COORDINATOR, SigningKey.load(home / SIGNING_KEY))) as client:
         health, _ = client.status()
         history.follow(client.entries, health.size)
@@ -116,9 +148,10 @@ def _ledger(coordinator: Coordinator, history: _History) -> Iterator[Reading]:
     yield from history.readings()
 
 
-def _runs(coordinator: Coordinator, now_s: float) -> Iterator[Reading]:
-    with coordinator:
-        found = [progress_of(coordinator.store, task.name) for task in coordinator.config.task]
+def _runs(home: Path, now_s: float) -> Iterator[Reading]:
+    config = _measured(home)
+    with StateStore.of_home(home) as store:
+        found = [progress_of(store, task.name) for task in config.task]
     for one in found:
         if one is None:
             continue
@@ -154,7 +187,7 @@ def _reports(home: Path) -> Iterator[Reading]:
             yield Reading(LAST_ROUND, seconds[-1], (path.stem,))
 
 
-def _nodes(coordinator: Coordinator) -> Iterator[Reading]:
-    nodes = FlowerControl(coordinator.home, coordinator.config.network).nodes()
+def _nodes(home: Path) -> Iterator[Reading]:
+    nodes = FlowerControl(home, _measured(home).network).nodes()
     yield Reading(NODES, len(nodes), ("registered",))
     yield Reading(NODES, sum(node.online for node in nodes), ("online",))

@@ -41,7 +41,7 @@ PROCESSES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "metrics": (
         ("server.metrics_commands", "server.metrics", "clients.metrics_exporter"),
-        (*LEARNING, *FLOWER),
+        (*LEARNING, *FLOWER, *COUNTED),
     ),
     "witness": (
         ("ledger.commands", "ledger.service.client", "ledger.service.following", "ledger.witness"),
