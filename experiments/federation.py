@@ -21,7 +21,7 @@ from experiments.firm_names import firm_names
 from ledger.genesis import Founder
 from ledger.keys import PublicKey
 from server.founding import certify_member, found
-from server.measuring import Order
+from server.measurement_order import Order
 from server.training_config import TrainingConfig
 
 Engine = Literal["in-process", "ray"]

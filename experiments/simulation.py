@@ -30,7 +30,7 @@ from experiments.simulation_config import SimulationConfig, SimulationConfigInva
 from ledger.keys import SigningKey
 from ledger.log import Log
 from server.coordinator import LEDGER_FILE, SIGNING_KEY
-from server.measuring import read_measurements
+from server.measurement_report import read_measurements
 from server.releases import Release, current_release
 
 Progress = Callable[[str], None]

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from clients.toml_files import load_toml
 from experiments.errors import ExperimentError
 from experiments.partition import Kind
-from server.measuring import Order
+from server.measurement_order import Order
 from server.training_config import TrainingConfig
 
 

@@ -19,7 +19,9 @@ from flwr.serverapp import Grid, ServerApp
 
 from server.coordinator import Coordinator
 from server.errors import ServerError
-from server.measuring import Measuring, Order, told_of
+from server.measurement_order import Order
+from server.measurement_report import told_of
+from server.measuring import Measuring
 from server.ordered_run import OrderedRun, training_alone
 from server.pruning import prune
 from server.rounds import Run

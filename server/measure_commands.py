@@ -39,8 +39,9 @@ def measure(
     order is not completed, and with 3 if there is no runner.
     """
     from server.coordinator import CONFIG_FILE, load_coordinator_config
+    from server.measurement_order import Order, check_order
+    from server.measurement_report import read_measurements, round_told_in
     from server.measurement_words import figure_lines
-    from server.measuring import Order, check_order, read_measurements, round_told_in
     from server.ordering import Found, give
     from server.run_order import RunOrder
 
@@ -69,8 +70,8 @@ def measured(
     """Show what a measurement said, each figure with the error that its noise makes."""
     from server.coordinator import Coordinator
     from server.figures import Counts, drift
+    from server.measurement_report import read_measurements
     from server.measurement_words import figure_lines
-    from server.measuring import read_measurements
 
     found = read_measurements(home, task)
     document = _one(found, round_id, task)

@@ -68,7 +68,7 @@ def audit_measurement(claimed: dict[str, Any], copy: "LedgerCopy", store: "Artif
     """
     from clients.measuring.statistic import statistic_of_plan
     from server.audit import audit_round, opened_total
-    from server.measuring import cost_of, plans_before, said, whose_units
+    from server.measurement_report import cost_of, plans_before, said, whose_units
 
     if copy.problem is not None:
         raise MeasurementMismatch(f"ledger: {copy.problem}")

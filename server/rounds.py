@@ -19,11 +19,10 @@ from clients.errors import ClientError
 from clients.plan import Plan
 from clients.tasks.task import Task, task_for
 from clients.tracing import span
-from ledger.errors import LedgerError
+from server.after_training import AfterTraining
 from server.asking_again import REAL_TIME, Waiting
 from server.cohort import Cohort, RunFailed
 from server.coordinator import Coordinator, Progress, write_json
-from server.delivery import Delivery
 from server.descent import Descent
 from server.errors import ServerError
 from server.held_key import set_up_key
@@ -31,10 +30,8 @@ from server.key_epochs import KeyEpochs, last_epoch
 from server.live_record import open_record
 from server.model_store import load_model, store_model
 from server.ordered_run import HeldBetweenRounds
-from server.pruning import prune
 from server.recording import Record
-from server.release_privacy import release_privacy
-from server.releases import Release, is_current, publish
+from server.releases import Release, is_current
 from server.resumption import Standing, open_round, standing
 from server.root_table import RootTable
 from server.round_journal import Begun, RoundJournal, Step
@@ -124,14 +121,14 @@ class Run:
             self._begins(begun.run)
             plans = self._begin(begun)
             start = self._resume(plans, begun)
-            self._deliver_missed()
+            self._after().deliver_missed()
             descent, round_id, plans = self._train(plans, start)
             self._has_trained = True
             self._journal.at(Step.PUBLISH)
             release = self._publish(descent, round_id, plans)
             self._journal.at(Step.DELIVERY)
-            self._prune()
-            self._deliver()
+            self._after().prune()
+            self._after().deliver()
         return release
 
     @contextmanager
@@ -367,59 +364,20 @@ class Run:
             self._journal,
         )
 
-    def _publish(self, descent: Descent, round_id: bytes, plans: list[Plan]) -> Release:
-        size, ledger = len(self.cohort.members), None if self._record is None else self._record.ledger
-        release = publish(
+    def _after(self) -> AfterTraining:
+        return AfterTraining(
             self._home,
             self._name,
-            descent,
-            round_id,
-            facts={
-                "rounds": len(plans),
-                "firms": self.cohort.members,
-                "weighting": plans[-1].weighting,
-                "privacy": release_privacy(plans, self._name, self._task.spec, size, ledger),
-            },
-            record=self._record,
-            sign=self._statements.make,
-            witness=self._witness,
+            self.cohort,
+            self._record,
+            self._statements,
+            self._progress,
+            self._now,
+            self._witness,
         )
-        self._progress(f"{self._name}: published model {release.model.hex()[:16]}")
-        return release
 
-    def _delivery(self, record: Record) -> Delivery:
-        return Delivery(self._home, self._name, record)
-
-    def _deliver_missed(self) -> None:
-        """Send the last release to the firms that were away when it was published."""
-        if self._record is not None and self._delivery(self._record).lacking(self.cohort.enlisted):
-            for member in self._deliver():
-                self._progress(f"{self._name}: {member} has taken the release that it missed")
-
-    def _deliver(self) -> list[str]:
-        """Send the current release to who lacks it; returns who took it. What fails is done with the next run."""
-        if self._record is None:
-            return []
-        try:
-            self._witness()  # what is final a firm's mirror learns with the next message only
-            return self._delivery(self._record).send(self.cohort, self.cohort.enlisted)
-        except (ServerError, ClientError, LedgerError, OSError) as error:
-            self._progress(f"{self._name}: the release is not delivered to all yet; the next run does it: {error}")
-            return []
-
-    def _prune(self) -> None:
-        """Delete what the retention policy no longer keeps. What is left undone is done after the next release."""
-        if self._record is None:
-            return
-        try:
-            done = prune(self._home, self._home.config.retention_policy, self._now, self._witness)
-        except (ServerError, ClientError, LedgerError, OSError) as error:
-            self._progress(f"{self._name}: nothing is deleted under the retention policy yet: {error}")
-            return
-        if done.deleted:
-            self._progress(f"retention: artifacts of {len(done.deleted)} rounds deleted, {done.freed_bytes} bytes")
-        if done.unread:
-            self._progress(f"retention: {len(done.unread)} rounds left alone: this version cannot read their plans")
+    def _publish(self, descent: Descent, round_id: bytes, plans: list[Plan]) -> Release:
+        return self._after().publish(descent, round_id, plans, self._task.spec)
 
     def _witness(self) -> None:
         assert self._record is not None

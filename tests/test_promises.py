@@ -221,7 +221,7 @@ class TestThePublishedModelIsTheAggregate:
     ) -> None:
         built = federation(tmp_path / "f", 3, training(1))
         with monkeypatch.context() as patch, opened(built) as coordinator:
-            patch.setattr("server.rounds.publish", lambda *_, **__: None)
+            patch.setattr("server.after_training.publish", lambda *_, **__: None)
             with pytest.raises(AttributeError):
                 train(built, coordinator)
             (one,) = rounds(coordinator)

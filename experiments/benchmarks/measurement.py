@@ -21,7 +21,8 @@ from clients.training import clipped_gradient_sum
 from experiments.benchmarks.figure import Figure
 from experiments.benchmarks.tables import CONFIGS, find_table
 from server.figures import figures
-from server.measuring import BINS, counts_of
+from server.measurement_order import BINS
+from server.measurement_report import counts_of
 from server.training_config import TrainingConfig
 
 COMMAND = "ARTESIAN_DATA=FOLDER artesian bench measurement"

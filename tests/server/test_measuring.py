@@ -40,7 +40,9 @@ from server.coordinator import Coordinator
 from server.coordinator_commands import app as coordinator_app
 from server.measure_commands import NotMeasured
 from server.measurement_audit import MeasurementMismatch, MeasurementUnreadable
-from server.measuring import Measuring, Order, OrderInvalid, measurement_file, read_measurements, told_of
+from server.measurement_order import Order, OrderInvalid
+from server.measurement_report import measurement_file, read_measurements, told_of
+from server.measuring import Measuring
 from server.run_order import AlreadyOrdered, Outcome, RunOrder
 from server.run_orders import RunOrders
 

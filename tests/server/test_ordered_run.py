@@ -25,7 +25,8 @@ from server.cohort import Cohort
 from server.coordinator import Coordinator
 from server.delivery import Delivery
 from server.engine import run_in_process
-from server.measuring import Measuring, read_measurements, told_of
+from server.measurement_report import read_measurements, told_of
+from server.measuring import Measuring
 from server.ordered_run import OrderedRun, StillTraining, training_alone
 from server.progress import progress_of
 from server.recording import NotWitnessed

@@ -26,8 +26,8 @@ from ledger.keys import SigningKey
 from ledger.policy import Policy
 from ledger.rules import DELETION, Refused
 from ledger.statement import decode_statement, sign_statement
+from server import after_training, training_round
 from server import app as server_app
-from server import rounds, training_round
 from server.aggregation.group_sums import after_round
 from server.artifacts import ArtifactStore
 from server.audit import audit_all, audit_copies
@@ -326,7 +326,7 @@ def test_nothing_about_pruning_ends_a_run(built: Federation, monkeypatch: pytest
     def refuse(*told: Any) -> Pruned:
         raise PlanInvalid("plan: of another world")
 
-    monkeypatch.setattr(rounds, "prune", refuse)
+    monkeypatch.setattr(after_training, "prune", refuse)
     lines: list[str] = []
     with opened(built) as coordinator:
         assert train(built, coordinator, lines=lines, seed=1).model in coordinator.log.state.releases
