@@ -179,10 +179,12 @@ def enrolment(home: Home) -> None:
     """Run the join desk until SIGTERM or SIGINT: members join, renew certificates and approve there."""
     import asyncio
 
+    from clients.process_log import log_to_stderr
     from server.enrolment.running import run_desk
     from server.initialising import require_home
 
     require_home(home)
+    log_to_stderr("enrolment")
     asyncio.run(run_desk(home, lambda line: typer.echo(line, err=True)))
 
 

@@ -17,7 +17,7 @@ from ledger.rules import State
 from ledger.service.access import SERVICE, method_name
 from ledger.service.limits import Settings
 from ledger.service.seats import Seats
-from ledger.service.statuses import status_of
+from ledger.service.statuses import status_of, told
 from ledger.service.tokens import METADATA_KEY, BadToken, StaleToken, TokenGuard
 
 _CALLER: ContextVar[str | None] = ContextVar("caller", default=None)
@@ -79,6 +79,6 @@ def _refusing(error: LedgerError) -> Any:
     """A method that reads nothing: to gRPC it takes a stream of messages, whatever the caller sends."""
 
     async def refuse(_: Any, context: Any) -> None:
-        await context.abort(status_of(error), str(error))
+        await context.abort(status_of(error), told(error))
 
     return grpc.stream_unary_rpc_method_handler(refuse)

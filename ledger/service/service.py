@@ -15,7 +15,7 @@ from ledger.service.gate import calling
 from ledger.service.ledger_pb2_grpc import LedgerServicer
 from ledger.service.peers import PeerCheck
 from ledger.service.seats import Seats
-from ledger.service.statuses import status_of
+from ledger.service.statuses import status_of, told
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ class LedgerService(LedgerServicer):
                 self._peers.require(context, calling())
             return await answer(calling())
         except LedgerError as error:
-            await context.abort(status_of(error), str(error))
+            await context.abort(status_of(error), told(error))
             raise
 
     async def _send(self, messages: AsyncIterator[Any], context: Any) -> None:

@@ -1,9 +1,11 @@
 """Errors that cross the wire: which status carries which, and back."""
 
+import logging
+
 import grpc
 
 from ledger.checkpoint import CheckpointError, NotFinal
-from ledger.errors import LedgerError, NoSuchEntry, StoreFull
+from ledger.errors import Damaged, LedgerError, NoSuchEntry, StoreError, StoreFull
 from ledger.note import NoteError
 from ledger.service.access import NotAllowed
 from ledger.service.errors import BadRequest, Unreachable
@@ -20,10 +22,21 @@ _STATUS: tuple[tuple[type[LedgerError], grpc.StatusCode], ...] = (
     (StoreFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
 )
 
+log = logging.getLogger("artesian.ledger")
+
 
 def status_of(error: LedgerError) -> grpc.StatusCode:
     """The status with which a call ends for `error`; UNAVAILABLE unless the caller can do something about it."""
     return next((status for kind, status in _STATUS if isinstance(error, kind)), grpc.StatusCode.UNAVAILABLE)
+
+
+def told(error: LedgerError) -> str:
+    """What a caller is told of `error`: of the service's own troubles not where its files are; that goes to the log."""
+    if not isinstance(error, StoreError | Damaged):
+        return str(error)
+    log.error("%s", error)
+    what = "has no room left" if isinstance(error, StoreFull) else "cannot use its store"
+    return f"the ledger {what}; its operator finds more in the log"
 
 
 def error_of(status: grpc.StatusCode, detail: str, where: str) -> LedgerError:

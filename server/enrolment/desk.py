@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
-from clients.certificates import requested_key
+from clients.certificates import BadCertificate, requested_key
 from clients.enrolment.consortium import TASKS, policy_hash
 from clients.enrolment.errors import NotAdmitted
 from clients.enrolment.signed import BadRequest, SignedFields, public_key, require_fresh
@@ -133,7 +134,6 @@ class JoinDesk:
 
         Raises:
             NotAdmitted: it is not taken; says why.
-            BadCertificate: its signing request cannot be used.
         """
         fields = request.read("Join", self.cid, JOIN_FIELDS)
         key = public_key(fields["key"])
@@ -174,7 +174,7 @@ class JoinDesk:
 
         Raises:
             NotAdmitted: it is none.
-            KeyRevoked, BadCertificate: not for this key.
+            KeyRevoked: not for this key.
         """
         fields, _ = self._from_member("Renew", request)
         self._require_active(fields["member"])
@@ -279,7 +279,7 @@ class JoinDesk:
 
     def _require_own(self, member: str, csr: bytes, key: PublicKey | None = None, node_key: bytes = b"") -> None:
         """Raise if another member has one of these keys: what shuts one of the two out must not touch the other."""
-        mine = requested_key(csr)
+        mine = _requested_key(csr)
         for other in self._book.requests():
             if other.member == member:
                 continue
@@ -344,10 +344,17 @@ class JoinDesk:
         return {name: network.address(port) for name, port in ports.items()}
 
 
+def _requested_key(csr: bytes) -> ec.EllipticCurvePublicKey:
+    try:
+        return requested_key(csr)
+    except (BadCertificate, UnsupportedAlgorithm) as error:
+        raise BadRequest(str(error)) from None
+
+
 def _node_key(raw: bytes) -> ec.EllipticCurvePublicKey:
     try:
         key = load_ssh_public_key(raw) if len(raw) <= MAX_NODE_KEY_BYTES else None
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise BadRequest("the SuperNode's key must be an OpenSSH public key on P-384")

@@ -10,7 +10,7 @@ from ledger.genesis import Founder, enrol_payload, record
 from ledger.homes import SIGNING_KEY
 from ledger.keys import PublicKey, SigningKey
 from ledger.policy import quorum_size
-from ledger.proposal import Proposal
+from ledger.proposal import Proposal, ProposalError
 from ledger.rules import COORDINATOR, Refused, State
 from server.enrolment.book import Asked, EnrolmentBook, Proposed
 from server.enrolment.ledger_access import LedgerAccess
@@ -116,11 +116,8 @@ class Proposing:
                 return
             if proposed.refused:
                 raise CannotAdmit(f"the ledger refuses the proposal {name!r}: {proposed.refused}")
-            proposal = Proposal.from_bytes(proposed.proposal)
-            others = [one for one in proposal.payload["approvals"] if one["member"] != member]
-            approvals = [*others, {"member": member, "signature": signature}]
-            approved = Proposal.of({**proposal.payload, "approvals": approvals})
-            if member not in approved.approvers(state):
+            approved = _with_approval(Proposal.from_bytes(proposed.proposal), member, signature)
+            if approved is None or member not in approved.approvers(state):
                 raise CannotAdmit(
                     f"the approval of {member!r} is not over the proposal {name!r} as it is now; see again"
                 )
@@ -138,7 +135,7 @@ class Proposing:
         for one in self.all():
             if one.proposed.name == name:
                 return one
-        raise CannotAdmit(f"there is no proposal {name!r}; see: artesian coordinator proposals --home {self._home}")
+        raise CannotAdmit(f"there is no proposal {name!r}; see: artesian coordinator proposals")
 
     def withdraw(self, name: str) -> bool:
         """Take back a proposal that is not on the ledger; says whether there was one."""
@@ -200,6 +197,16 @@ class Proposing:
 def founder(asked: Asked) -> Founder:
     """Who asks, as the ledger's records name it."""
     return Founder(asked.member, asked.kind, PublicKey(asked.key), asked.name)
+
+
+def _with_approval(proposal: Proposal, member: str, signature: bytes) -> Proposal | None:
+    """The proposal with a member's approval; None if this is no signature."""
+    others = [one for one in proposal.payload["approvals"] if one["member"] != member]
+    approvals = [*others, {"member": member, "signature": signature}]
+    try:
+        return Proposal.of({**proposal.payload, "approvals": approvals})
+    except ProposalError:
+        return None
 
 
 def _facts(proposed: Proposed, state: State) -> ProposalFacts:

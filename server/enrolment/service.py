@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,16 +19,19 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from clients.certificates import TLS_CERTIFICATE, TLS_KEY
 from clients.enrolment import enrolment_pb2 as pb
 from clients.enrolment.enrolment_pb2_grpc import EnrolmentServicer, add_EnrolmentServicer_to_server
+from clients.enrolment.errors import NotAdmitted
 from clients.enrolment.signed import SignedFields
 from clients.enrolment.state import to_message
 from clients.errors import ClientError
+from clients.masking.errors import MalformedMessage
 from ledger.errors import LedgerError
 from server.enrolment.admission import Admission
 from server.enrolment.book import EnrolmentBook
 from server.enrolment.desk import JoinDesk, RequestStanding
 from server.enrolment.doorman import MAX_CALLS, Doorman, caller, is_near
+from server.enrolment.issuing import KeyRevoked
 from server.enrolment.ledger_access import LedgerAccess
-from server.enrolment.proposing import ProposalFacts
+from server.enrolment.proposing import CannotAdmit, ProposalFacts
 from server.errors import ServerError
 from server.scoring.quota import OverQuota, Quota
 
@@ -43,7 +47,11 @@ MAX_ADDRESSES = 10_000
 CONNECTION_MS = 300_000
 """How long one connection is kept; a client opens another, and takes up a new certificate."""
 GRACE_S = 5.0
-TEND_S = 5.0
+
+_FOR_CALLERS = (NotAdmitted, KeyRevoked, CannotAdmit, MalformedMessage)
+"""Whose words are written for who calls, and name nothing of this machine."""
+
+log = logging.getLogger("artesian.desk")
 
 
 class CannotServe(ServerError):
@@ -71,12 +79,12 @@ class DeskService(EnrolmentServicer):
     async def Join(self, request: pb.JoinRequest, context: Any) -> pb.StandingReply:  # noqa: N802
         """A request to be enrolled."""
         signed = _signed(request.request)
-        return self._told(await self._answer(context, lambda: self._desk.join(signed, request.token)))
+        return self._standing(await self._answer(context, lambda: self._desk.join(signed, request.token)))
 
     async def Standing(self, request: pb.SignedRequest, context: Any) -> pb.StandingReply:  # noqa: N802
         """How it stands."""
         signed = _signed(request)
-        return self._told(await self._answer(context, lambda: self._desk.standing(signed), "Standing", signed))
+        return self._standing(await self._answer(context, lambda: self._desk.standing(signed), "Standing", signed))
 
     async def Renew(self, request: pb.SignedRequest, context: Any) -> pb.CertificateReply:  # noqa: N802
         """A new certificate."""
@@ -114,7 +122,7 @@ class DeskService(EnrolmentServicer):
         try:
             try:
                 member = "" if signed is None else await in_turn(self._worker, self._desk.caller, rpc, signed)
-            except (ClientError, ServerError, LedgerError):
+            except Exception:
                 self._take_stranger(context)  # who cannot show whom it is
                 raise
             if member:
@@ -122,11 +130,9 @@ class DeskService(EnrolmentServicer):
             else:
                 self._take_stranger(context)
             return await in_turn(self._worker, ask)
-        except OverQuota as error:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-        except (ClientError, ServerError, LedgerError) as error:
-            status = {1: grpc.StatusCode.PERMISSION_DENIED, 3: grpc.StatusCode.UNAVAILABLE}
-            await context.abort(status.get(error.exit_code, grpc.StatusCode.INVALID_ARGUMENT), str(error))
+        except Exception as error:
+            status, words = _told(error)
+        await context.abort(status, words)
         raise AssertionError("an aborted call does not go on")
 
     def _take_stranger(self, context: Any) -> None:
@@ -140,7 +146,7 @@ class DeskService(EnrolmentServicer):
             self._each.take(address)
         self._strangers.take("everybody who is not known")
 
-    def _told(self, at: RequestStanding) -> pb.StandingReply:
+    def _standing(self, at: RequestStanding) -> pb.StandingReply:
         return pb.StandingReply(
             phase=at.phase,
             detail=at.detail,
@@ -149,6 +155,23 @@ class DeskService(EnrolmentServicer):
             founding=at.founding,
             addresses=pb.Addresses(**self._desk.addresses()),
         )
+
+
+def _told(error: Exception) -> tuple[grpc.StatusCode, str]:
+    """How a call ends for `error`: its words go to the caller only where they were made for the caller."""
+    if isinstance(error, OverQuota):
+        return grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)
+    if isinstance(error, _FOR_CALLERS):
+        no = error.exit_code == 1
+        return grpc.StatusCode.PERMISSION_DENIED if no else grpc.StatusCode.INVALID_ARGUMENT, str(error)
+    if isinstance(error, ClientError | ServerError | LedgerError):
+        log.error("%s", error)
+    else:
+        log.error("%s", error, exc_info=error)
+    away = getattr(error, "exit_code", 2) == 3
+    fault = "cannot reach what it needs" if away else "has a fault"
+    status = grpc.StatusCode.UNAVAILABLE if away else grpc.StatusCode.INTERNAL
+    return status, f"the desk {fault}; its operator finds it in the log"
 
 
 def _signed(request: pb.SignedRequest) -> SignedFields:

@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from service_world import Service, placed, served
 
 from ledger.checkpoint import CheckpointError, NotFinal, SignedCheckpoint, cosign, witness_name
-from ledger.errors import NoSuchEntry, StoreError, StoreFull
+from ledger.errors import Damaged, NoSuchEntry, StoreError, StoreFull
 from ledger.kept_bodies import BodyState
 from ledger.merkle import Frontier, leaf_hash, verify_consistency, verify_inclusion
 from ledger.note import Vkey
@@ -28,7 +28,7 @@ from ledger.service.encryption_key import EncryptionKey
 from ledger.service.errors import BadRequest, NoBody
 from ledger.service.promise import Promise, open_promise
 from ledger.service.server import serving
-from ledger.service.statuses import status_of
+from ledger.service.statuses import status_of, told
 from ledger.service.tokens import Identity
 from ledger.statement import decode_statement
 
@@ -170,7 +170,7 @@ def test_a_full_disk_is_told_apart_and_survived(service: Service, monkeypatch: p
         raise StoreFull("the disk is full; make room")
 
     monkeypatch.setattr(service.made.log, "append", full)
-    with pytest.raises(Unreachable, match="the disk is full; make room") as error:
+    with pytest.raises(Unreachable, match="the ledger has no room left; its operator") as error:
         client.submit([raw])
     assert error.value.exit_code == 3
     assert status_of(StoreFull("full")) is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -433,3 +433,16 @@ def test_served_from_a_database(location: Any) -> None:
         [final] = placed(service.client().submit([raw]))
         assert final.receipt is not None
         assert verify_receipt(final.receipt, raw, service.made.log.policy).index == place.index
+
+
+def test_a_caller_is_not_told_where_the_services_files_are(caplog: pytest.LogCaptureFixture) -> None:
+    for error in (
+        StoreError("/srv/ledger.db: locked"),
+        StoreFull("/srv/ledger.db: full"),
+        Damaged("/srv/ledger.db: 3"),
+    ):
+        words = told(error)
+        assert "/srv" not in words
+        assert "its operator finds more in the log" in words
+    assert caplog.text.count("/srv/ledger.db") == 3
+    assert told(NoSuchEntry("no entry 7")) == "no entry 7"

@@ -17,8 +17,9 @@ from join_world import BANK, FIRMS, JoinWorld, Organisation, join_world
 from typer.main import get_command
 
 import artesian
-from clients.certificates import BadCertificate, facts_of, request_certificate
+from clients.certificates import facts_of, request_certificate
 from clients.enrolment.errors import NotAdmitted
+from clients.enrolment.signed import BadRequest
 from ledger.keys import SigningKey
 from ledger.rules import approve
 from ledger.service.access import NotAllowed
@@ -488,7 +489,7 @@ def test_what_has_run_out_is_not_listed(world: JoinWorld) -> None:
 
 def test_a_signing_request_must_be_one(world: JoinWorld) -> None:
     one = world.found()["firm-1"]
-    with pytest.raises(BadCertificate):
+    with pytest.raises(BadRequest, match="not a certificate signing request"):
         world.desk.renew(one.sign("Renew", {"csr": b"no request"}))
     with pytest.raises(NotAdmitted, match="at most"):
         world.desk.renew(one.sign("Renew", {"csr": bytes(5000)}))

@@ -140,8 +140,9 @@ def test_keys_of_the_wrong_kind_are_refused(world: JoinWorld, tmp_path: Path) ->
     hybrid = SigningKey.generate(hybrid=True)
     with pytest.raises(BadRequest, match="1984 bytes"):
         world.desk.join(one.sign("Join", {**one.fields, "key": hybrid.public.raw}, hybrid), one.invite.token)
-    with pytest.raises(BadRequest, match="OpenSSH"):
-        world.desk.join(one.request(node_key=b"ssh-rsa AAAA"), one.invite.token)
+    for wrong in (b"ssh-rsa AAAA", b"ssh-foo AAAA"):
+        with pytest.raises(BadRequest, match="OpenSSH"):
+            world.desk.join(one.request(node_key=wrong), one.invite.token)
     with pytest.raises(BadRequest, match="a bank none"):
         world.desk.join(bank.request(node_key=one.fields["node_key"]), bank.invite.token)
     with pytest.raises(ClientError, match="signing request"):

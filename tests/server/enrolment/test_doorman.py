@@ -123,3 +123,23 @@ def test_one_address_does_not_use_up_what_all_strangers_may_ask(
                     desk.terms(invite)
             address_of[0] = "192.0.2.2"
             assert desk.terms(invite).policy.cid == "acme"
+
+
+def test_what_is_wrong_at_the_desk_itself_is_for_its_operator(
+    world: JoinWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    (world.home / "tasks" / "credit.toml").unlink()
+    with serving(world.home, now=world.clock) as address:
+        invite = replace(world.invites["firm-1"], desk=address)
+        with DeskClient(address, invite.authority_pem, now=world.clock) as desk:
+            with pytest.raises(
+                DeskUnreachable, match="the desk has a fault; its operator finds it in the log"
+            ) as error:
+                desk.terms(invite)
+            assert str(world.home) not in str(error.value)
+            assert "FileNotFoundError" not in str(error.value)
+            assert "credit.toml" in caplog.text
+            (world.home / "consortium.toml").write_text("no policy")
+            with pytest.raises(DeskUnreachable, match="has a fault") as error:
+                desk.terms(invite)
+            assert str(world.home) not in str(error.value)
