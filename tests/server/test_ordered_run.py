@@ -17,7 +17,7 @@ from experiments.federation import Federation
 from ledger.errors import Unreachable
 from ledger.log import Log
 from ledger.statement import decode_statement
-from server import rounds as rounds_module
+from server import after_training
 from server.app import RunConfigInvalid
 from server.app import app as server_app
 from server.audit import audit_all
@@ -179,7 +179,7 @@ def test_a_run_is_done_when_it_is_published_and_the_next_one_delivers(
     ("owner", "name", "error", "when"),
     [
         (RoundJournal, "at", StateUnreachable("database: away"), at_delivery),
-        (rounds_module, "publish", NotWitnessed("too few cosigned"), lambda *_: True),
+        (after_training, "publish", NotWitnessed("too few cosigned"), lambda *_: True),
         (RoundJournal, "at", Killed(), at_delivery),
         (RoundJournal, "end", Killed(), at_over),
         (OrderedRun, "__exit__", Killed(), lambda *_: True),
