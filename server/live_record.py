@@ -13,8 +13,11 @@ from server.recording import MessagedRecord, NotWitnessed, Record
 
 if TYPE_CHECKING:
     from ledger.service.served import ServedLedger
+    from server.round_journal import RoundJournal
 
 _POLL_S = 0.05
+_QUIET_S = 2.0
+"""A wait for finality that is no longer is not worth two writes to the journal."""
 
 
 class LiveRecord(Record):
@@ -29,12 +32,13 @@ class LiveRecord(Record):
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], float] = time.time,
+        journal: RoundJournal | None = None,
     ) -> None:
-        """See `server.ledger_service.LedgerService` for the waits."""
+        """See `server.ledger_service.LedgerService` for the waits; the `journal` is told of long ones."""
         super().__init__(ledger)
         self._served = ledger
         self._final_s, self._witness_s = final_s, witness_s
-        self._monotonic, self._sleep, self._now = monotonic, sleep, now
+        self._monotonic, self._sleep, self._now, self._journal = monotonic, sleep, now, journal
         self._wanted = 0
         self._cosigned: dict[str, int] = {}
         self._away: set[str] = set()
@@ -74,10 +78,27 @@ class LiveRecord(Record):
         self._away, self._wanted = late, size
 
     def _final(self, size: int) -> str:
-        note = self._served.final() if self._served.wait_final(size, self._final_s) else None
+        end_s = self._monotonic() + self._final_s
+        is_final = self._served.wait_final(size, min(_QUIET_S, self._final_s)) or self._wait_told(size, end_s)
+        note = self._served.final() if is_final else None
         if note is None:
             raise NotWitnessed(self._behind(size))
         return note
+
+    def _wait_told(self, size: int, end_s: float) -> bool:
+        """Wait until `end_s`, by the monotonic clock, while the journal says for whose witnesses."""
+        if self._journal is None:
+            return self._served.wait_final(size, max(0.0, end_s - self._monotonic()))
+        try:
+            late = [member for member, has in self._served.cosigned()[0].items() if has < size]
+        except LedgerError:  # then nobody in particular: the ledger itself does not answer
+            late = []
+        left_s = max(0.0, end_s - self._monotonic())
+        self._journal.waits("finality", late, left_s)
+        try:
+            return self._served.wait_final(size, left_s)
+        finally:
+            self._journal.waits_no_more()
 
     def _behind(self, size: int) -> str:
         missing = size - self._served.final_size
@@ -92,8 +113,8 @@ class LiveRecord(Record):
         return f"{said}: {', '.join(late)}; the oldest waits since {since} UTC; {mend}"
 
 
-def open_record(coordinator: Coordinator) -> Record:
-    """The ledger for a run: opened here, or as it is served.
+def open_record(coordinator: Coordinator, journal: RoundJournal | None = None) -> Record:
+    """The ledger for a run: opened here, or as it is served; the `journal` is told of long waits.
 
     Raises:
         LedgerError: it cannot be opened or reached.
@@ -101,7 +122,7 @@ def open_record(coordinator: Coordinator) -> Record:
     service = coordinator.config.ledger_service
     if service is None:
         return MessagedRecord(coordinator.log)
-    return LiveRecord(coordinator.served, final_s=service.final_s, witness_s=service.witness_s)
+    return LiveRecord(coordinator.served, final_s=service.final_s, witness_s=service.witness_s, journal=journal)
 
 
 def wait_until_final(coordinator: Coordinator) -> None:

@@ -80,15 +80,15 @@ class Run:
         self._task: Task = task_for(coordinator.spec(task_name))
         root, robust = coordinator.home, self._settings.robust
         self._root = None if robust.root is None else RootTable.read(root / robust.root, self._task)
-        self._record = open_record(coordinator) if coordinator.config.ledger else None
+        keeps = coordinator.config.ledger and not coordinator.config.in_memory
+        self._journal = RoundJournal(coordinator.store if keeps else None, journal or task_name, now)
+        self._record = open_record(coordinator, self._journal) if coordinator.config.ledger else None
         self._statements = Statements(coordinator.config.cid, lambda: coordinator.key, now)
         self._progress = progress
         self._now = now
         self._before_round = before_round
         self._begins = begins
         self._waiting = waiting
-        keeps = coordinator.config.ledger and not coordinator.config.in_memory
-        self._journal = RoundJournal(coordinator.store if keeps else None, journal or task_name, now)
         self.cohort = Cohort(
             grid,
             coordinator.config.cid,

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,15 @@ def test_a_consortium_is_founded_joined_grown_and_rid_of_one(machine: Machine) -
         assert known_members(root / name, name, ledger) == set(founders)
     with pytest.raises(LedgerError):  # who has the CA certificate and no key of a member gets no connection
         LedgerClient(f"127.0.0.1:{ledger}", tls=ClientTls.from_files(home / "ca.crt"), timeout_s=3).checkpoint()
+
+    told = machine.run("firm", "status", "--home", root / "firm-1")["coordinator"]
+    assert (told["release"], [one["phase"] for one in told["tasks"]]) == (version("artesian"), ["idle"])
+    bank = machine.run("bank", "status", "--home", root / "bank-1")
+    assert {one["service"]: one["level"] for one in bank["reached"]} == {
+        "enrolment": "ok",
+        "ledger": "ok",
+        "scores": "unreachable",  # nobody serves them here
+    }
 
     def approve(proposal: str, *members: str) -> None:
         commands = ((one[:4], "approve", proposal, "--yes", "--home", root / one) for one in members)

@@ -38,9 +38,9 @@ class Served:
         self.now += seconds
 
 
-def record_of(served: Any, final_s: float = 60.0, witness_s: float = 3.0) -> LiveRecord:
+def record_of(served: Any, final_s: float = 60.0, witness_s: float = 3.0, journal: Any = None) -> LiveRecord:
     times: dict[str, Any] = {"monotonic": lambda: served.now, "sleep": served.pause, "now": lambda: 1_800_000_125.0}
-    return LiveRecord(served, final_s=final_s, witness_s=witness_s, **times)
+    return LiveRecord(served, final_s=final_s, witness_s=witness_s, journal=journal, **times)
 
 
 def test_nobody_follows_before_it_was_waited_for() -> None:
@@ -96,3 +96,28 @@ def test_it_returns_the_final_checkpoint_as_soon_as_there_is_one() -> None:
     served = Served({"firm-1": 0.0}, final_at=7.0)
     assert record_of(served).require_final() == "the note"
     assert served.now == 7.0
+
+
+def test_a_wait_that_people_notice_is_in_the_journal_while_it_lasts() -> None:
+    said: list[Any] = []
+
+    class Journal:
+        def waits(self, kind: str, members: list[str], timeout_s: float) -> None:
+            said.append((kind, members, timeout_s))
+
+        def waits_no_more(self) -> None:
+            said.append("over")
+
+    served = Served({"firm-1": 0.0, "firm-2": 7.0}, final_at=1.0)
+    record_of(served, journal=Journal()).require_final()
+    assert said == []
+    served = Served({"firm-1": 0.0, "firm-2": 7.0}, final_at=7.0)
+    assert record_of(served, journal=Journal()).require_final() == "the note"
+    assert said == [("finality", ["firm-2"], 58.0), "over"]
+    said.clear()
+    served = Served({}, final_at=500.0)
+    served.problem = Unreachable("nobody there")
+    with pytest.raises(NotWitnessed):
+        record_of(served, journal=Journal()).require_final()
+    assert said == [("finality", [], 58.0), "over"]
+    assert served.now == 60.0
