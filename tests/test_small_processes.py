@@ -47,7 +47,10 @@ PROCESSES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("ledger.commands", "ledger.service.client", "ledger.service.following", "ledger.witness"),
         (*LEARNING, *FLOWER, *COUNTED, "pydantic"),
     ),
-    "renewal": (("clients.join_commands", "clients.renewal", "clients.joining"), (*LEARNING, *FLOWER, *COUNTED)),
+    "renewal": (
+        ("clients.join_commands", "clients.renewal", "clients.joining", "clients.coordinator_view"),
+        (*LEARNING, *FLOWER, *COUNTED),
+    ),
 }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -75,9 +73,3 @@ def test_a_task_that_does_nothing() -> None:
 def test_who_is_missing_is_read_from_the_words(missing: Missing) -> None:
     assert named_in(missing.words(NOW_S)) == (missing.needed - missing.there, tuple(one for one, _ in missing.away))
     assert named_in("SuperLink does not answer") == (0, ())
-
-
-def test_the_desk_imports_nothing_that_trains() -> None:
-    heavy = ("server.coordinator", "pandas", "torch", "scipy")
-    code = f"import sys, server.enrolment.running; print([one for one in {heavy} if one in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
