@@ -11,6 +11,7 @@ import typer
 from clients.bank_home_commands import migrate, status
 from clients.doctor.commands import bank_doctor
 from clients.join_commands import approve, join_bank, proposals, renew
+from clients.policy_commands import take_policy
 
 if TYPE_CHECKING:
     from clients.bank import AnswerFileError, BankClient, ScoredAnswer, VerifiedAnswer
@@ -28,6 +29,7 @@ app.command(epilog="Example: artesian bank migrate --home bank-1 --dry-run")(mig
 app.command("doctor", epilog="Example: artesian bank doctor --home bank-1")(bank_doctor)
 app.command("proposals", epilog="Example: artesian bank proposals --home bank-1")(proposals)
 app.command("approve", epilog="Example: artesian bank approve enrol-firm-9 --home bank-1")(approve)
+app.command("take-policy", epilog="Example: artesian bank take-policy new/consortium.toml --home bank-1")(take_policy)
 app.command("renew", epilog="Example: artesian bank renew --home bank-1")(renew)
 
 Home = Annotated[Path, typer.Option(envvar="ARTESIAN_HOME", help="The bank's home directory.")]

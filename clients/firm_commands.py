@@ -21,6 +21,7 @@ from clients.migrate_commands import migrate
 from clients.pause_commands import pause, resume
 from clients.personal.commands import forecast, personalise, score
 from clients.plan_commands import plan
+from clients.policy_commands import take_policy
 from clients.release_commands import take_release
 from clients.statement_commands import privacy_statement
 from clients.up_commands import down, processes, up
@@ -187,6 +188,7 @@ app.command("open-dispute", epilog="Example: artesian firm open-dispute 4f2a --t
     open_dispute
 )
 app.command("take-release", epilog="Example: artesian firm take-release FOLDER --home firm-1")(take_release)
+app.command("take-policy", epilog="Example: artesian firm take-policy new/consortium.toml --home firm-1")(take_policy)
 app.command("wallet-check", epilog="Example: artesian firm wallet-check --home firm-1")(check_wallet)
 app.command("wallet-backup", epilog="Example: artesian firm wallet-backup /mnt/safe/wallet-1 --home firm-1")(backup)
 app.command("wallet-restore", epilog="Example: artesian firm wallet-restore /mnt/safe/wallet-1 --home firm-1")(restore)
@@ -212,7 +214,7 @@ arrange(
     {
         "Join and run": ("join", "check", "up", "down", "processes", "renew", "migrate"),
         "See how all stands": ("status", "doctor", "plan", "refusals", "metrics"),
-        "Decide": ("pause", "resume", "proposals", "approve", "apps", "approve-app"),
+        "Decide": ("pause", "resume", "proposals", "approve", "take-policy", "apps", "approve-app"),
         "Privacy": (
             *("wallet", "what-if", "privacy-statement", "wallet-check", "wallet-backup", "wallet-restore"),
             *("wallet-adopt", "open-dispute", "forget-epoch"),

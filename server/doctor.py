@@ -79,7 +79,11 @@ def _policy(home: Path, config_on_ledger: State) -> Iterator[Finding]:
     named = config_on_ledger(home) if Settings.load(home).founding else None
     if named is not None and named != policy_hash(raw):
         what = f"{path}: its hash is {policy_hash(raw).hex()[:16]}…, the ledger's policy names {named.hex()[:16]}…"
-        yield Finding("fail", what, "restore the file that the members agreed on, or propose the new one to them")
+        mend = (
+            "restore the file that the members agreed on; to change it, propose a copy: "
+            f"artesian ledger members propose policy --config COPY --out FILE --home {home}"
+        )
+        yield Finding("fail", what, mend)
     else:
         yield ok(f"{CONSORTIUM} is the one that the members agreed on")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from clients.enrolment.consortium import CONSORTIUM, ConsortiumPolicy, policy_hash, read_policy
 from ledger.founding import Founded, found_at_home
 from ledger.keys import PublicKey
+from server.enrolment.agreed import require_as_invited
 from server.enrolment.book import Asked, EnrolmentBook, NoSuchRequest
 from server.enrolment.issuing import Issuing
 from server.enrolment.ledger_access import LedgerAccess
@@ -101,6 +102,7 @@ class Admission:
         Raises:
             CannotAdmit: another process is founding it, and does not end.
             FoundingError, Refused: it cannot be founded with them.
+            NotAgreed: the policy is not the one that they were invited to.
         """
         with self._founding_alone():
             return self._found()
@@ -111,6 +113,7 @@ class Admission:
         founders = [founder(one) for one in self.book.requests() if one.admitted]
         if not founders:
             return None
+        require_as_invited(self.home, self.policy_file, [one.member for one in founders])
         policy, network = self.policy, load_network(self.home)
         return found_at_home(
             self.home,

@@ -23,6 +23,7 @@ from clients.greeting import read_extension, release_of
 from ledger.keys import HYBRID_PUBLIC_KEY_BYTES, PUBLIC_KEY_BYTES, PublicKey
 from ledger.rules import HYBRID
 from server.enrolment.admission import Admission
+from server.enrolment.agreed import NotAgreed, require_on_ledger
 from server.enrolment.book import Asked, Outcome
 from server.enrolment.issuing import key_of
 from server.enrolment.proposing import CannotAdmit, ProposalFacts
@@ -125,6 +126,7 @@ class JoinDesk:
         """
         if self._book.invited(token_sha256) is None:
             raise NotAdmitted(_WHY["unknown token"])
+        self._require_agreed()
         policy = self._admission.policy
         specs = {task.name: (self._home / TASKS / f"{task.name}.toml").read_bytes() for task in policy.task}
         return self._admission.policy_file, specs
@@ -141,6 +143,7 @@ class JoinDesk:
         require_fresh(fields, self._now())
         if not hmac.compare_digest(hashlib.sha256(token).digest(), fields["token_sha256"]):
             raise BadRequest("the token is not the one that the request was signed for")
+        self._require_agreed()
         if fields["policy_sha256"] != policy_hash(self._admission.policy_file):
             raise BadRequest("the policy has changed since the invite was made; ask the coordinator for another invite")
         self._require_keys(fields, key)
@@ -257,6 +260,15 @@ class JoinDesk:
         state = self._admission.ledger.state()
         if state is None or not state.is_enrolled(member):
             raise NotAdmitted(f"{member!r} is no active member of {self.cid}")
+
+    def _require_agreed(self) -> None:
+        try:
+            require_on_ledger(self._home, self._admission.policy_file, self._admission.ledger.state())
+        except NotAgreed:
+            raise NotAdmitted(
+                "the policy in the coordinator's home is not the one on the ledger, so nobody can join; tell its "
+                "operator: artesian coordinator doctor says what to do"
+            ) from None
 
     def _require_admissible(self, asked: Asked) -> None:
         try:

@@ -16,14 +16,12 @@ from clients.enrolment.consortium import CONSORTIUM, policy_hash, read_policy
 from clients.enrolment.invite import TOKEN_BYTES, Invite
 from ledger.rules.records import MAX_TEXT, is_slug
 from ledger.rules.state import RESERVED
+from server.enrolment.agreed import INVITES, require_on_ledger
 from server.enrolment.book import EnrolmentBook, Invited
 from server.enrolment.ledger_access import LedgerAccess
 from server.errors import ServerError
 from server.initialising import require_home
 from server.network import load_network
-
-INVITES = "invites"
-"""The folder of invites in the coordinator's home, a text file each. Whoever has read one can use it."""
 
 
 class CannotInvite(ServerError):
@@ -78,10 +76,12 @@ def invite_members(
     Raises:
         CannotInvite: one is a member already.
         NotInitialised: the home is none.
+        NotAgreed: its policy is not the one on the ledger.
     """
     require_home(home)
     policy_file = (home / CONSORTIUM).read_bytes()
     policy, state = read_policy(policy_file), LedgerAccess(home).state()
+    require_on_ledger(home, policy_file, state)
     network = load_network(home)
     authority = x509.load_pem_x509_certificate(read_pem(home / AUTHORITY_CERTIFICATE)).public_bytes(Encoding.DER)
     made = []
