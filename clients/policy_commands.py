@@ -19,8 +19,8 @@ def take_policy(
 ) -> None:
     """Take a consortium.toml that a quorum has approved, if this home's own mirror of the ledger names it.
 
-    The specs of its tasks are taken with it, from the folder tasks/ beside the file. A firm that wants to take part in
-    a new task writes a [[task]] into its firm.toml.
+    The specs of its tasks are taken with it, from the folder tasks/ beside the file. A firm takes part in a new
+    task when its firm.toml names it.
     """
     from clients.agreed_policy import take_policy as take
     from ledger.commands.places import mirror_standing

@@ -82,7 +82,7 @@ def test_another_policy_than_the_ledgers(home: Path) -> None:
     assert of(diagnose(home, lambda _: right), "policy")[0].level == "ok"
     (found,) = of(diagnose(home, lambda _: bytes(32)), "policy")
     assert (found.level, "the ledger's policy names 0000" in found.what) == ("fail", True)
-    assert "propose the new one" in found.mend
+    assert "artesian ledger members propose policy --config COPY" in found.mend
 
 
 def test_a_configuration_that_cannot_be_read(home: Path) -> None:
