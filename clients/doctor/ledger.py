@@ -73,7 +73,10 @@ def _policy(home: Path, confirmed: str) -> Iterator[Finding]:
     found, policy = policy_hash(raw), read_policy(raw, str(path))
     standing = mirror_standing(home)
     terms = None if standing is None else standing.state.terms
-    again = "have the coordinator send the file with its tasks/, and compare its hash with another member: take-policy"
+    again = (
+        "have the coordinator send the file, compare its hash with another member, and take it: artesian firm "
+        f"take-policy FILE --home {home}; a bank with artesian bank"
+    )
     if terms is not None and terms.config is not None and terms.config != found:
         what = f"{path}: its hash is {found.hex()[:16]}…, the ledger's policy names {terms.config.hex()[:16]}…"
         yield Finding("fail", what, again)
