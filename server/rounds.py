@@ -214,9 +214,10 @@ class Run:
     def _plans(self, epoch: int) -> list[Plan]:
         least = 1 if self._record is None else self._record.ledger.state.terms.min_cohort
         if len(self.cohort.members) < least:
+            apart = ", ".join(sorted({*self.cohort.witnesses} - {*self.cohort.enlisted}))
             raise RunFailed(
                 f"{self._name}: {len(self.cohort.members)} firms take part, the policy asks for {least}; "
-                f"{self.cohort.why(0)}"
+                f"{f'without this task in its firm.toml: {apart}; ' if apart else ''}{self.cohort.why(0)}"
             )
         root = b"" if self._root is None else self._root.digest
         return self._settings.plans(self._task, self.cohort.units, epoch, least=least, root=root)

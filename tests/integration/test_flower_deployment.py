@@ -1,24 +1,17 @@
 """Real processes on loopback: three firms train while each kind of Flower's processes is killed, and nothing is lost.
 
-Then one firm is of another version: it refuses, says so, and can be let take part.
+What a firm does with another bundle, and with plans that it did not agree to, is in test_greedy_coordinator.py.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
-import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import tomli_w
 from federation_world import TASK, federation, opened, spent, train, training
 
-from clients.flower.approvals import Approvals
-from clients.flower.bundle import installed_bundle
-from clients.flower.node_home import NodeHome
 from clients.refusal_log import RefusalLog
 from experiments.deployment import Deployment
 from experiments.federation import Federation
@@ -26,13 +19,12 @@ from ledger.keys import SigningKey
 from ledger.log import Log
 from ledger.policy import Policy
 from server.audit import audit_copies
-from server.coordinator import CONFIG_FILE, LEDGER_FILE, SIGNING_KEY, Coordinator
+from server.coordinator import LEDGER_FILE, SIGNING_KEY, Coordinator
 from server.engines.programs import coordinator_programs
 from server.progress import TaskProgress, progress_of
 from server.releases import current_release, load_scorers
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
-ROOT = Path(__file__).parents[2]
 ROUNDS, WITHIN_S = 3, 120.0
 
 
@@ -130,37 +122,3 @@ def test_what_was_trained_is_recorded_paid_and_can_be_audited(deployed: Deployme
         mirror = audit_copies(built.member(firm) / "mirror.db", built.coordinator / "artifacts", policy)
         assert mirror.ok, mirror
         assert len(mirror.rounds) == ROUNDS
-
-
-def test_a_firm_of_another_version_refuses_until_its_operator_approves(deployed: Deployment, tmp_path: Path) -> None:
-    for package in ("clients", "ledger"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "clients" / "of_another_version.py").write_text("")
-    firm = deployed.firms[0]
-    home, executor = deployed.member(firm), deployed.programs(firm)[1]
-    deployed.kill(firm, executor)
-    other = {**executor.environment, "PYTHONPATH": f"{tmp_path}:{ROOT}", "PYTHONSAFEPATH": "1"}
-    deployed.serve(firm, replace(executor, environment=other))
-
-    one_round(deployed.coordinator / CONFIG_FILE)
-    before = current_release(deployed.coordinator, TASK)
-    assert before is not None
-    deployed.run({"task": TASK})
-    assert {one.code for one in RefusalLog(home).latest(5)} == {"AppNotApproved"}
-    assert installed_bundle().sha256 in Approvals(home).asked()
-    assert not (NodeHome(home).folder / "apps").exists()  # Flower would have unpacked the bundle there
-    after = current_release(deployed.coordinator, TASK)
-    assert after is not None
-    assert after.model == before.model
-
-    Approvals(home).approve(installed_bundle().sha256)
-    run = deployed.run({"task": TASK})
-    assert deployed.control.run(run).phase == "completed"
-    assert current_release(deployed.coordinator, TASK) != before
-
-
-def one_round(path: Path) -> None:
-    """Let a run have no more than one."""
-    document = tomllib.loads(path.read_text())
-    document["task"][0]["training"]["rounds"] = 1
-    path.write_text(tomli_w.dumps(document))
