@@ -17,10 +17,11 @@ from ledger.keys import SigningKey
 from server.certificates import request_certificate
 from server.enrolment.admission import Admission
 from server.enrolment.book import EnrolmentBook
-from server.enrolment.desk import JoinDesk, RequestStanding
+from server.enrolment.desk import JoinDesk
 from server.enrolment.inviting import invite_members, parse_members
 from server.enrolment.issuing import Issuing
 from server.enrolment.ledger_access import LedgerAccess
+from server.enrolment.standing import RequestStanding
 from server.initialising import Founding, initialise
 from server.network import Network
 

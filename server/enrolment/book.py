@@ -12,90 +12,11 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from server.enrolment.enrolment_tables import CERTIFICATES, INVITES, NODES, PART, PROPOSALS, REQUESTS
 from server.errors import ServerError
-from server.store import PREFIX, Part, StateStore
+from server.store import StateStore
 
 ENROLMENT = "enrolment.db"
-
-SAME_KEY_GRACE_S = 7 * 86_400
-"""How long a certificate still serves after one for the same key has taken its place: processes keep theirs open."""
-OLD_KEY_GRACE_S = 900
-"""The same after one for another key."""
-
-_META = sa.MetaData()
-_INVITES = sa.Table(
-    f"{PREFIX}invites",
-    _META,
-    sa.Column("token_sha256", sa.LargeBinary, primary_key=True),
-    sa.Column("member", sa.Text, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("until_s", sa.BigInteger, nullable=False),
-    sa.Column("used_by", sa.LargeBinary),
-    sa.Column("withdrawn", sa.Boolean, nullable=False, default=False),
-)
-_REQUESTS = sa.Table(
-    f"{PREFIX}requests",
-    _META,
-    sa.Column("member", sa.Text, primary_key=True),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("key", sa.LargeBinary, nullable=False),
-    sa.Column("csr", sa.LargeBinary, nullable=False),
-    sa.Column("node_key", sa.LargeBinary, nullable=False),
-    sa.Column("asked_s", sa.BigInteger, nullable=False),
-    sa.Column("admitted", sa.Boolean, nullable=False, default=False),
-)
-_CERTIFICATES = sa.Table(
-    f"{PREFIX}certificates",
-    _META,
-    sa.Column("serial", sa.Text, primary_key=True),
-    sa.Column("member", sa.Text, nullable=False),
-    sa.Column("pem", sa.LargeBinary, nullable=False),
-    sa.Column("issued_s", sa.BigInteger, nullable=False),
-    sa.Column("until_s", sa.BigInteger, nullable=False),
-    sa.Column("revoked_s", sa.BigInteger),
-    sa.Column("superseded_s", sa.BigInteger),
-)
-_NODES = sa.Table(
-    f"{PREFIX}nodes",
-    _META,
-    sa.Column("member", sa.Text, primary_key=True),
-    sa.Column("public_key", sa.LargeBinary, nullable=False),
-    sa.Column("wanted", sa.Boolean, nullable=False),
-    sa.Column("applied", sa.Boolean, nullable=False),
-    sa.Column("refused", sa.Text, nullable=False, default=""),
-)
-_PROPOSALS = sa.Table(
-    f"{PREFIX}proposals",
-    _META,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("proposal", sa.LargeBinary, nullable=False),
-    sa.Column("made_s", sa.BigInteger, nullable=False),
-    sa.Column("placed", sa.Boolean, nullable=False, default=False),
-    sa.Column("refused", sa.Text, nullable=False, default=""),
-)
-
-
-def _keep_superseded_apart(at: sa.Connection) -> None:
-    """Version 2: what a renewal ended gets a column of its own; before, it stood as if it had been revoked."""
-    name = _CERTIFICATES.name
-    at.execute(sa.text(f"ALTER TABLE {name} ADD COLUMN superseded_s BIGINT"))
-    at.execute(sa.text(f"ALTER TABLE {_NODES.name} ADD COLUMN refused TEXT NOT NULL DEFAULT ''"))
-    later = _CERTIFICATES.alias("later")
-    after_s = _CERTIFICATES.c.revoked_s - later.c.issued_s
-    by_renewal = sa.or_(*(after_s.between(grace_s - 1, grace_s) for grace_s in (SAME_KEY_GRACE_S, OLD_KEY_GRACE_S)))
-    ended = sa.exists().where((later.c.member == _CERTIFICATES.c.member) & by_renewal)
-    apart = {"superseded_s": _CERTIFICATES.c.revoked_s, "revoked_s": None}
-    at.execute(sa.update(_CERTIFICATES).where(_CERTIFICATES.c.revoked_s.is_not(None) & ended).values(apart))
-
-
-def _keep_refusals(at: sa.Connection) -> None:
-    """Version 3: what the ledger has refused of a proposal stands beside it."""
-    at.execute(sa.text(f"ALTER TABLE {_PROPOSALS.name} ADD COLUMN refused TEXT NOT NULL DEFAULT ''"))
-
-
-_PART = Part("enrolment", _META, 3, {2: _keep_superseded_apart, 3: _keep_refusals})
 
 
 class NoSuchRequest(ServerError):
@@ -221,32 +142,32 @@ class EnrolmentBook:
 
     def invite(self, invited: Invited) -> None:
         """Keep an invite; those before it for the same member that nobody used are withdrawn."""
-        with self._store.write(_PART) as at:
-            mine = (_INVITES.c.member == invited.member) & _INVITES.c.used_by.is_(None)
-            at.execute(sa.update(_INVITES).where(mine).values(withdrawn=True))
-            at.execute(sa.insert(_INVITES).values(**vars(invited)))
+        with self._store.write(PART) as at:
+            mine = (INVITES.c.member == invited.member) & INVITES.c.used_by.is_(None)
+            at.execute(sa.update(INVITES).where(mine).values(withdrawn=True))
+            at.execute(sa.insert(INVITES).values(**vars(invited)))
 
     def withdraw(self, member: str) -> int:
         """Withdraw a member's invites and a request that is not admitted yet; says how many there were."""
-        with self._store.write(_PART) as at:
-            live = (_INVITES.c.member == member) & ~_INVITES.c.withdrawn
-            count = at.execute(sa.update(_INVITES).where(live).values(withdrawn=True)).rowcount
-            waiting = (_REQUESTS.c.member == member) & ~_REQUESTS.c.admitted
-            return int(count + at.execute(sa.delete(_REQUESTS).where(waiting)).rowcount)
+        with self._store.write(PART) as at:
+            live = (INVITES.c.member == member) & ~INVITES.c.withdrawn
+            count = at.execute(sa.update(INVITES).where(live).values(withdrawn=True)).rowcount
+            waiting = (REQUESTS.c.member == member) & ~REQUESTS.c.admitted
+            return int(count + at.execute(sa.delete(REQUESTS).where(waiting)).rowcount)
 
     def invites(self) -> list[Invited]:
         """All, by member."""
-        return [Invited(**row) for row in self._rows(sa.select(_INVITES).order_by(_INVITES.c.member))]
+        return [Invited(**row) for row in self._rows(sa.select(INVITES).order_by(INVITES.c.member))]
 
     def invited(self, token_sha256: bytes) -> Invited | None:
         """The invite with this token."""
-        found = self._rows(sa.select(_INVITES).where(_INVITES.c.token_sha256 == token_sha256))
+        found = self._rows(sa.select(INVITES).where(INVITES.c.token_sha256 == token_sha256))
         return Invited(**found[0]) if found else None
 
     def ask(self, asked: Asked, token_sha256: bytes) -> Outcome:
         """Take a request and its token, both or neither; the same request by the same key is `known`."""
-        with self._store.write(_PART) as at:
-            row = at.execute(sa.select(_INVITES).where(_INVITES.c.token_sha256 == token_sha256)).mappings().first()
+        with self._store.write(PART) as at:
+            row = at.execute(sa.select(INVITES).where(INVITES.c.token_sha256 == token_sha256)).mappings().first()
             if row is None:
                 return "unknown token"
             invited = Invited(**row)
@@ -258,22 +179,22 @@ class EnrolmentBook:
                 return "known" if invited.used_by == asked.key else "used"
             if asked.asked_s > invited.until_s:
                 return "expired"
-            standing = at.execute(sa.select(_REQUESTS).where(_REQUESTS.c.member == asked.member)).mappings().first()
+            standing = at.execute(sa.select(REQUESTS).where(REQUESTS.c.member == asked.member)).mappings().first()
             if standing is not None and not standing["admitted"] and standing["key"] != asked.key:
                 return "standing"  # the operator may be looking at it
-            mine = _INVITES.c.token_sha256 == token_sha256
-            at.execute(sa.update(_INVITES).where(mine).values(used_by=asked.key))
-            at.execute(sa.delete(_REQUESTS).where(_REQUESTS.c.member == asked.member))
-            at.execute(sa.insert(_REQUESTS).values(**vars(asked)))
+            mine = INVITES.c.token_sha256 == token_sha256
+            at.execute(sa.update(INVITES).where(mine).values(used_by=asked.key))
+            at.execute(sa.delete(REQUESTS).where(REQUESTS.c.member == asked.member))
+            at.execute(sa.insert(REQUESTS).values(**vars(asked)))
             return "taken"
 
     def requests(self) -> list[Asked]:
         """All, by member."""
-        return [Asked(**row) for row in self._rows(sa.select(_REQUESTS).order_by(_REQUESTS.c.member))]
+        return [Asked(**row) for row in self._rows(sa.select(REQUESTS).order_by(REQUESTS.c.member))]
 
     def asked(self, member: str) -> Asked | None:
         """The request of a member."""
-        found = self._rows(sa.select(_REQUESTS).where(_REQUESTS.c.member == member))
+        found = self._rows(sa.select(REQUESTS).where(REQUESTS.c.member == member))
         return Asked(**found[0]) if found else None
 
     def admit(self, keys: Mapping[str, bytes]) -> None:
@@ -282,97 +203,92 @@ class EnrolmentBook:
         Raises:
             NoSuchRequest: one has not asked, or with another key.
         """
-        with self._store.write(_PART) as at:
+        with self._store.write(PART) as at:
             for member, key in keys.items():
-                mine = (_REQUESTS.c.member == member) & (_REQUESTS.c.key == key)
-                if not at.execute(sa.update(_REQUESTS).where(mine).values(admitted=True)).rowcount:
+                mine = (REQUESTS.c.member == member) & (REQUESTS.c.key == key)
+                if not at.execute(sa.update(REQUESTS).where(mine).values(admitted=True)).rowcount:
                     raise NoSuchRequest(
                         f"{member!r} has not asked to join with this key; nobody was admitted; see: "
                         "artesian coordinator admit"
                     )
 
-    def new_request(self, member: str, csr: bytes) -> None:
-        """Keep the signing request that a member's certificates are issued for from now on."""
-        with self._store.write(_PART) as at:
-            at.execute(sa.update(_REQUESTS).where(_REQUESTS.c.member == member).values(csr=csr))
-
     def issued(self, issued: Issued, superseded: Mapping[str, int] | None = None) -> None:
         """Keep a certificate, and let others, by serial, hold only until a moment; one that ends before stays so."""
-        with self._store.write(_PART) as at:
-            at.execute(sa.insert(_CERTIFICATES).values(**vars(issued)))
+        with self._store.write(PART) as at:
+            at.execute(sa.insert(CERTIFICATES).values(**vars(issued)))
             for from_s in sorted(set((superseded or {}).values())):
                 serials = [serial for serial, end_s in (superseded or {}).items() if end_s == from_s]
-                later = _CERTIFICATES.c.superseded_s.is_(None) | (_CERTIFICATES.c.superseded_s > from_s)
-                which = sa.and_(_CERTIFICATES.c.serial.in_(serials), later)
-                at.execute(sa.update(_CERTIFICATES).where(which).values(superseded_s=from_s))
+                later = CERTIFICATES.c.superseded_s.is_(None) | (CERTIFICATES.c.superseded_s > from_s)
+                which = sa.and_(CERTIFICATES.c.serial.in_(serials), later)
+                at.execute(sa.update(CERTIFICATES).where(which).values(superseded_s=from_s))
 
     def certificates(self, member: str | None = None) -> list[Issued]:
         """A member's, or all, newest first."""
-        query = sa.select(_CERTIFICATES).order_by(_CERTIFICATES.c.issued_s.desc(), _CERTIFICATES.c.serial)
-        rows = self._rows(query if member is None else query.where(_CERTIFICATES.c.member == member))
+        query = sa.select(CERTIFICATES).order_by(CERTIFICATES.c.issued_s.desc(), CERTIFICATES.c.serial)
+        rows = self._rows(query if member is None else query.where(CERTIFICATES.c.member == member))
         return [Issued(**row) for row in rows]
 
     def revoke(self, member: str, now_s: float) -> int:
         """Revoke every certificate of a member, so that none of their keys gets another; says how many still held."""
-        with self._store.write(_PART) as at:
-            mine = (_CERTIFICATES.c.member == member) & _CERTIFICATES.c.revoked_s.is_(None)
-            ended = _CERTIFICATES.c.superseded_s.is_not(None) & (_CERTIFICATES.c.superseded_s <= now_s)
-            held = sa.and_(mine, ~ended, _CERTIFICATES.c.until_s > now_s)
-            count = at.scalar(sa.select(sa.func.count()).select_from(_CERTIFICATES).where(held))
-            at.execute(sa.update(_CERTIFICATES).where(mine).values(revoked_s=int(now_s)))
+        with self._store.write(PART) as at:
+            mine = (CERTIFICATES.c.member == member) & CERTIFICATES.c.revoked_s.is_(None)
+            ended = CERTIFICATES.c.superseded_s.is_not(None) & (CERTIFICATES.c.superseded_s <= now_s)
+            held = sa.and_(mine, ~ended, CERTIFICATES.c.until_s > now_s)
+            count = at.scalar(sa.select(sa.func.count()).select_from(CERTIFICATES).where(held))
+            at.execute(sa.update(CERTIFICATES).where(mine).values(revoked_s=int(now_s)))
             return int(count or 0)
 
     def want_node(self, member: str, public_key: bytes | None) -> None:
         """Have a SuperNode's key registered, or with None unregistered; nothing changes where that is so already."""
-        with self._store.write(_PART) as at:
-            mine = _NODES.c.member == member
-            row = at.execute(sa.select(_NODES).where(mine)).mappings().first()
+        with self._store.write(PART) as at:
+            mine = NODES.c.member == member
+            row = at.execute(sa.select(NODES).where(mine)).mappings().first()
             if public_key is None:
                 if row is not None and row["wanted"]:
-                    at.execute(sa.update(_NODES).where(mine).values(wanted=False, applied=False, refused=""))
+                    at.execute(sa.update(NODES).where(mine).values(wanted=False, applied=False, refused=""))
                 return
             values = {"public_key": public_key, "wanted": True, "applied": False, "refused": ""}
             if row is None:
-                at.execute(sa.insert(_NODES).values(member=member, **values))
+                at.execute(sa.insert(NODES).values(member=member, **values))
             elif not row["wanted"] or row["public_key"] != public_key:
-                at.execute(sa.update(_NODES).where(mine).values(**values))
+                at.execute(sa.update(NODES).where(mine).values(**values))
 
     def nodes(self) -> list[NodeKey]:
         """All, by member."""
-        return [NodeKey(**row) for row in self._rows(sa.select(_NODES).order_by(_NODES.c.member))]
+        return [NodeKey(**row) for row in self._rows(sa.select(NODES).order_by(NODES.c.member))]
 
     def node_applied(self, node: NodeKey, *, applied: bool = True, refused: str = "") -> None:
         """Note whether Flower has been told, or what it said against it; not if something else is wanted by now."""
-        with self._store.write(_PART) as at:
-            same = (_NODES.c.member == node.member) & (_NODES.c.wanted == node.wanted)
-            same &= _NODES.c.public_key == node.public_key
-            at.execute(sa.update(_NODES).where(same).values(applied=applied, refused=refused))
+        with self._store.write(PART) as at:
+            same = (NODES.c.member == node.member) & (NODES.c.wanted == node.wanted)
+            same &= NODES.c.public_key == node.public_key
+            at.execute(sa.update(NODES).where(same).values(applied=applied, refused=refused))
 
     def propose(self, proposed: Proposed) -> None:
         """Keep a proposal, in place of one of the same name."""
-        with self._store.write(_PART) as at:
-            at.execute(sa.delete(_PROPOSALS).where(_PROPOSALS.c.name == proposed.name))
-            at.execute(sa.insert(_PROPOSALS).values(**vars(proposed)))
+        with self._store.write(PART) as at:
+            at.execute(sa.delete(PROPOSALS).where(PROPOSALS.c.name == proposed.name))
+            at.execute(sa.insert(PROPOSALS).values(**vars(proposed)))
 
     def proposals(self) -> list[Proposed]:
         """All, oldest first."""
-        rows = self._rows(sa.select(_PROPOSALS).order_by(_PROPOSALS.c.made_s, _PROPOSALS.c.name))
+        rows = self._rows(sa.select(PROPOSALS).order_by(PROPOSALS.c.made_s, PROPOSALS.c.name))
         return [Proposed(**row) for row in rows]
 
     def change_proposal(self, before: Proposed, proposal: bytes, *, placed: bool = False, refused: str = "") -> bool:
         """Replace a proposal if it is still as it was `before`; says whether it was."""
-        with self._store.write(_PART) as at:
-            same = (_PROPOSALS.c.name == before.name) & (_PROPOSALS.c.proposal == before.proposal)
-            same &= _PROPOSALS.c.placed == before.placed
+        with self._store.write(PART) as at:
+            same = (PROPOSALS.c.name == before.name) & (PROPOSALS.c.proposal == before.proposal)
+            same &= PROPOSALS.c.placed == before.placed
             values = {"proposal": proposal, "placed": placed, "refused": refused}
-            return bool(at.execute(sa.update(_PROPOSALS).where(same).values(**values)).rowcount)
+            return bool(at.execute(sa.update(PROPOSALS).where(same).values(**values)).rowcount)
 
     def withdraw_proposal(self, name: str) -> bool:
         """Forget a proposal that is not on the ledger; says whether there was one."""
-        with self._store.write(_PART) as at:
-            waiting = (_PROPOSALS.c.name == name) & ~_PROPOSALS.c.placed
-            return bool(at.execute(sa.delete(_PROPOSALS).where(waiting)).rowcount)
+        with self._store.write(PART) as at:
+            waiting = (PROPOSALS.c.name == name) & ~PROPOSALS.c.placed
+            return bool(at.execute(sa.delete(PROPOSALS).where(waiting)).rowcount)
 
     def _rows(self, query: sa.Select[Any]) -> list[Mapping[str, Any]]:
-        with self._store.read(_PART) as at:
+        with self._store.read(PART) as at:
             return [dict(row) for row in at.execute(query).mappings()]

@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_ssh_public_key
-
-from clients.certificates import BadCertificate, requested_key
 from clients.enrolment.consortium import TASKS, policy_hash
 from clients.enrolment.errors import NotAdmitted
+from clients.enrolment.nonces import Nonces
 from clients.enrolment.signed import BadRequest, SignedFields, public_key, require_fresh
 from clients.enrolment.state import CoordinatorState
 from clients.greeting import read_extension, release_of
-from ledger.keys import HYBRID_PUBLIC_KEY_BYTES, PUBLIC_KEY_BYTES, PublicKey
-from ledger.rules import HYBRID
+from ledger.keys import PublicKey
 from server.enrolment.admission import Admission
 from server.enrolment.agreed import NotAgreed, require_on_ledger
 from server.enrolment.book import Asked, Outcome
-from server.enrolment.issuing import key_of
+from server.enrolment.new_keys import require_keys, require_own
 from server.enrolment.proposing import CannotAdmit, ProposalFacts
+from server.enrolment.standing import RequestStanding, standing_of
 from server.heard import Heard
 from server.member_view import MemberView
 from server.network import load_network
 
-MAX_CSR_BYTES = 4096
-MAX_NODE_KEY_BYTES = 1024
-MAX_NONCES = 100_000
 JOIN_FIELDS: dict[str, type] = {
     "kind": str,
     "name": str,
@@ -60,49 +51,6 @@ _WHY: dict[Outcome, str] = {
     "it withdraws that one (artesian coordinator withdraw) and invites you again",
     "other member": "the invite is for another member, kind or name than the request",
 }
-
-
-@dataclass(frozen=True)
-class RequestStanding:
-    """How a request stands.
-
-    Attributes:
-        phase: asked, admitted, proposed, enrolled or suspended.
-        detail: what is waited for, for people.
-        certificate: PEM, from enrolled on.
-        origin, founding: the log's name and its founding entries, from enrolled on.
-    """
-
-    phase: str
-    detail: str
-    certificate: bytes = b""
-    origin: str = ""
-    founding: tuple[bytes, ...] = ()
-
-
-@dataclass
-class Nonces:
-    """Requests that were taken once; they are remembered for as long as they would be fresh."""
-
-    keep_s: float
-    _seen: set[bytes] = field(default_factory=set)
-    _order: deque[tuple[float, bytes]] = field(default_factory=deque)
-
-    def take(self, request: bytes, now_s: float) -> None:
-        """Take a request.
-
-        Raises:
-            BadRequest: it was taken before, or there are too many.
-        """
-        while self._order and self._order[0][0] < now_s:
-            self._seen.discard(self._order.popleft()[1])
-        digest = hashlib.sha256(request).digest()
-        if digest in self._seen:
-            raise BadRequest("this very request was made before; make a new one")
-        if len(self._seen) >= MAX_NONCES:
-            raise BadRequest("too many requests at the moment; try again later")
-        self._seen.add(digest)
-        self._order.append((now_s + self.keep_s, digest))
 
 
 class JoinDesk:
@@ -146,7 +94,7 @@ class JoinDesk:
         self._require_agreed()
         if fields["policy_sha256"] != policy_hash(self._admission.policy_file):
             raise BadRequest("the policy has changed since the invite was made; ask the coordinator for another invite")
-        self._require_keys(fields, key)
+        require_keys(self._book, fields, key, self._admission.policy.signatures)
         asked = Asked(
             fields["member"],
             fields["kind"],
@@ -161,7 +109,7 @@ class JoinDesk:
         outcome = self._book.ask(asked, fields["token_sha256"])
         if outcome not in ("taken", "known"):
             raise NotAdmitted(_WHY[outcome])
-        return self._standing(fields["member"], key)
+        return standing_of(self._admission, fields["member"], key)
 
     def standing(self, request: SignedFields) -> RequestStanding:
         """How the caller's request stands, and from enrolled on what it needs.
@@ -170,7 +118,7 @@ class JoinDesk:
             NotAdmitted: it is suspended, or has not asked, or is another.
         """
         fields, key = self._from_member("Standing", request)
-        return self._standing(fields["member"], key)
+        return standing_of(self._admission, fields["member"], key)
 
     def renew(self, request: SignedFields) -> bytes:
         """Another certificate (PEM) for an active member.
@@ -181,9 +129,7 @@ class JoinDesk:
         """
         fields, _ = self._from_member("Renew", request)
         self._require_active(fields["member"])
-        if len(fields["csr"]) > MAX_CSR_BYTES:
-            raise BadRequest(f"a signing request has at most {MAX_CSR_BYTES} bytes")
-        self._require_own(fields["member"], fields["csr"])
+        require_own(self._book, fields["member"], fields["csr"])
         self._admission.follow()
         return self._admission.issuing.renew(fields["member"], fields["csr"])
 
@@ -276,74 +222,6 @@ class JoinDesk:
         except CannotAdmit as error:
             raise NotAdmitted(str(error)) from None
 
-    def _require_keys(self, fields: dict[str, Any], key: PublicKey) -> None:
-        """Raise unless a request's keys are of the kinds that the consortium asks for, and new to it."""
-        expected = HYBRID_PUBLIC_KEY_BYTES if self._admission.policy.signatures == HYBRID else PUBLIC_KEY_BYTES
-        if len(key.raw) != expected:
-            raise BadRequest(f"the signing key has {len(key.raw)} bytes; this consortium's have {expected}")
-        if len(fields["csr"]) > MAX_CSR_BYTES:
-            raise BadRequest(f"a signing request has at most {MAX_CSR_BYTES} bytes")
-        if (fields["kind"] == "firm") != bool(fields["node_key"]):
-            raise BadRequest("a firm gives the key of its SuperNode, and a bank none")
-        if fields["node_key"]:
-            _node_key(fields["node_key"])
-        self._require_own(fields["member"], fields["csr"], key, fields["node_key"])
-
-    def _require_own(self, member: str, csr: bytes, key: PublicKey | None = None, node_key: bytes = b"") -> None:
-        """Raise if another member has one of these keys: what shuts one of the two out must not touch the other."""
-        mine = _requested_key(csr)
-        for other in self._book.requests():
-            if other.member == member:
-                continue
-            if key is not None and _halves(PublicKey(other.key)) & _halves(key):
-                raise BadRequest("another member has asked with this signing key; make one of your own")
-            if requested_key(other.csr) == mine:
-                raise BadRequest("another member has asked with this TLS key; move tls.key away, and one is made")
-            if node_key and other.node_key and _node_key(other.node_key) == _node_key(node_key):
-                raise BadRequest("another member has asked with this SuperNode's key; move node.key away")
-        for node in self._book.nodes():
-            if node_key and node.member != member and _node_key(node.public_key) == _node_key(node_key):
-                raise BadRequest("another member has asked with this SuperNode's key; move node.key away")
-        if any(one.member != member and key_of(one) == mine for one in self._book.certificates()):
-            raise BadRequest("another member has a certificate for this TLS key; make another with: renew --new-key")
-
-    def _standing(self, member: str, key: PublicKey) -> RequestStanding:
-        admission = self._admission
-        admission.follow()
-        state, asked = admission.ledger.state(), self._book.asked(member)
-        if state is None:
-            missing = admission.missing()
-            if asked is None or not asked.admitted:
-                return RequestStanding("asked", "the coordinator's operator has not admitted it yet")
-            return RequestStanding(
-                "admitted", f"the ledger is founded when all founders are there; missing: {_names(missing)}"
-            )
-        known = state.members.get(member)
-        if known is not None and not known.active and not self._asks_again(asked):
-            raise NotAdmitted(f"{member!r} is suspended")
-        if known is not None and known.active and known.key == key:
-            origin, founding = admission.ledger.founding_entries()
-            return RequestStanding("enrolled", "", admission.issuing.present(member), origin, tuple(founding))
-        if asked is None or not asked.admitted:
-            return RequestStanding("asked", "the coordinator's operator has not admitted it yet")
-        return RequestStanding("proposed", self._approvals(member))
-
-    def _asks_again(self, asked: Asked | None) -> bool:
-        """Whether a member that was suspended has a request that came later: not admitted yet, or still proposed."""
-        if asked is None or not asked.admitted:
-            return asked is not None
-        name = f"enrol-{asked.member}"
-        return any(one.name == name and not one.placed for one in self._book.proposals())
-
-    def _approvals(self, member: str) -> str:
-        for facts in self._admission.proposing.all():
-            if facts.proposed.name == f"enrol-{member}":
-                if facts.proposed.refused:
-                    return f"the ledger refuses it: {facts.proposed.refused}; tell the coordinator"
-                given = _names(facts.approved)
-                return f"{len(facts.approved)} of {facts.needed} members that must approve have done so ({given})"
-        return "the coordinator has to propose it again: artesian coordinator admit"
-
     def addresses(self) -> dict[str, str]:
         """HOST:PORT of each service, as members reach it."""
         network = load_network(self._home)
@@ -354,29 +232,3 @@ class JoinDesk:
             "scores": network.scores_port,
         }
         return {name: network.address(port) for name, port in ports.items()}
-
-
-def _requested_key(csr: bytes) -> ec.EllipticCurvePublicKey:
-    try:
-        return requested_key(csr)
-    except (BadCertificate, UnsupportedAlgorithm) as error:
-        raise BadRequest(str(error)) from None
-
-
-def _node_key(raw: bytes) -> ec.EllipticCurvePublicKey:
-    try:
-        key = load_ssh_public_key(raw) if len(raw) <= MAX_NODE_KEY_BYTES else None
-    except (ValueError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
-        raise BadRequest("the SuperNode's key must be an OpenSSH public key on P-384")
-    return key
-
-
-def _halves(key: PublicKey) -> set[bytes]:
-    """Thumbprints of a key, or of both halves of a hybrid one: the ledger takes neither twice."""
-    return {half for half in (key.kid, key.post_quantum_kid) if half is not None}
-
-
-def _names(members: list[str]) -> str:
-    return ", ".join(members) or "none"

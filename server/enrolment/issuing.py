@@ -17,7 +17,8 @@ from clients.certificates import BadCertificate, facts_of, keep_file, requested_
 from clients.enrolment.errors import NotAdmitted
 from ledger.service.peers import REVOKED, revocations
 from server.certificates import CertificateAuthority
-from server.enrolment.book import OLD_KEY_GRACE_S, SAME_KEY_GRACE_S, EnrolmentBook, Issued
+from server.enrolment.book import EnrolmentBook, Issued
+from server.enrolment.enrolment_tables import OLD_KEY_GRACE_S, SAME_KEY_GRACE_S
 
 RENEWALS_A_DAY = 12
 """The most that a member may have: one that cannot keep what it is given asks again every few minutes."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,21 +18,18 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from clients.certificates import TLS_CERTIFICATE, TLS_KEY
 from clients.enrolment import enrolment_pb2 as pb
 from clients.enrolment.enrolment_pb2_grpc import EnrolmentServicer, add_EnrolmentServicer_to_server
-from clients.enrolment.errors import NotAdmitted
 from clients.enrolment.signed import SignedFields
 from clients.enrolment.state import to_message
-from clients.errors import ClientError
-from clients.masking.errors import MalformedMessage
-from ledger.errors import LedgerError
 from server.enrolment.admission import Admission
 from server.enrolment.book import EnrolmentBook
-from server.enrolment.desk import JoinDesk, RequestStanding
+from server.enrolment.desk import JoinDesk
 from server.enrolment.doorman import MAX_CALLS, Doorman, caller, is_near
-from server.enrolment.issuing import KeyRevoked
 from server.enrolment.ledger_access import LedgerAccess
-from server.enrolment.proposing import CannotAdmit, ProposalFacts
+from server.enrolment.proposing import ProposalFacts
+from server.enrolment.standing import RequestStanding
+from server.enrolment.telling import told
 from server.errors import ServerError
-from server.scoring.quota import OverQuota, Quota
+from server.scoring.quota import Quota
 
 T = TypeVar("T")
 SERVICE = pb.DESCRIPTOR.services_by_name["Enrolment"].full_name
@@ -47,11 +43,6 @@ MAX_ADDRESSES = 10_000
 CONNECTION_MS = 300_000
 """How long one connection is kept; a client opens another, and takes up a new certificate."""
 GRACE_S = 5.0
-
-_FOR_CALLERS = (NotAdmitted, KeyRevoked, CannotAdmit, MalformedMessage)
-"""Whose words are written for who calls, and name nothing of this machine."""
-
-log = logging.getLogger("artesian.desk")
 
 
 class CannotServe(ServerError):
@@ -131,7 +122,7 @@ class DeskService(EnrolmentServicer):
                 self._take_stranger(context)
             return await in_turn(self._worker, ask)
         except Exception as error:
-            status, words = _told(error)
+            status, words = told(error)
         await context.abort(status, words)
         raise AssertionError("an aborted call does not go on")
 
@@ -155,23 +146,6 @@ class DeskService(EnrolmentServicer):
             founding=at.founding,
             addresses=pb.Addresses(**self._desk.addresses()),
         )
-
-
-def _told(error: Exception) -> tuple[grpc.StatusCode, str]:
-    """How a call ends for `error`: its words go to the caller only where they were made for the caller."""
-    if isinstance(error, OverQuota):
-        return grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)
-    if isinstance(error, _FOR_CALLERS):
-        no = error.exit_code == 1
-        return grpc.StatusCode.PERMISSION_DENIED if no else grpc.StatusCode.INVALID_ARGUMENT, str(error)
-    if isinstance(error, ClientError | ServerError | LedgerError):
-        log.error("%s", error)
-    else:
-        log.error("%s", error, exc_info=error)
-    away = getattr(error, "exit_code", 2) == 3
-    fault = "cannot reach what it needs" if away else "has a fault"
-    status = grpc.StatusCode.UNAVAILABLE if away else grpc.StatusCode.INTERNAL
-    return status, f"the desk {fault}; its operator finds it in the log"
 
 
 def _signed(request: pb.SignedRequest) -> SignedFields:

@@ -28,7 +28,8 @@ from server.coordinator_commands import app
 from server.engines import EngineError
 from server.engines.control import Node
 from server.enrolment.admission import Admission
-from server.enrolment.book import OLD_KEY_GRACE_S, SAME_KEY_GRACE_S, EnrolmentBook, NoSuchRequest
+from server.enrolment.book import EnrolmentBook, NoSuchRequest
+from server.enrolment.enrolment_tables import OLD_KEY_GRACE_S, SAME_KEY_GRACE_S
 from server.enrolment.inviting import CannotInvite
 from server.enrolment.issuing import RENEWALS_A_DAY, KeyRevoked
 from server.enrolment.ledger_access import LedgerAccess
