@@ -49,10 +49,13 @@ def run() -> list[Figure]:
         consortium.wait_for(lambda: all(map(consortium.is_ready, everyone)), "all to be ready")
         consortium.order()
         calm = _undisturbed(consortium)
-        found = [_recovery_s(consortium, name, program) for name, program in KILLED]
+        found, number = list[_Kill](), _CALM_ROUNDS
+        for name, program in KILLED:
+            found.append(_killed(consortium, name, program, number))
+            number = found[-1].number
     what, runs = f"from kill -9 of a process in a round, over {len(KILLED)} kinds", len(KILLED)
     figures = []
-    steps, ends = [one[0] for one in found], [one[1] for one in found]
+    steps, ends = [one.step_s for one in found], [one.end_s for one in found]
     for until, seconds, beside in (
         ("to the next step", steps, {"longest pause between steps, undisturbed": calm.longest_pause_s}),
         ("to the end of the round", ends, {"a whole round, undisturbed": calm.round_s}),
@@ -72,6 +75,15 @@ class _Calm:
     round_s: float
 
 
+@dataclass(frozen=True)
+class _Kill:
+    """In which round it was, and the seconds to the next step and to that round's end."""
+
+    number: int
+    step_s: float
+    end_s: float
+
+
 def _undisturbed(consortium: TinyConsortium) -> _Calm:
     """Watch the first rounds; the very first meets the firms and is not counted as a round."""
     _in_round(consortium, 1)
@@ -86,25 +98,25 @@ def _undisturbed(consortium: TinyConsortium) -> _Calm:
     return _Calm(longest_s, median(after - before for before, after in pairwise(began_s)))
 
 
-def _recovery_s(consortium: TinyConsortium, name: str, program: str) -> tuple[float, float]:
-    """Kill a process in the round after the one that is; seconds to the next step, and to the round's end."""
-    progress = consortium.progress()
-    assert progress is not None
-    _in_round(consortium, progress.number + 1)
+def _killed(consortium: TinyConsortium, name: str, program: str, after: int) -> _Kill:
+    """Kill a process in a round after that one, and wait until the round is over."""
+    _in_round(consortium, after + 1)
     consortium.wait_for(lambda: consortium.kill(name, program), f"{name}'s {program} to be there", _WITHIN_S)
     mark, began_s = consortium.mark(), time.monotonic()
+    number, *_ = mark
+    assert isinstance(number, int)
     _next_step(consortium, mark)
     step_s = time.monotonic() - began_s
-    consortium.wait_for(lambda: _is_past(consortium, mark[0]), f"the end of round {mark[0]}", _WITHIN_S)
+    consortium.wait_for(lambda: _is_past(consortium, number), f"the end of round {number}", _WITHIN_S)
     end_s = time.monotonic() - began_s
     line = {"killed": f"{name} {program}", "at": str(mark[2]), "next_step_s": round(step_s, 1)}
     print(
         json.dumps({**line, "round_over_s": round(end_s, 1), "load": os.getloadavg()[0]}), file=sys.stderr, flush=True
     )
-    return step_s, end_s
+    return _Kill(number, step_s, end_s)
 
 
-def _is_past(consortium: TinyConsortium, number: object) -> bool:
+def _is_past(consortium: TinyConsortium, number: int) -> bool:
     progress = consortium.progress()
     return progress is not None and (progress.number, bool(progress.round)) != (number, True)
 
