@@ -28,6 +28,8 @@ from server.round_journal import RoundJournal
 from server.sealed_secrets import SealedSecrets
 
 log = logging.getLogger("artesian.coordinator")
+_ABSENT = (SittingOut.__name__, EpochEnded.__name__)
+"""Codes of firms that take no part this time, which is no refusal of anything."""
 
 
 class RunFailed(ServerError):
@@ -65,8 +67,7 @@ class Cohort:
         self._present: dict[str, Present] = {}
         self._unpaired: set[str] = set()
         self._ended: set[str] = set()
-        self._sitting_out: dict[int, str] = {}
-        self._keyless: dict[int, str] = {}
+        self._refusing: dict[int, Refusal] = {}
         self._silent: set[str] = set()
         self._aside: set[str] = set()
         self._sealed: SealedSecrets | None = None
@@ -134,15 +135,16 @@ class Cohort:
             RunFailed: nobody takes part.
         """
         self._present, self._unpaired, self._ended, self._sealed = {}, set(), set(), None
-        self._silent, self._aside, self._sitting_out, self._keyless = set(), set(), {}, {}
+        self._silent, self._aside, self._refusing = set(), set(), {}
         spoken = self._spoken.span
         twice = self._greet(self._grid.get_node_ids(), greeting(self._cid, self._task_name, epoch, spoken), enrolled)
-        watching = {**self._sitting_out, **self._keyless}
-        if watching:  # who sits out of the task, or has destroyed its keys of the epoch, still witnesses
-            twice |= self._greet(sorted(watching), greeting(self._cid, "", 0, spoken), enrolled)
+        if self._refusing:  # who sits out, has destroyed its keys, or cannot train now, says who it is and witnesses
+            refusing = dict(sorted(self._refusing.items()))
+            twice |= self._greet(refusing, greeting(self._cid, "", 0, spoken), enrolled)
             names = {firm.node: member for member, firm in self._present.items()}
-            for node, why in sorted(watching.items()):
-                self.note(0, names.get(node, _unknown(node)), why, code="Absent")
+            for node, error in refusing.items():
+                code = "Absent" if error.code in _ABSENT else error.code
+                self.note(0, names.get(node, _unknown(node)), str(error), code=code)
         self._leave_out_twins(twice)
         if not (self.members if self._task_name else self.witnesses):
             raise RunFailed(f"{self._task_name or 'ledger'}: no firm takes part; {self.why(0)}")
@@ -216,13 +218,13 @@ class Cohort:
     @property
     def keys_have_ended(self) -> bool:
         """Whether a firm has destroyed its keys of the epoch in which the firms were met."""
-        return bool(self._keyless)
+        return any(error.code == EpochEnded.__name__ for error in self._refusing.values())
 
     @property
     def is_whole(self) -> bool:
         """Whether the firms that take part now are those that were paired in this epoch."""
         paired = set() if self._sealed is None else self._sealed.members
-        return not self._keyless and set(self.enlisted) == paired
+        return not self.keys_have_ended and set(self.enlisted) == paired
 
     def leave_out(self, members: Collection[str]) -> None:
         """These firms do not train in this epoch."""
@@ -348,7 +350,8 @@ class Cohort:
                 try:
                     fields = read_reply(self._spoken, kind, reply.content, versions[node], f"{kind} reply of {who}")
                 except ClientError as error:
-                    if self._is_watching(kind, node, error):
+                    if kind == HELLO and isinstance(error, Refusal):
+                        self._refusing.setdefault(node, error)
                         continue  # noted by its name, when it has said that
                     self.note(number, who, str(error), code=_code(error))
                     self._hear(who, error)
@@ -357,16 +360,6 @@ class Cohort:
             for who in question.silent.values():
                 self.note(number, who, f"no answer within {self._timeout_s} s; asked at {began} UTC", code="NoAnswer")
                 self._miss(kind, who)
-
-    def _is_watching(self, kind: str, node: int, error: ClientError) -> bool:
-        """Whether a firm says that it takes no part this time, which does not keep it from witnessing."""
-        if kind != HELLO or not isinstance(error, Refusal):
-            return False
-        watching = {SittingOut.__name__: self._sitting_out, EpochEnded.__name__: self._keyless}
-        if error.code not in watching:
-            return False
-        watching[error.code][node] = str(error)
-        return True
 
     def _miss(self, kind: str, who: str) -> None:
         if kind == TRAIN:

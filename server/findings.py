@@ -207,10 +207,11 @@ def _weight(at: TaskProgress, one: Said) -> Weight:
 
 def _refusal(at: TaskProgress, one: Said) -> Finding:
     where, weight = f"{at.task}, round {one.number}" if one.number else at.task, _weight(at, one)
+    why = one.detail.removeprefix(f"{one.code}: ")
     if SITTING_OUT in (one.code, one.detail.partition(":")[0]):
         return Finding("told", "sitting-out", one.detail.removeprefix(f"{SITTING_OUT}: "))
     if one.code in ("SchemaMismatch", "spec", "dimension"):
-        return Finding(weight, "schema-mismatch", f"{where}: {one.member}'s table does not fit: {one.detail}")
+        return Finding(weight, "schema-mismatch", f"{where}: {one.member}'s table does not fit: {why}")
     if one.code in _NO_ANSWER:
-        return Finding(weight, "no-answer", f"{where}: {one.member} did not answer: {one.detail}")
-    return Finding(weight, "refused", f"{where}: {one.member} refused with {one.code}: {one.detail}")
+        return Finding(weight, "no-answer", f"{where}: {one.member} did not answer: {why}")
+    return Finding(weight, "refused", f"{where}: {one.member} refused with {one.code}: {why}")

@@ -154,6 +154,8 @@ class RoundJournal:
         # What a failed run left open can still be taken up, and its keys be used; its notes are told no more.
         run, at_s = secrets.token_bytes(16), int(self._now())
         kept = {} if before is None else {name: getattr(before, name) for name in ("round", "number", "epoch", "keys")}
+        if before is not None and before.step == Step.OVER:
+            kept["number"] = 0  # none of this run's rounds is there yet
         fields = {"number": 0, "round": b"", "epoch": 0, "keys": b"", **kept}
         self._number = fields["number"]
         for table in (RUNS, NOTES):

@@ -107,6 +107,25 @@ def test_the_coordinator_sees_who_sits_out_and_still_has_its_cosignature(tmp_pat
         assert on_grid(built, meet).members == ["firm-1", "firm-2", "firm-3", "firm-4"]
 
 
+def test_who_cannot_train_says_who_it_is_and_still_witnesses(tmp_path: Path) -> None:
+    """Its operator is the one to call, so a node's number does not do."""
+    built = federation(tmp_path / "f", 4)
+    (table,) = built.member("firm-2").rglob("*.csv")
+    header, rows = table.read_text("utf-8").split("\n", 1)
+    table.write_text(f"{header.replace('income', 'salary')}\n{rows}", "utf-8")
+    with opened(built) as coordinator:
+
+        def meet(grid: object) -> Cohort:
+            cohort = Cohort(grid, "simulation", TASK, 60)  # type: ignore[arg-type]
+            cohort.meet(coordinator.next_epoch(), MessagedRecord(coordinator.log).enrolled_key)
+            return cohort
+
+        cohort = on_grid(built, meet)
+    assert cohort.members == ["firm-1", "firm-3", "firm-4"]
+    assert cohort.witnesses == ["firm-1", "firm-2", "firm-3", "firm-4"]
+    assert [(at, who, why.partition(":")[0]) for at, who, why in cohort.refusals] == [(0, "firm-2", "SchemaMismatch")]
+
+
 def test_who_pauses_within_a_run_pays_nothing_from_there(tmp_path: Path) -> None:
     built = federation(tmp_path / "f", 5, training(2))
 

@@ -188,7 +188,7 @@ CONDITIONS = [
         "over: see whether its processes run.",
     ),
     (
-        with_run(refusals=(said("SchemaMismatch", "column 'income' is missing"),)),
+        with_run(refusals=(said("SchemaMismatch", "SchemaMismatch: column 'income' is missing"),)),
         "schema-mismatch",
         "credit, round 3: firm-2's table does not fit: column 'income' is missing.",
     ),

@@ -157,3 +157,16 @@ def test_whenever_a_process_ends_the_next_one_reads_what_it_wrote(done: list[tup
                 for step in (Step.CONTRIBUTION, Step.ANSWER, Step.VOTE):
                     found = {member: one["content"] for member, one in journal.taken(round_id, step).items()}
                     assert found == {key[2]: one for key, one in model.items() if key[:2] == (round_id, step)}
+
+
+def test_a_run_after_one_that_is_over_has_no_round_yet(store: StateStore) -> None:
+    journal = RoundJournal(store, TASK, Clock())
+    journal.begin(5)
+    journal.open(ROUND, 5, {"statement": b"s"})
+    journal.end(Step.OVER)
+    again = RoundJournal(store, TASK, Clock())
+    again.begin(5)
+    again.end(Step.FAILED, "Failed", "2 firms take part, the policy asks for 3")
+    found = progress_of(store, TASK)
+    assert found is not None
+    assert (found.number, [one.number for one in found.failures]) == (0, [0])
