@@ -95,7 +95,9 @@ def lines_of(facts: Mapping[str, Any]) -> list[str]:
     if facts["certificate_until_s"] is not None:
         said.append(f"Certificate: until {moment(facts['certificate_until_s'])}")
     for task, until in facts["sits_out"].items():
-        when = "until artesian firm resume" if until is None else moment(until) if isinstance(until, float) else until
+        if isinstance(until, float):
+            until = f"until {moment(until)}"
+        when = "until artesian firm resume" if until is None else until
         said.append(f"Sits out of {'all tasks' if task == ALL else task}: {when}")
     for one in facts["refusals"]:
         said.append(f"Refused {one['asked']} at {moment(one['at_s'])} with {one['code']}: {one['detail']}")

@@ -43,6 +43,12 @@ class ReleaseNotTaken(ClientError):
     exit_code = 1
 
 
+class NoReleaseFolder(ReleaseNotTaken):
+    """A folder that is not there, or lacks a file of a release."""
+
+    exit_code = 2
+
+
 @dataclass(frozen=True)
 class OfferedRelease:
     """A release as it comes from outside.
@@ -73,7 +79,7 @@ class OfferedRelease:
             files = {name: (folder / name).read_bytes() for name in names}
         except OSError as error:
             problem = f"{Path(error.filename).name}: {error.strerror}" if error.filename else str(error)
-            raise ReleaseNotTaken(f"{folder}: not a release's folder: {problem}") from error
+            raise NoReleaseFolder(f"{folder}: not a release's folder: {problem}") from error
         manifest, statement, receipt = (files.pop(name) for name in _BESIDE)
         return cls(files, manifest, statement, receipt)
 

@@ -48,5 +48,8 @@ def _first_violation(error: ValidationError) -> str:
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
     message = _OURS.get(first["type"], first["msg"].removeprefix("Value error, "))
+    missing = [one["loc"] for one in error.errors() if one["type"] == "missing"]
+    beside = [str(loc[-1]) for loc in missing if first["type"] == "extra_forbidden" and loc[:-1] == first["loc"][:-1]]
+    message += f"; missing: {', '.join(beside)}" if beside else ""
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return " ".join(f"{key + ': ' if key else ''}{message}{more}".split())

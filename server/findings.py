@@ -44,7 +44,9 @@ class Finding:
 def findings(facts: Facts) -> list[Finding]:
     """All that is to be said, the worst first."""
     order = ("stops", "hinders", "told")
-    found = [*_processes(facts), *_runner(facts), *_ledger(facts), *_members(facts)]
+    found = [*_processes(facts), *_founding(facts)]
+    if facts.awaited is None:
+        found += [*_runner(facts), *_ledger(facts), *_members(facts)]
     for task in facts.tasks:
         found += [*_waiting(task, facts.at_s), *_order(task, facts.at_s), *_round(task, facts.at_s), *_said(task)]
     whole = [replace(one, sentence=f"{one.sentence.rstrip('.')}.") for one in found]
@@ -71,9 +73,20 @@ def _processes(facts: Facts) -> Iterator[Finding]:
             yield Finding("stops", "needs-mending", f"{one.name} cannot run since {since}{last}.")
         elif one.state == "restarting":
             yield Finding("hinders", "restarting", f"{one.name} has ended and is started again{last}.")
+        elif one.state == "waiting" and facts.awaited is not None:
+            continue  # for the founding
         elif one.state in ("waiting", "starting") and facts.at_s - one.since_s > _BEHIND_S:
             why = f": {one.why}" if one.why else ""
             yield Finding("hinders", "not-ready", f"{one.name} is not ready since {since}{why}.")
+
+
+def _founding(facts: Facts) -> Iterator[Finding]:
+    if facts.awaited is not None:
+        who = f"{', '.join(facts.awaited)} {'is' if len(facts.awaited) == 1 else 'are'} still to join and be admitted"
+        said = who if facts.awaited else "all are admitted"
+        yield Finding(
+            "hinders", "not-founded", f"The consortium is not founded yet: {said}; see artesian coordinator admit."
+        )
 
 
 def _runner(facts: Facts) -> Iterator[Finding]:

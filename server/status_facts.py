@@ -92,6 +92,7 @@ class Facts:
 
     Attributes:
         runner: when the runner was last there, in seconds since 1970, and what hinders it; None for never.
+        awaited: before the founding, who is still to join and be admitted; None after it.
     """
 
     at_s: float
@@ -100,6 +101,7 @@ class Facts:
     members: tuple[MemberFacts, ...] | NotKnown
     runner: tuple[float, str] | None
     tasks: tuple[TaskFacts, ...]
+    awaited: tuple[str, ...] | None = None
 
     @property
     def up(self) -> bool:
@@ -129,7 +131,17 @@ class Looking:
             members=_asked(self._members),
             runner=self._orders.runner(),
             tasks=self._tasks(),
+            awaited=self._awaited(),
         )
+
+    def _awaited(self) -> tuple[str, ...] | None:
+        from ledger.homes import POLICY
+        from server.enrolment.book import ENROLMENT, EnrolmentBook
+
+        if (self._home / POLICY).exists() or not (self._home / ENROLMENT).exists():
+            return None
+        with EnrolmentBook(self._home) as book:
+            return tuple(book.awaited())
 
     def _ledger_facts(self) -> LedgerFacts:
         from ledger.policy import quorum_size

@@ -47,6 +47,7 @@ def document(facts: Facts, found: list[Finding]) -> dict[str, Any]:
         "members": _known(facts.members),
         "runner": None if facts.runner is None else {"seen_s": facts.runner[0], "problem": facts.runner[1]},
         "tasks": [_task_facts(one) for one in facts.tasks],
+        "awaited": None if facts.awaited is None else list(facts.awaited),
     }
 
 
@@ -74,6 +75,8 @@ def _processes(facts: Facts) -> str:
 
 def _ledger(facts: Facts) -> str:
     at = facts.ledger
+    if facts.awaited is not None:
+        return "Ledger: none before the founding"
     if isinstance(at, NotKnown):
         return f"Ledger: not known: {at.why}"
     late = ", ".join(f"{member} {lack} entries behind" for member, (lack, _) in at.behind.items())
@@ -81,6 +84,9 @@ def _ledger(facts: Facts) -> str:
 
 
 def _members(facts: Facts) -> Iterator[str]:
+    if facts.awaited is not None:
+        yield "Members: none before the founding"
+        return
     if isinstance(facts.members, NotKnown):
         yield f"Members: not known: {facts.members.why}"
         return

@@ -21,6 +21,7 @@ from clients.enrolment.state import CoordinatorState, from_message
 from clients.greeting import RELEASE_NAME
 from clients.versions import SOFTWARE
 from ledger.keys import SigningKey
+from ledger.service.statuses import connection_detail
 from ledger.service.tls import host_and_port, is_loopback
 
 MAX_REPLY_BYTES = 16 << 20
@@ -214,7 +215,8 @@ class DeskClient:
             raise DeskUnreachable(
                 f"the join desk at {self.address} did not answer in {self._timeout_s:.0f} s; try again"
             )
-        raise DeskUnreachable(f"the join desk at {self.address} cannot answer: {detail}; check the address and network")
+        why = connection_detail(detail)
+        raise DeskUnreachable(f"the join desk at {self.address} cannot answer: {why}; check the address and network")
 
 
 def _standing(reply: pb.StandingReply) -> Standing:

@@ -39,6 +39,11 @@ def told(error: LedgerError) -> str:
     return f"the ledger {what}; its operator finds more in the log"
 
 
+def connection_detail(detail: str) -> str:
+    """What kept gRPC from connecting, of all that it says: `Connection refused`."""
+    return detail.rpartition("Failed to connect to remote host: ")[2]
+
+
 def error_of(status: grpc.StatusCode, detail: str, where: str) -> LedgerError:
     """The error that a call's status means to its caller; `where` names the service."""
     match status:
@@ -54,4 +59,5 @@ def error_of(status: grpc.StatusCode, detail: str, where: str) -> LedgerError:
             return BadRequest(detail)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return Unreachable(f"the ledger at {where} did not answer in time; try again")
-    return Unreachable(f"the ledger at {where} cannot answer: {detail}; check the address, the network and TLS")
+    why = connection_detail(detail)
+    return Unreachable(f"the ledger at {where} cannot answer: {why}; check the address, the network and TLS")

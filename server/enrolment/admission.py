@@ -58,8 +58,7 @@ class Admission:
 
     def missing(self) -> list[str]:
         """Who must ask and be admitted before the ledger can be founded: everyone invited by now."""
-        live = {one.member for one in self.book.invites() if not one.withdrawn}
-        return sorted(live - {one.member for one in self.book.requests() if one.admitted})
+        return self.book.awaited()
 
     def admit(self, *members: str, keys: Mapping[str, bytes] | None = None) -> None:
         """Say yes to requests: a founder counts towards the founding, a later member is proposed to the quorum.

@@ -188,6 +188,11 @@ class EnrolmentBook:
             at.execute(sa.insert(REQUESTS).values(**vars(asked)))
             return "taken"
 
+    def awaited(self) -> list[str]:
+        """Who is invited, and has not been admitted yet."""
+        live = {one.member for one in self.invites() if not one.withdrawn}
+        return sorted(live - {one.member for one in self.requests() if one.admitted})
+
     def requests(self) -> list[Asked]:
         """All, by member."""
         return [Asked(**row) for row in self._rows(sa.select(REQUESTS).order_by(REQUESTS.c.member))]

@@ -61,7 +61,7 @@ def test_what_is_not_said_protects(tmp_path: Path) -> None:
         (GOOD + "[limits]\nepsilon = nan\n", "limits.epsilon: "),
         (GOOD + "[limits]\ndelta = 1.0\n", "limits.delta: "),
         (GOOD + "[limits]\nepsillon = 1.0\n", "limits.epsillon: unknown key"),
-        (GOOD + "[experiment]\nsed = 1\n", "experiment.sed: unknown key (and 1 more)"),
+        (GOOD + "[experiment]\nsed = 1\n", "experiment.sed: unknown key; missing: seed (and 1 more)"),
         ("limits = 40\n" + GOOD, ": limits: must be a table"),
         (GOOD + "[experiment]\nin_memory = true\n", "experiment.seed: Field required"),
         (GOOD + "[experiment]\nseed = 1\n", "experiment: a seed makes noise predictable"),

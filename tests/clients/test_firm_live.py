@@ -80,6 +80,8 @@ def test_certificate_pause_and_refusals(firm: Firm, tmp_path: Path) -> None:
     said = lines_of(facts)
     assert "Sits out of credit: until artesian firm resume" in said
     assert "Refused train.update at 2026-09-21 14:13 UTC with OverCap: the cap is 2" in said
+    sit_out(firm.home, TASK, Pause(0.0, 4_000_000_000.0))
+    assert "Sits out of credit: until 2096-10-02 07:06 UTC" in lines_of(live(firm))
     (firm.home / FILE).write_text("{", encoding="utf-8")
     assert "cannot be read" in str(live(firm)["sits_out"][ALL])
     (firm.home / FILE).unlink()

@@ -19,7 +19,7 @@ from clients.firm import Firm, NotTakingPart
 from clients.firm_commands import app
 from clients.messages import RELEASE, Refusal
 from clients.model_files import AVERAGE, VELOCITY, write_vector
-from clients.releases import MANIFEST, OfferedRelease, ReleaseNotTaken, check_release
+from clients.releases import MANIFEST, NoReleaseFolder, OfferedRelease, ReleaseNotTaken, check_release
 from clients.taking import current_release, deliver, take_from_folder
 from clients.tasks.task import task_for
 from experiments.federation import Federation
@@ -221,5 +221,6 @@ def test_the_command_takes_a_folder_and_says_what_it_took(world: Federation, tmp
     assert json.loads(done.stdout)["model"] == published(world).name
     assert [path.name for path in taken(world, "firm-3")] == [published(world).name]
     refused = CliRunner().invoke(app, ["take-release", str(tmp_path), "--home", home])
-    assert isinstance(refused.exception, ReleaseNotTaken)
+    assert isinstance(refused.exception, NoReleaseFolder)
+    assert refused.exception.exit_code == 2
     assert "not a release's folder" in str(refused.exception)

@@ -296,6 +296,28 @@ def test_the_worst_stands_first() -> None:
     assert [one.code for one in findings(facts)] == ["quorum-lost", "refused", "waits", "sitting-out"]
 
 
+def test_before_the_founding_the_founders_are_all_that_is_waited_for() -> None:
+    waiting = tuple(ProgramStatus(name, "waiting", since_s=NOW_S - 900) for name in ("ledger", "runner"))
+    young = replace(
+        HEALTHY,
+        processes=replace(UP, programs=waiting),
+        ledger=NotKnown("policy.txt: No such file"),
+        members=(),
+        runner=None,
+        tasks=(),
+        awaited=("bank-1", "firm-2"),
+    )
+    (only,) = found = findings(young)
+    assert (only.code, exit_code(young, found)) == ("not-founded", 1)
+    assert "bank-1, firm-2 are still to join and be admitted" in only.sentence
+    shown = list(lines(young, found))
+    assert "Ledger: none before the founding" in shown
+    assert "Members: none before the founding" in shown
+    assert document(young, found)["awaited"] == ["bank-1", "firm-2"]
+    (only,) = findings(replace(young, awaited=()))
+    assert "all are admitted" in only.sentence
+
+
 def test_where_nothing_can_be_reached() -> None:
     facts = replace(HEALTHY, processes=None, ledger=NotKnown("x"), members=NotKnown("y"), runner=None)
     found = findings(facts)

@@ -612,7 +612,7 @@ def test_the_configuration_holds_the_policy(built: Federation) -> None:
     with pytest.raises(CoordinatorConfigInvalid, match=r"retention.days"):
         load_coordinator_config(path)
     for wrong, problem in {
-        "[retention]\nday = 400": r"retention.day: unknown key \(and 1 more\)",
+        "[retention]\nday = 400": r"retention.day: unknown key; missing: days \(and 1 more\)",
         "[retention]\ndays = '400'": "retention.days: Input should be a valid integer",
     }.items():
         path.write_text(f"{text}\n{wrong}\n")

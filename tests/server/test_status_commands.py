@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from federation_world import federation
+from join_world import JoinWorld
 from runner_world import World
 
 from artesian import app
@@ -55,6 +57,15 @@ def test_members_are_the_ledgers_and_seen_by_the_superlink(tmp_path: Path) -> No
         assert isinstance(facts.ledger, NotKnown)  # nobody serves it
         world.reachable = False
         assert looking.look().members == NotKnown("SuperLink does not answer")
+
+
+def test_before_the_founding_the_founders_are_named(tmp_path: Path) -> None:
+    world = JoinWorld(tmp_path)
+    with closing(world), Coordinator(world.home) as coordinator:
+        looking = Looking(coordinator, TwoThere(), world.clock)
+        assert looking.look().awaited == tuple(sorted(world.invites))
+        world.found()
+        assert looking.look().awaited is None
 
 
 @pytest.mark.parametrize("words", [["status"], ["runs"], ["schedule"]])

@@ -28,7 +28,7 @@ from ledger.service.encryption_key import EncryptionKey
 from ledger.service.errors import BadRequest, NoBody
 from ledger.service.promise import Promise, open_promise
 from ledger.service.server import serving
-from ledger.service.statuses import status_of, told
+from ledger.service.statuses import error_of, status_of, told
 from ledger.service.tokens import Identity
 from ledger.statement import decode_statement
 
@@ -446,3 +446,15 @@ def test_a_caller_is_not_told_where_the_services_files_are(caplog: pytest.LogCap
         assert "its operator finds more in the log" in words
     assert caplog.text.count("/srv/ledger.db") == 3
     assert told(NoSuchEntry("no entry 7")) == "no entry 7"
+
+
+def test_why_no_connection_came_about_is_said_without_what_grpc_says_around_it() -> None:
+    said = (
+        "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: "
+        "Failed to connect to remote host: Connection refused"
+    )
+    refused = str(error_of(grpc.StatusCode.UNAVAILABLE, said, "localhost:1"))
+    assert (
+        refused == "the ledger at localhost:1 cannot answer: Connection refused; check the address, the network and TLS"
+    )
+    assert "the store is full" in str(error_of(grpc.StatusCode.UNAVAILABLE, "the store is full", "localhost:1"))
