@@ -122,7 +122,7 @@ def _train(consortium: TinyConsortium) -> None:
         consortium.up(firm)
     consortium.wait_for(lambda: all(map(consortium.is_ready, consortium.firms)), "the founding firms")
     order = consortium.order()
-    consortium.wait_for(lambda: consortium.outcome(order) is not None, "the run to end")
+    consortium.wait_for(lambda: consortium.outcome(order) is not None, "the run to end", _DEADLINE_S)
     outcome = str(consortium.outcome(order))
     if not outcome.startswith("completed"):
         raise ConsortiumFailed(f"the run: {outcome}")
