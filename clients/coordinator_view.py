@@ -106,7 +106,7 @@ def _line(one: TaskState, member: str, now_s: float) -> str:
         case "runs":
             return f"{place}: {one.step or 'is begun'}{since}"
         case "waits-for-firms":
-            who = f" ({_who(one, member)})" if one.members else ""
+            who = f" ({_named(one, member)}: {_what(one)})" if one.members else ""
             return f"{place}: waits for {one.more} more firm{'' if one.more == 1 else 's'}{who}{_times(one, now_s)}"
         case "waits-for-turn":
             return f"{place}: waits for its turn{since}"
@@ -121,10 +121,19 @@ def _line(one: TaskState, member: str, now_s: float) -> str:
 
 
 def _who(one: TaskState, member: str) -> str:
-    """Who is waited for, this member first."""
+    """Who is waited for, this member first, and for what."""
+    unnamed = f"{one.more} firm{'' if one.more == 1 else 's'} not known by name yet" if one.more else ""
+    names = ", ".join(filter(None, (_named(one, member), unnamed)))
+    return f"{names or 'nobody in particular'}: {_what(one)}"
+
+
+def _named(one: TaskState, member: str) -> str:
     others = [other for other in one.members if other != member]
-    names = ", ".join((["this firm"] if member in one.members else []) + others) or "nobody in particular"
-    return f"{names}: {_WHAT.get(one.kind, one.kind)}"
+    return ", ".join((["this firm"] if member in one.members else []) + others)
+
+
+def _what(one: TaskState) -> str:
+    return _WHAT.get(one.kind, one.kind)
 
 
 def _times(one: TaskState, now_s: float) -> str:

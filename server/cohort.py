@@ -26,6 +26,7 @@ from server.errors import ServerError
 from server.presence import EnrolledKey, NotWhoItSays, Present, greeting, identify
 from server.round_journal import RoundJournal
 from server.sealed_secrets import SealedSecrets
+from server.words import unknown_node
 
 log = logging.getLogger("artesian.coordinator")
 _ABSENT = (SittingOut.__name__, EpochEnded.__name__)
@@ -144,7 +145,7 @@ class Cohort:
             names = {firm.node: member for member, firm in self._present.items()}
             for node, error in refusing.items():
                 code = "Absent" if error.code in _ABSENT else error.code
-                self.note(0, names.get(node, _unknown(node)), str(error), code=code)
+                self.note(0, names.get(node, unknown_node(node)), str(error), code=code)
         self._leave_out_twins(twice)
         if not (self.members if self._task_name else self.witnesses):
             raise RunFailed(f"{self._task_name or 'ledger'}: no firm takes part; {self.why(0)}")
@@ -157,7 +158,7 @@ class Cohort:
             try:
                 present = identify(node, request, reply, enrolled)
             except (ClientError, LedgerError, NotWhoItSays) as error:
-                self.note(0, _unknown(node), str(error))
+                self.note(0, unknown_node(node), str(error))
                 continue
             twice |= {member} & self._present.keys()
             self._present[member] = present
@@ -327,7 +328,7 @@ class Cohort:
         asked: dict[int, str] = {}
         versions: dict[int, int] = {}
         for node, request in requests.items():
-            who, versions[node] = firms.get(node, (_unknown(node), LOWEST))
+            who, versions[node] = firms.get(node, (unknown_node(node), LOWEST))
             if self._can_be_asked(kind, request, number, who, versions[node]):
                 asked[node] = who
 
@@ -374,11 +375,6 @@ class Cohort:
             self._miss(kind, who)
             return False
         return True
-
-
-def _unknown(node: int) -> str:
-    """What a node is called that has not said who it is."""
-    return f"node {node}"
 
 
 def _code(error: ClientError) -> str:

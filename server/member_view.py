@@ -129,7 +129,9 @@ def _round_wait(told: TaskState, at: TaskProgress, firms: Collection[str]) -> Ta
     if wait is None:
         return told
     who = tuple(member for member in wait.members if member in firms)
-    return replace(told, kind=wait.kind, members=who, waits_since_s=wait.since_s, until_s=wait.deadline_s)
+    unnamed = len(wait.members) - len(who)  # nodes that have not said yet whose they are
+    told = replace(told, kind=wait.kind, members=who, more=unnamed)
+    return replace(told, waits_since_s=wait.since_s, until_s=wait.deadline_s)
 
 
 def _order_wait(told: TaskState, order: RunOrder, patience: Patience, firms: Collection[str]) -> TaskState:

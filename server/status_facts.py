@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from server.progress import TaskProgress, progress_of
 from server.roll_call import Enrolled
 from server.run_order import RunOrder, TaskWish
 from server.run_orders import RunOrders, new_ticket
+from server.words import unknown_node
 
 T = TypeVar("T")
 _ASK_S = 3.0
@@ -117,6 +118,7 @@ class Looking:
         self._coordinator, self._control, self._now = coordinator, control, now
         self._orders = RunOrders(coordinator.store, new_ticket)
         self._ledger = LedgerAccess(coordinator.home)
+        self._nodes: dict[str, str] = {}
 
     def look(self) -> Facts:
         """Ask everybody.
@@ -130,7 +132,7 @@ class Looking:
             ledger=_asked(self._ledger_facts),
             members=_asked(self._members),
             runner=self._orders.runner(),
-            tasks=self._tasks(),
+            tasks=tuple(self._named(one) for one in self._tasks()),
             awaited=self._awaited(),
         )
 
@@ -169,6 +171,7 @@ class Looking:
         if state is None:
             return ()
         nodes: dict[str, Node] = {node.name: node for node in self._control.nodes()}
+        self._nodes = {unknown_node(node.node_id): node.name for node in nodes.values()}
         releases = {member: one.release for member, one in heard(self._coordinator.store).items()}
         refused = {one.member: one.refused for one in nodes_of(self._home)}
         return tuple(
@@ -182,6 +185,14 @@ class Looking:
             )
             for one in state.active()
         )
+
+    def _named(self, task: TaskFacts) -> TaskFacts:
+        """Nodes that have not said yet whose they are by the names under which they are registered."""
+        at = task.progress
+        if at is None or at.waiting is None:
+            return task
+        who = tuple(self._nodes.get(one, one) for one in at.waiting.members)
+        return replace(task, progress=replace(at, waiting=replace(at.waiting, members=who)))
 
     def _tasks(self) -> tuple[TaskFacts, ...]:
         wishes, config = self._orders.wishes(), self._coordinator.config

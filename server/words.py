@@ -11,6 +11,11 @@ def clock_time(at_s: float, now_s: float) -> str:
     return at.strftime("%H:%M" if at.date() == now.date() else "%Y-%m-%d %H:%M")
 
 
+def unknown_node(node: int) -> str:
+    """What a node is called that has not said who it is."""
+    return f"node {node}"
+
+
 def span(seconds: float) -> str:
     """A length of time, like `40 s`, `12 min`, `3 h`, `5 days`."""
     for unit, size in (("days", 86_400.0), ("h", 3600.0), ("min", 60.0)):

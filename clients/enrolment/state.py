@@ -33,7 +33,7 @@ class TaskState:
         members: for whom; nobody in particular where it is empty.
         waits_since_s: since when.
         until_s: until when; of `tries-again`, and of an idle task with a schedule, when it begins.
-        more: how many firms more it takes to begin.
+        more: how many firms more it takes to begin; in a run, how many are waited for that are not known by name yet.
     """
 
     task: str

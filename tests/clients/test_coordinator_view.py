@@ -40,6 +40,11 @@ WAIT = replace(
             "until 2026-09-21 14:11 UTC at most; that is over, so see whether the coordinator runs",
         ),
         (
+            replace(WAIT, kind="query.hello", members=("firm-3",), more=2, waits_since_s=None),
+            "credit, round 3 of 10: waits for firm-3, 2 firms not known by name yet: its greeting, "
+            "until 2026-09-21 14:17 UTC at most",
+        ),
+        (
             TaskState("credit", "waits-for-firms", 1.0, kind="firms", members=("firm-3",), more=1, until_s=NOW_S),
             "credit: waits for 1 more firm (firm-3: its SuperNode), until 2026-09-21 14:13 UTC at most",
         ),

@@ -39,6 +39,7 @@ def test_a_round_that_waits() -> None:
         NOW_S - 60,
         NOW_S + 240,
     )
+    assert at.more == 1  # and how many others
     assert told(order=None) == at  # begun by Flower's own command line
     assert told(wish=PAUSED).phase == "runs"  # to the end of its round
 

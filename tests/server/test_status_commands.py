@@ -16,8 +16,10 @@ from artesian import app
 from ledger.homes import SETTINGS, Settings
 from server.coordinator import Coordinator
 from server.engines.control import Node
+from server.round_journal import RoundJournal
 from server.run_orders import RunOrders, new_ticket
 from server.status_facts import Looking, NotKnown
+from server.words import unknown_node
 
 
 def test_a_coordinator_that_was_never_up(tmp_path: Path) -> None:
@@ -66,6 +68,24 @@ def test_before_the_founding_the_founders_are_named(tmp_path: Path) -> None:
         assert looking.look().awaited == tuple(sorted(world.invites))
         world.found()
         assert looking.look().awaited is None
+
+
+class Numbered(World):
+    def nodes(self) -> list[Node]:
+        return [Node("firm-1", 6, True, self.now_s), Node("firm-2", 7, True, self.now_s)]
+
+
+def test_a_node_that_has_not_said_whose_it_is_has_the_name_of_its_registration(tmp_path: Path) -> None:
+    built, world = federation(tmp_path / "f", 3), Numbered()
+    (built.coordinator / SETTINGS).write_text(Settings(founding="f" * 64).toml(), encoding="utf-8")
+    with Coordinator(built.coordinator) as coordinator:
+        journal = RoundJournal(coordinator.store, "credit", world.clock)
+        journal.begin(3)
+        journal.waits("query.hello", [unknown_node(7), unknown_node(9)], 60.0)
+        (task,) = Looking(coordinator, world, world.clock).look().tasks
+        assert task.progress is not None
+        assert task.progress.waiting is not None
+        assert task.progress.waiting.members == ("firm-2", "node 9")
 
 
 @pytest.mark.parametrize("words", [["status"], ["runs"], ["schedule"]])
