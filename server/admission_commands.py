@@ -231,6 +231,7 @@ def _say(facts: dict[str, Any], founded: Founded | None, home: Path) -> None:
         typer.echo(f"The ledger is founded when all founders are admitted; missing: {', '.join(facts['missing'])}")
     for one in facts["proposals"]:
         typer.echo(f"{one['name']}: {len(one['approved'])} of {one['needed']} members that must approve have done so")
+        typer.echo(f"  each with: artesian firm approve {one['name']} --home HOME   (a bank: artesian bank approve)")
         if one["refused"]:
             typer.echo(f"  {_refusal(one)}")
     for member, why in facts["refused_nodes"].items():

@@ -108,7 +108,10 @@ def require_installed(content: bytes) -> None:
         BundleOfOthers: it is not.
     """
     if hashlib.sha256(content).hexdigest() != installed_bundle().sha256:
-        raise BundleOfOthers("the run is of another version's app bundle; submit it again with what is installed here")
+        raise BundleOfOthers(
+            "the run is of another version's app bundle than is installed here; if this was upgraded while it ran, stop "
+            "and start artesian coordinator up, and the order is tried again"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
