@@ -21,6 +21,7 @@ from clients.certificates import keep_file
 from clients.enrolment.consortium import CONSORTIUM, TASKS, ConsortiumPolicy, ConsortiumTask
 from clients.migration import folders, write_version
 from clients.tasks.spec import load_spec
+from clients.toml_files import validated
 from ledger.folder_sync import sync_folder
 from ledger.homes import LOG_KEY, NEXT_LOG_KEY, SIGNING_KEY
 from ledger.keys import SigningKey
@@ -36,6 +37,10 @@ _EVERYWHERE = ("0.0.0.0", "::")
 
 class NotInitialised(ServerError):
     """The folder is no coordinator's home."""
+
+
+class CannotFound(ServerError):
+    """The consortium's id or another of its terms is not of the form that it takes."""
 
 
 class HomeNotEmpty(ServerError):
@@ -73,20 +78,21 @@ def initialise(
 
     Raises:
         HomeNotEmpty: there is something already.
+        CannotFound: the id, or another of the terms, is not of its form.
         TaskSpecInvalid, ServerError, LedgerError: it cannot be made like this.
     """
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
         raise HomeNotEmpty(f"{home}: is not empty; its keys must not be replaced, so choose another directory")
     specs = {load_spec(path).name: path for path in founding.specs}
-    policy = ConsortiumPolicy.model_validate(
-        {
-            "cid": founding.cid,
-            "name": founding.name,
-            "min_cohort": founding.min_cohort,
-            "signatures": founding.signatures,
-            "task": [ConsortiumTask(name=name, spec_sha256=load_spec(path).hash.hex()) for name, path in specs.items()],
-        }
-    )
+    tasks = [ConsortiumTask(name=name, spec_sha256=load_spec(path).hash.hex()) for name, path in specs.items()]
+    terms = {
+        "cid": founding.cid,
+        "name": founding.name,
+        "min_cohort": founding.min_cohort,
+        "signatures": founding.signatures,
+        "task": tasks,
+    }
+    policy = validated(terms, ConsortiumPolicy, CannotFound, "the consortium")
     home.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(home)
     unfinished = home.with_name(f".{home.name}.{secrets.token_hex(_MARK_BYTES)}")

@@ -109,7 +109,7 @@ def require_installed(content: bytes) -> None:
     """
     if hashlib.sha256(content).hexdigest() != installed_bundle().sha256:
         raise BundleOfOthers(
-            "the run is of another version's app bundle than is installed here; if this was upgraded while it ran, stop "
+            "the run is of another version's app bundle than is installed here; if it was upgraded while it ran, stop "
             "and start artesian coordinator up, and the order is tried again"
         )
 

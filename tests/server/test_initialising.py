@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,16 @@ from clients.migration import pending
 from ledger.keys import SigningKey
 from server.certificates import CertificateAuthority
 from server.coordinator import load_coordinator_config
-from server.initialising import Founding, HomeNotEmpty, NotInitialised, hosts_of, initialise, own_address, require_home
+from server.initialising import (
+    CannotFound,
+    Founding,
+    HomeNotEmpty,
+    NotInitialised,
+    hosts_of,
+    initialise,
+    own_address,
+    require_home,
+)
 from server.migration import COORDINATOR_MIGRATIONS
 from server.network import Network
 from server.service_certificate import MARKER, renew_service_certificate
@@ -73,6 +83,14 @@ def test_what_fails_leaves_nothing_and_what_is_there_is_left_alone(tmp_path: Pat
     with pytest.raises(HomeNotEmpty, match="must not be replaced"):
         initialise(home, founding(), lambda: START_S)
     assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+
+
+def test_a_consortium_with_an_id_of_another_form_is_not_founded(tmp_path: Path) -> None:
+    with pytest.raises(CannotFound, match="the consortium: cid: ") as refused:
+        initialise(tmp_path / "home", replace(founding(), cid="Beta!"), lambda: START_S)
+    assert refused.value.exit_code == 2
+    assert "\n" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_certificate_is_for_every_name_and_renewed_in_time(tmp_path: Path) -> None:
