@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,23 +51,26 @@ def init(
 
     All of it or nothing. The ledger is founded when every founder has joined and was admitted.
     """
+    from clients.toml_files import validated
     from ledger.rules import CLASSICAL, HYBRID
     from ledger.service.tls import is_loopback
     from server.enrolment.inviting import parse_members
-    from server.initialising import Founding
+    from server.initialising import CannotFound, Founding
     from server.network import Network
 
-    network = Network(
-        host=host,
-        bind=bind or ("127.0.0.1" if is_loopback(host) else "0.0.0.0"),
-        enrolment_port=enrolment_port,
-        ledger_port=ledger_port,
-        fleet_port=fleet_port,
-        scores_port=scores_port,
-        superlink_port=superlink_port,
-        metrics_port=metrics_port,
-        dashboard_port=dashboard_port,
-    )
+    ports = {
+        "enrolment_port": enrolment_port,
+        "ledger_port": ledger_port,
+        "fleet_port": fleet_port,
+        "scores_port": scores_port,
+        "superlink_port": superlink_port,
+        "metrics_port": metrics_port,
+        "dashboard_port": dashboard_port,
+    }
+    if not re.fullmatch(r"[A-Za-z0-9.:-]+", host):
+        raise CannotFound(f"--host {host!r}: give the name or the address by which members reach this machine")
+    listens = bind or ("127.0.0.1" if is_loopback(host) else "0.0.0.0")
+    network = validated({"host": host, "bind": listens, **ports}, Network, CannotFound, "the network")
     members = parse_members({"firm": firm or [], "bank": bank or []})
     signatures = HYBRID if hybrid else CLASSICAL
     founding = Founding(cid, name or cid, network, min_cohort, signatures, tuple(task or ()))

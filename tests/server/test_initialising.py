@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from cryptography.x509 import load_pem_x509_certificate
 from join_world import CID, SPEC, START_S
 
+from artesian import app
 from clients.certificates import facts_of
 from clients.enrolment.consortium import check_specs, policy_hash, read_policy
 from clients.enrolment.errors import BadConsortium
@@ -90,6 +92,21 @@ def test_a_consortium_with_an_id_of_another_form_is_not_founded(tmp_path: Path) 
         initialise(tmp_path / "home", replace(founding(), cid="Beta!"), lambda: START_S)
     assert refused.value.exit_code == 2
     assert "\n" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--ledger-port", "8442"), "the network: enrolment_port and ledger_port are both 8442"),
+        (("--host", "bad host!"), "--host 'bad host!': give the name or the address"),
+        (("--cid", "Beta!"), "the consortium: cid: "),
+    ],
+)
+def test_what_cannot_be_founded_is_one_line(tmp_path: Path, words: tuple[str, str], says: str) -> None:
+    home = tmp_path / "home"
+    refused = CliRunner().invoke(app, ["coordinator", "init", "--home", str(home), "--cid", CID, *words])
+    assert (refused.exit_code, refused.stderr.count("\n"), says in refused.stderr) == (2, 1, True), refused.output
     assert list(tmp_path.iterdir()) == []
 
 
