@@ -214,7 +214,8 @@ class Run:
     def _plans(self, epoch: int) -> list[Plan]:
         least = 1 if self._record is None else self._record.ledger.state.terms.min_cohort
         if len(self.cohort.members) < least:
-            apart = ", ".join(sorted({*self.cohort.witnesses} - {*self.cohort.enlisted}))
+            said = {who for number, who, _ in self.cohort.refusals if number == 0}  # that it sits out, say
+            apart = ", ".join(sorted({*self.cohort.witnesses} - {*self.cohort.enlisted} - said))
             raise RunFailed(
                 f"{self._name}: {len(self.cohort.members)} firms take part, the policy asks for {least}; "
                 f"{f'without this task in its firm.toml: {apart}; ' if apart else ''}{self.cohort.why(0)}"
