@@ -19,6 +19,10 @@ class NeverReady(ClientError):
     exit_code = 1
 
 
+class NeedsMending(ClientError):
+    """Something is wrong that keeps a set from being ready, and that only a person mends; the set goes on trying."""
+
+
 class EndedEarly(ClientError):
     """A supervisor that was started in the background ended before its set was ready; the line is its own."""
 

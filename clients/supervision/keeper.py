@@ -61,7 +61,7 @@ class Keeper:
         self.ready = asyncio.Event()
         self._restart = asyncio.Event()
         self._dormant = False
-        self.status = ProgramStatus(program.name, "waiting", since_s=now())
+        self.status = ProgramStatus(program.name, "waiting", since_s=now(), essential=program.essential)
 
     @property
     def is_dormant(self) -> bool:

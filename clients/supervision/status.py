@@ -42,6 +42,7 @@ class ProgramStatus:
         restarts: how often it was started again.
         why: what it waits for, or how long the pause is; in words.
         last_exit: its last end, if there was one.
+        essential: whether the set counts as ready only with it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ProgramStatus:
     restarts: int = 0
     why: str = ""
     last_exit: Exit | None = None
+    essential: bool = True
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from clients.supervision.detached import OUTPUT, detach
-from clients.supervision.errors import EndedEarly, NeverReady
+from clients.supervision.errors import EndedEarly, NeedsMending, NeverReady
 from clients.supervision.marked import started_at
-from clients.supervision.status import LOGS, READY, RUN, SetStatus, write_status
+from clients.supervision.status import LOGS, READY, RUN, Exit, ProgramStatus, SetStatus, write_status
 
 
 class Started:
@@ -66,6 +66,23 @@ def test_an_earlier_sets_status_is_not_its_own(tmp_path: Path, monkeypatch: pyte
     times = iter(range(100))
     with pytest.raises(NeverReady, match="not ready after 3 s"):
         detach(tmp_path, ("firm", "up"), 3, clock=lambda: next(times), sleep=lambda _: None)
+
+
+@pytest.mark.parametrize("essential", [True, False])
+def test_what_only_a_person_mends_is_said_at_once(
+    essential: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _start(monkeypatch, Started())
+    (tmp_path / RUN).mkdir()
+    end = Exit(2, 0.0, "something else listens at 127.0.0.1:8442")
+    one = ProgramStatus("enrolment", "needs-mending", why="ended with 2", last_exit=end, essential=essential)
+    write_status(tmp_path, SetStatus("starting", os.getpid(), started_at(os.getpid()) or 0, "t", 0.0, (one,)))
+    times = iter(range(100))
+    with pytest.raises(NeedsMending if essential else NeverReady) as error:
+        detach(tmp_path, ("firm", "up"), 3, clock=lambda: next(times), sleep=lambda _: None)
+    if essential:
+        assert "enrolment: something else listens at 127.0.0.1:8442; mend that" in str(error.value)
+        assert error.value.exit_code == 2
 
 
 @pytest.mark.parametrize(("code", "exits"), [(2, 2), (3, 3), (0, 1), (-9, 1)])
