@@ -19,9 +19,11 @@ def doctor(home: Home, as_json: Json = False) -> None:
     import time
 
     from clients.doctor.commands import show
+    from clients.doctor.files import require_home_of
     from clients.doctor.probe import RealProbe
     from server.doctor import diagnosed
 
+    require_home_of(home, "coordinator")
     show(diagnosed(home, RealProbe(), time.time, _config_on_ledger), as_json)
 
 

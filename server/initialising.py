@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -83,7 +83,7 @@ def initialise(
     """
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
         raise HomeNotEmpty(f"{home}: is not empty; its keys must not be replaced, so choose another directory")
-    specs = {load_spec(path).name: path for path in founding.specs}
+    specs = _by_name(founding.specs)
     tasks = [ConsortiumTask(name=name, spec_sha256=load_spec(path).hash.hex()) for name, path in specs.items()]
     terms = {
         "cid": founding.cid,
@@ -107,6 +107,16 @@ def initialise(
             raise
     sync_folder(home.parent)
     return policy
+
+
+def _by_name(paths: Sequence[Path]) -> dict[str, Path]:
+    specs = dict[str, Path]()
+    for path in paths:
+        name = load_spec(path).name
+        if name in specs:
+            raise CannotFound(f"--task {path}: {specs[name]} is named {name!r} too; give each task a name of its own")
+        specs[name] = path
+    return specs
 
 
 @contextmanager

@@ -60,13 +60,14 @@ def _diagnosed(home: Path, role: str, secrets: tuple[str, ...], own: list[Check]
 
     from clients.coordinator_view import ask
     from clients.doctor.check import Check, run_checks
-    from clients.doctor.files import certificate_checks, file_checks
+    from clients.doctor.files import certificate_checks, file_checks, require_home_of
     from clients.doctor.ledger import ledger_checks, policy_checks
     from clients.doctor.probe import RealProbe
     from clients.doctor.services import service_checks
     from clients.doctor.software import software_checks
     from clients.doctor.versions import version_checks
 
+    require_home_of(home, role)
     checks = [*software_checks(), *file_checks(home, secrets, ("signing.pem",))]
     connection = _connection(home)
     if connection is None:

@@ -18,10 +18,30 @@ from clients.certificates import (
     read_pem,
 )
 from clients.doctor.check import Check, Finding, ok
+from clients.errors import ClientError
 from clients.migration import state_version
 
 LITTLE_BYTES, TOO_LITTLE_BYTES = 1 << 30, 100 << 20
 DAY_S = 86_400
+
+
+class OthersHome(ClientError):
+    """A home of another kind was given; the line names the doctor for it."""
+
+
+def require_home_of(home: Path, role: str) -> None:
+    """Insist that a home is not of another kind of member: advice for the wrong one would spoil it.
+
+    Args:
+        role: `coordinator`, `firm` or `bank`.
+
+    Raises:
+        OthersHome: it is.
+    """
+    marks = {"coordinator": "coordinator.toml", "firm": "firm.toml"}
+    found = next((kind for kind, name in marks.items() if (home / name).exists()), role)
+    if found != role:
+        raise OthersHome(f"{home}: is a {found}'s home; give it to: artesian {found} doctor")
 
 
 def file_checks(

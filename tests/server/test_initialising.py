@@ -95,6 +95,15 @@ def test_a_consortium_with_an_id_of_another_form_is_not_founded(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
+    first, second = tmp_path / "credit.toml", tmp_path / "other.toml"
+    for path in (first, second):
+        path.write_bytes(SPEC.read_bytes())
+    with pytest.raises(CannotFound, match=f"--task {second}: .* is named .* too"):
+        initialise(tmp_path / "home", replace(founding(), specs=(first, second)), lambda: START_S)
+    assert not (tmp_path / "home").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -478,6 +478,15 @@ def doctor(role: str, home: Path, *more: str) -> tuple[int, str]:
     return done.exit_code, done.stdout
 
 
+@pytest.mark.parametrize("role", ["firm", "bank", "coordinator"])
+def test_a_home_of_another_kind_gets_no_advice(built: Federation, role: str) -> None:
+    whose = "firm" if role == "coordinator" else "coordinator"
+    home = built.member("firm-3") if whose == "firm" else built.coordinator
+    done = CliRunner().invoke(app, [role, "doctor", "--home", str(home)])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"{home}: is a {whose}'s home; give it to: artesian {whose} doctor" in done.stderr
+
+
 def test_the_commands_change_nothing_and_print_one_document(built: Federation) -> None:
     home = built.member("firm-3")
     before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
