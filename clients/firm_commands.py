@@ -248,10 +248,11 @@ def mirrored_ledger(firm: Firm) -> dict[str, Any] | None:
         evidence = len(store.evidence())
     mine = {round_id: by_firm[firm.member].index for round_id, by_firm in given.items() if firm.member in by_firm}
     rounds = {task.name: _rounds(state, mine, task.name) for task in firm.config.task}
-    waits = waited_for(firm.member, state)
+    waits, known = waited_for(firm.member, state), state.members.get(firm.member)
     return {
         "origin": origin,
         "size": state.size,
+        "suspended": known is not None and not known.active,
         "evidence_of_misbehaviour": evidence,
         "rounds": rounds,
         "open": waits,
@@ -275,6 +276,8 @@ def _print_ledger(ledger: Mapping[str, Any] | None) -> None:
         typer.echo("Ledger: nothing mirrored yet.")
         return
     typer.echo(f"Ledger {ledger['origin']}: {ledger['size']} entries mirrored and checked")
+    if ledger["suspended"]:
+        typer.echo("This firm is suspended: a quorum of the members has shut it out; it comes back by a new invite")
     if ledger["evidence_of_misbehaviour"]:
         typer.echo(
             f"{ledger['evidence_of_misbehaviour']} proofs that the log contradicted itself: show the other members"

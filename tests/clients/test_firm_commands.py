@@ -4,7 +4,9 @@ import gzip
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from clients.masking.errors import EpochEnded
 from clients.wallet import Wallet
 from experiments.simulation import simulate
 from experiments.simulation_config import SimulationConfig
+from ledger.replay import replay
 
 ROOT = Path(__file__).resolve().parents[2] / "experiments"
 SPEC = ROOT / "configs/tasks/loans.toml"
@@ -203,6 +206,20 @@ def test_status_says_where_the_firm_stands(home: Path) -> None:
     shown = run("status", "--home", home)
     assert (shown.exit_code, shown.stderr) == (0, "")
     assert "Rounds of credit with a contribution of this firm: 3" in shown.stdout
+
+
+def test_a_firm_that_is_suspended_is_told_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shut_out(*arguments: Any, **named: Any) -> SimpleNamespace:
+        state = replay(*arguments, **named).state
+        known = state.members.get("firm-1")
+        assert known is not None
+        member = replace(known, active=False)
+        return SimpleNamespace(state=replace(state, members=state.members.set("firm-1", member)))
+
+    assert "suspended" not in run("status", "--home", home).stdout
+    monkeypatch.setattr("ledger.replay.replay", shut_out)
+    assert "This firm is suspended" in run("status", "--home", home).stdout
+    assert json.loads(run("status", "--home", home, "--json").stdout)["ledger"]["suspended"] is True
 
 
 @pytest.mark.parametrize("gone", [("wallet.sqlite",), ("wallet.sqlite", "wallet.rows")])
