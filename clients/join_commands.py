@@ -115,7 +115,7 @@ def approve(
     as_json: Json = False,
 ) -> None:
     """Approve a proposal: it is shown, signed here, and the signature handed in. At a quorum it goes on the ledger."""
-    from clients.enrolment.errors import NotAdmitted
+    from clients.enrolment.errors import NoSuchProposal, NotAdmitted
     from ledger.proposal import Proposal
     from ledger.rules import approve as approval_of
 
@@ -124,7 +124,7 @@ def approve(
         found = {one.name: one for one in desk.proposals(connection.cid, connection.member, key)}
         if name not in found:
             known = ", ".join(found) or "none"
-            raise NotAdmitted(f"there is no proposal {name!r} (known: {known}); see: artesian firm proposals")
+            raise NoSuchProposal(f"there is no proposal {name!r} (known: {known}); see: artesian firm proposals")
         asked = Proposal.from_bytes(found[name].raw)
         if asked.payload["cid"] != connection.cid or asked.payload["t"] == "handover":
             raise NotAdmitted(f"the proposal {name!r} is not one to approve here; a handover goes from hand to hand")

@@ -27,6 +27,10 @@ class NotAdmitted(ClientError):
     exit_code = 1
 
 
+class NoSuchProposal(ClientError):
+    """A proposal was named that is not there; the line says which are."""
+
+
 class DeskUnreachable(ClientError):
     """The join desk cannot be reached, or cannot answer now."""
 

@@ -157,6 +157,9 @@ def test_a_consortium_is_founded_joined_grown_and_rid_of_one(machine: Machine) -
     machine.run("coordinator", "admit", "firm-9", "--home", home)
     found = machine.run("bank", "proposals", "--home", root / "bank-1")["proposals"]
     assert [(one["name"], one["needed"], one["approved"]) for one in found] == [("enrol-firm-9", 3, [])]
+    mistyped = [sys.executable, "-m", "artesian", "bank", "approve", "enrol-nobody", "--home", str(root / "bank-1")]
+    refused = subprocess.run(mistyped, capture_output=True, text=True, timeout=PATIENCE_S, cwd=ROOT, check=False)
+    assert (refused.returncode, "(known: enrol-firm-9)" in refused.stderr) == (2, True), refused.stderr
     approve("enrol-firm-9", "firm-1", "firm-2", "bank-1")
     late = machine.run("firm", "join", "--home", root / "firm-9", "--wait-s", 60)
     assert late["founding"] == admitted["founding"]
