@@ -30,7 +30,7 @@ from experiments.tiny_consortium import COORDINATOR, Design, TinyConsortium
 from ledger.statement import Statement, decode_statement
 from ledger.store import Store
 
-ROUNDS = int(os.environ.get("ARTESIAN_CHAOS_ROUNDS", "8"))
+ROUNDS = int(os.environ.get("ARTESIAN_CHAOS_ROUNDS", "20"))
 FAULTS = int(os.environ.get("ARTESIAN_CHAOS_FAULTS", "16"))
 FIRMS = int(os.environ.get("ARTESIAN_CHAOS_FIRMS", "5"))
 SEED = int(os.environ.get("ARTESIAN_CHAOS_SEED", "1"))
