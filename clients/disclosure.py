@@ -27,7 +27,6 @@ from clients.flower.approvals import AppNotApproved
 from clients.grounds import GROUNDS, OPENING, REFUSAL, needs_payment
 from clients.kept_sums import DealtOtherwise, StreamBroken
 from clients.masking.errors import MaskingError, PairSecretRefused, ValueOutOfBounds
-from clients.memory import OutOfMemory
 from clients.messages import ACCUSES, LOWEST, VALIDATE, Refusal, pack, pack_refused
 from clients.model_files import ModelFileInvalid
 from clients.offer import Offer
@@ -56,7 +55,6 @@ _TOLD = (
     ModelFileInvalid,
     NotTakingPart,
     OutOfHours,
-    OutOfMemory,
     PlanInvalid,
     PrivacyError,
     SittingOut,
@@ -64,7 +62,7 @@ _TOLD = (
     VersionMismatch,
     WitnessRefusal,
 )
-"""Errors that speak of the protocol only, or say that memory is short. All others may name a cell or a path."""
+"""Errors that speak of the protocol only. All others may name a cell, a count or a path of the firm."""
 
 _OWN = (
     Damaged,

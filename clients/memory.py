@@ -24,7 +24,7 @@ _OWN_GROUP = Path("/proc/self/cgroup")
 
 
 class OutOfMemory(ClientError):
-    """The process of a message has no memory left."""
+    """The process of a message has no memory left: one record more may be why, so nobody but the firm is told."""
 
     exit_code = 1
 
@@ -59,7 +59,9 @@ def out_of_memory(error: BaseException) -> OutOfMemory | None:
     of_torch = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     if not isinstance(error, MemoryError) and not of_torch:
         return None
-    return OutOfMemory("this firm's process may take no more memory; its operator sets how much")
+    return OutOfMemory(
+        "the message's process may take no more memory; memory_mib under [machine] in firm.toml says how much"
+    )
 
 
 def _group_limits(groups: Path, own_group: Path) -> Iterator[int]:

@@ -34,7 +34,7 @@ def tell_of_lost_messages() -> None:
 
     def stored(self: Any, message: Any, object_tree: Any, session_id: str) -> Any:
         answer = store(self, message, object_tree, session_id)
-        if message.metadata.reply_to_message_id:
+        if answer[0] and message.metadata.reply_to_message_id:
             sending[message.metadata.src_node_id] = session_id
         return answer
 
