@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 M = TypeVar("M", bound=BaseModel)
+SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
+_PATTERNS = {SLUG: "must be 1 to 63 lower-case letters, digits and hyphens, of which a hyphen is not the first"}
 _OURS = {"extra_forbidden": "unknown key", "model_type": "must be a table"}
 
 _WHOSE = {
@@ -48,6 +50,7 @@ def _first_violation(error: ValidationError) -> str:
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
     message = _OURS.get(first["type"], first["msg"].removeprefix("Value error, "))
+    message = _PATTERNS.get(first.get("ctx", {}).get("pattern", ""), message)
     missing = [one["loc"] for one in error.errors() if one["type"] == "missing"]
     beside = [str(loc[-1]) for loc in missing if first["type"] == "extra_forbidden" and loc[:-1] == first["loc"][:-1]]
     message += f"; missing: {', '.join(beside)}" if beside else ""

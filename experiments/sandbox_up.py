@@ -71,6 +71,8 @@ class _Story:
     def prepare(self) -> None:
         """Make the coordinator's home, unless it is there."""
         home = self.sandbox.home
+        if home.exists() and not home.is_dir():
+            raise ExperimentError(f"{home}: is a file; give a folder that is new or empty")
         if not self._state.exists() and home.exists() and any(home.iterdir()):
             raise ExperimentError(f"{home}: is not empty; give a new folder for the sandbox")
         home.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from clients.errors import ClientError
 from clients.tasks.spec_rules import check_spec
-from clients.toml_files import load_toml, validated
+from clients.toml_files import SLUG, load_toml, validated
 
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Slug = Annotated[str, Field(pattern=SLUG)]
 
 
 class TaskSpecInvalid(ClientError):

@@ -64,3 +64,5 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> Non
     (tmp_path / "mine").touch()
     with pytest.raises(ExperimentError, match="is not empty"):
         bring_up(tmp_path, 3, 1, once=True, verbose=False, as_json=False)
+    with pytest.raises(ExperimentError, match="is a file; give a folder"):
+        bring_up(tmp_path / "mine", 3, 1, once=True, verbose=False, as_json=False)

@@ -109,7 +109,7 @@ def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
     [
         (("--ledger-port", "8442"), "the network: enrolment_port and ledger_port are both 8442"),
         (("--host", "bad host!"), "--host 'bad host!': give the name or the address"),
-        (("--cid", "Beta!"), "the consortium: cid: "),
+        (("--cid", "Beta!"), "the consortium: cid: must be 1 to 63 lower-case letters, digits and hyphens"),
     ],
 )
 def test_what_cannot_be_founded_is_one_line(tmp_path: Path, words: tuple[str, str], says: str) -> None:
