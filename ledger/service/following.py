@@ -184,8 +184,9 @@ class Held:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._awake.set()  # the watcher looks
+        with self._lock:  # not while the watcher lets the mirror rest: it would put out the sign that it waits for
+            self._ended.set()
+            self._awake.set()
         self._watcher.join()
         self._rest()
 
@@ -230,7 +231,8 @@ class Held:
         with self._lock:
             if self._awake.is_set():
                 self.witness.rest()
-                self._awake.clear()
+                if not self._ended.is_set():
+                    self._awake.clear()
 
 
 class _Learner:

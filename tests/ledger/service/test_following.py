@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from service_world import placed, served
 from ledger.errors import NoSuchEntry, StoreError
 from ledger.log import Log
 from ledger.mirror import Mirror
+from ledger.service import following
 from ledger.service.access import NotAllowed
 from ledger.service.client import Unreachable
-from ledger.service.following import BackOff, News, follow, keep_witnessing
+from ledger.service.following import BackOff, Held, News, follow, keep_witnessing
 from ledger.service.limits import Settings
 from ledger.service.server import serving
 from ledger.service.tokens import Identity
@@ -171,6 +173,27 @@ def test_a_log_that_went_back_is_accused(tmp_path: Path) -> None:
         with pytest.raises((Misbehaviour, WitnessRefusal)):
             keep_witnessing(witness, service.client("firm-0"), stop=threading.Event(), for_s=WAIT_S)
         assert witness.size == 8
+
+
+def test_leaving_ends_the_watcher_that_is_just_about_to_let_the_mirror_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "WATCH_S", 0.001)
+    rested = list[int]()
+    turns = SimpleNamespace(are_wanted=lambda: False)
+    monkeypatch.setattr(following, "take_turn", lambda _turns, take, *_, **__: take())
+    witness: Any = SimpleNamespace(
+        mirror=SimpleNamespace(turns=turns), wake=lambda: None, rest=lambda: rested.append(1)
+    )
+
+    def leave() -> None:
+        for _ in range(20):
+            with Held(witness, threading.Event(), rest_after_s=0.0) as held, held.awake():
+                time.sleep(0.02)  # the watcher finds it idle, and waits until this is over
+
+    leaving = threading.Thread(target=leave, daemon=True)
+    leaving.start()
+    leaving.join(20)
+    assert not leaving.is_alive()
+    assert len(rested) >= 40  # at the beginning and at the end of each
 
 
 def test_a_witness_that_may_not_cosign_says_so() -> None:
