@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TAIL_STDS = 9.0  # of noise, less a quarter of a step; further out (3e-18 a coordinate) is refused, never wrapped
+TAIL_STDS = 9.0  # of noise, less 0.35 of a step; further out (8e-18 a coordinate) is refused, never wrapped
 GRID_STEPS = 8  # grid steps in one standard deviation of a firm's noise: then shares add up to a discrete Gaussian
 DISCRETE_STEPS = 2.0  # deviation of the noise that a firm adds above what is accounted, for it is discrete
 ROUNDING_STEPS = 1.5  # most that rounding to the grid adds to one coordinate of a difference of two sums, see `Grid`
