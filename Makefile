@@ -6,6 +6,7 @@ INSTALLED := $(VENV)/.installed-demo
 INSTALLED_DEV := $(VENV)/.installed-dev
 FOREIGN_PYTHON := .venv-foreign/.installed
 FOREIGN_NODE := tests/foreign/node_modules/.installed
+unexport PYTHONDONTWRITEBYTECODE  # the tests start hundreds of processes: each would compile what it imports
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
@@ -47,8 +48,9 @@ $(FOREIGN_NODE): tests/foreign/package.json tests/foreign/package-lock.json test
 	if command -v npm >/dev/null; then cd tests/foreign && npm ci --silent --ignore-scripts && touch node_modules/.installed; \
 	else echo "tests that ask npm libraries are skipped: install Node.js 20" >&2; fi
 
+# Three at once on two cores: tests with real processes mostly wait.
 test: install-dev postgresql foreign
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # The whole storm, of which the tests take a part: 20 rounds in which processes are killed and links cut. A quarter of an
 # hour, also on a busy machine; an hour at most.

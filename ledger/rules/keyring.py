@@ -1,5 +1,7 @@
 """Which keys a record may name: well-formed, and never named before for anyone."""
 
+from functools import lru_cache
+
 from ledger.keys import KeyFileError, PublicKey
 from ledger.rules.persistent import Map
 from ledger.rules.state import HYBRID, Refused, State
@@ -8,7 +10,7 @@ from ledger.rules.state import HYBRID, Refused, State
 def public_key(raw: bytes, index: int) -> PublicKey:
     """The key that a record spells out; refuse by the rule `key` what is none."""
     try:
-        return PublicKey(raw)
+        return _key(raw)
     except KeyFileError as error:
         raise Refused("key", index, str(error)) from None
 
@@ -40,3 +42,6 @@ def require_kind(signatures: str, key: PublicKey, name: str, index: int) -> None
 
 def _thumbprints(key: PublicKey) -> tuple[bytes, ...]:
     return (key.kid,) if key.post_quantum_kid is None else (key.kid, key.post_quantum_kid)
+
+
+_key = lru_cache(1024)(PublicKey)  # whoever replays a ledger meets its keys again; their thumbprints stay with them

@@ -56,10 +56,11 @@ class Child:
 class Nursery:
     """Forks children that run functions of one module."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, *more: str) -> None:
+        """`more`: modules that a child would import itself, as SQLAlchemy's of each database."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         program = f"import sys; sys.path[:] = {sys.path!r}; import fork_world; fork_world.serve({theirs.fileno()})"
-        self._process = subprocess.Popen([sys.executable, "-c", program, module], pass_fds=[theirs.fileno()])
+        self._process = subprocess.Popen([sys.executable, "-c", program, module, *more], pass_fds=[theirs.fileno()])
         theirs.close()
         self._socket = ours
         if not ours.recv(_MESSAGE):
@@ -93,7 +94,7 @@ class Nursery:
 
 def serve(number: int) -> None:
     """The nursery's own loop, on the socket with this number."""
-    module = importlib.import_module(sys.argv[1])
+    module, *_ = map(importlib.import_module, sys.argv[1:])
     children: set[int] = set()
     with socket.socket(fileno=number) as asked:
         asked.send(b"ready")

@@ -9,15 +9,20 @@ from functools import lru_cache
 from random import Random
 from unittest.mock import patch
 
+import ledger.divergence
+import ledger.founding
 import ledger.intake
 import ledger.log
 import ledger.mirrored
 import ledger.replay
+from ledger.checkpoint import SignedCheckpoint
 from ledger.keys import BadSignature, PublicKey
 from ledger.log import Log
+from ledger.note import SignatureLine
 from ledger.statement import decode_statement
 from ledger.witness import Witness
 
+from . import history
 from .consortium import Consortium, founded_history, tolerated
 from .honest import HonestSchedule
 from .malicious import MaliciousSchedule
@@ -29,6 +34,7 @@ SCHEDULES = int(os.environ.get("ARTESIAN_SCHEDULES", "10000"))
 ONLY = os.environ.get("ARTESIAN_SCHEDULE")
 """The number of the one schedule to run, with its trace."""
 _CHUNK = 250
+_DECODING = (ledger.divergence, ledger.founding, ledger.intake, ledger.log, ledger.mirrored, ledger.replay, history)
 _SIZES = (1, 2, 3, 4, 4, 4, 5, 5, 6, 6, 7)
 
 
@@ -98,11 +104,14 @@ def chunks(parity: int) -> list[range]:
 def simulated(storage: Storage) -> Iterator[None]:
     """Within it logs and witnesses keep their bytes on simulated disks, and nothing is verified or decoded twice.
 
-    Both remembered functions are pure: each signature and each statement still goes through the real code once.
+    The remembered functions are pure and what they return is immutable: each signature, statement, note and line
+    still goes through the real code once.
     """
     with ExitStack() as stack:
         stack.enter_context(patch.object(PublicKey, "verify", _verify))
-        for module in (ledger.log, ledger.intake, ledger.replay):
+        stack.enter_context(patch.object(SignedCheckpoint, "parse", _parse_note))
+        stack.enter_context(patch.object(SignatureLine, "parse", _parse_line))
+        for module in _DECODING:
             stack.enter_context(patch.object(module, "decode_statement", _decode))
         for module in (ledger.log, ledger.mirrored):
             stack.enter_context(patch.object(module, "Store", storage.store))
@@ -111,6 +120,8 @@ def simulated(storage: Storage) -> Iterator[None]:
 
 _really_verify = PublicKey.verify
 _decode = lru_cache(5_000)(decode_statement)
+_parse_note = lru_cache(5_000)(SignedCheckpoint.parse)
+_parse_line = lru_cache(20_000)(SignatureLine.parse)
 
 
 def _verify(key: PublicKey, signature: bytes, message: bytes) -> None:
