@@ -8,8 +8,9 @@ from pathlib import Path
 from clients.certificates import TLS_CERTIFICATE, Identity, identity_of
 from clients.connection import CONNECTION, load_connection
 from clients.firm_migrations import origin_of
-from clients.migration import Act, Migration, folders, write_whole
+from clients.migration import Act, Migration, folders
 from ledger.homes import SETTINGS, Settings
+from ledger.whole_file import write_whole
 
 
 def _settings(home: Path) -> None:

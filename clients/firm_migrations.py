@@ -8,9 +8,10 @@ from pathlib import Path
 
 from clients.firm_config import load_firm_config
 from clients.homes import FIRM_CONFIG
-from clients.migration import Act, Migration, folders, write_whole
+from clients.migration import Act, Migration, folders
 from ledger.homes import POLICY, SETTINGS, Settings
 from ledger.policy import Policy, PolicyError
+from ledger.whole_file import write_whole
 
 
 def _settings(home: Path) -> None:

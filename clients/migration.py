@@ -19,6 +19,7 @@ from pathlib import Path
 from clients.errors import ClientError
 from clients.versions import SOFTWARE, STATE_VERSION
 from ledger.folder_sync import sync_folder
+from ledger.whole_file import write_whole
 
 VERSION_FILE = "version.json"
 Between = Callable[[str], None]
@@ -130,17 +131,6 @@ def write_version(home: Path, version: int = STATE_VERSION) -> None:
     """Note that the home's files are of this version; new homes are made with the present one."""
     document = {"state": version, "software": SOFTWARE}
     write_whole(home / VERSION_FILE, (json.dumps(document) + "\n").encode())
-
-
-def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write a file so that it is there whole or not at all, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.new")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    sync_folder(path.parent)
 
 
 def folders(*names: str) -> Act:

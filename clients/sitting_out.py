@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from clients.errors import ClientError
-from clients.locked_file import changing, write_whole
+from clients.locked_file import changing
 from clients.training_hours import require_hours
+from ledger.whole_file import write_whole
 
 if TYPE_CHECKING:
     from clients.firm import Firm

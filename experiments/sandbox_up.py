@@ -29,6 +29,7 @@ from experiments.sandbox import (
     timed,
     what_next,
 )
+from ledger.whole_file import write_whole
 from server.engines.loopback import free_ports
 from server.network import load_network
 
@@ -126,10 +127,8 @@ class _Story:
             typer.echo("Ctrl-C ends it all.")
 
     def _remember(self, *, trained: bool) -> None:
-        temporary = self._state.with_suffix(".new")
         facts = {"firms": self.sandbox.firms, "authority": self._fingerprint, "trained": trained}
-        temporary.write_text(json.dumps(facts))
-        os.replace(temporary, self._state)
+        write_whole(self._state, json.dumps(facts))
 
     def _say(self, line: str) -> None:
         typer.echo(f"[{self._elapsed():5.1f} s] {line}", err=True)

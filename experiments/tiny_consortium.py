@@ -33,6 +33,7 @@ from experiments.errors import ExperimentError
 from experiments.federation import round_figure, write_table
 from experiments.firm_names import firm_names
 from ledger.homes import SETTINGS
+from ledger.whole_file import write_whole
 from server.coordinator import CONFIG_FILE, Coordinator
 from server.engines.loopback import free_ports
 from server.network import Network, load_network
@@ -213,9 +214,7 @@ class TinyConsortium:
         """Change a TOML file, as its operator would."""
         document = tomllib.loads(path.read_text(encoding="utf-8"))
         change(document)
-        temporary = path.with_suffix(".new")
-        temporary.write_text(tomli_w.dumps(document), encoding="utf-8")
-        os.replace(temporary, path)
+        write_whole(path, tomli_w.dumps(document))
 
     def up(self, name: str) -> None:
         """Give `up` for a home: `coordinator` or a firm's."""

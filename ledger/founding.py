@@ -41,6 +41,7 @@ from ledger.rules import COORDINATOR, HYBRID, commitment
 from ledger.rules.records import is_slug
 from ledger.schema import metadata
 from ledger.statement import decode_statement
+from ledger.whole_file import write_whole
 
 
 class FoundingError(HomeError):
@@ -189,8 +190,8 @@ def found_at_home(
         found = read_founding(origin, log.entries, size)
         entries = tuple(log.entries(0, found.size))
     (home / f"{LEDGER}.lock").unlink(missing_ok=True)
-    _replace(home / POLICY, policy.text())
-    _replace(home / SETTINGS, Settings(COORDINATOR, cid, origin, LEDGER, found.fingerprint, address).toml())
+    write_whole(home / POLICY, policy.text())
+    write_whole(home / SETTINGS, Settings(COORDINATOR, cid, origin, LEDGER, found.fingerprint, address).toml())
     return Founded(origin, policy, found.fingerprint, entries)
 
 
@@ -300,13 +301,6 @@ def _place(home: Path, origin: str, cid: str, key: SigningKey, statements: Seque
     finally:
         unfinished.unlink(missing_ok=True)
     sync_folder(home)
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
-    _write(temporary, text)
-    os.replace(temporary, path)
-    sync_folder(path.parent)
 
 
 def _drop(url: str) -> None:

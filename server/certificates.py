@@ -22,10 +22,11 @@ from clients.certificates import TLS_CERTIFICATE as TLS_CERTIFICATE
 from clients.certificates import TLS_KEY as TLS_KEY
 from clients.certificates import BadCertificate as BadCertificate
 from clients.certificates import Identity as Identity
-from clients.certificates import checked_identity, keep_file, key_pem, load_key, read_pem, requested_key
+from clients.certificates import checked_identity, key_pem, load_key, read_pem, requested_key
 from clients.certificates import identity_of as identity_of
 from clients.certificates import install_certificate as install_certificate
 from clients.certificates import request_certificate as request_certificate
+from ledger.whole_file import write_whole
 
 AUTHORITY_KEY = "ca.key"
 AUTHORITY_LIFETIME = dt.timedelta(days=3650)
@@ -63,8 +64,8 @@ class CertificateAuthority:
             .sign(key, hashes.SHA256())
         )
         home.mkdir(parents=True, exist_ok=True)
-        keep_file(home / AUTHORITY_KEY, key_pem(key))
-        keep_file(home / AUTHORITY_CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM))
+        write_whole(home / AUTHORITY_KEY, key_pem(key))
+        write_whole(home / AUTHORITY_CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM))
         return cls(cid, key, certificate)
 
     @classmethod

@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from clients.firm_migrations import origin_of
-from clients.migration import Act, Migration, folders, write_whole
+from clients.migration import Act, Migration, folders
 from ledger.homes import LEDGER, SETTINGS, Settings
 from ledger.rules import COORDINATOR
+from ledger.whole_file import write_whole
 from server.network import CONFIG_FILE
 
 

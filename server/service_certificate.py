@@ -10,8 +10,9 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from clients.certificates import CertificateFacts, facts_of, keep_file
+from clients.certificates import CertificateFacts, facts_of
 from ledger.rules import COORDINATOR
+from ledger.whole_file import write_whole
 from server.certificates import (
     TLS_CERTIFICATE,
     CertificateAuthority,
@@ -43,5 +44,5 @@ def renew_service_certificate(home: Path, now_s: float, *, force: bool = False) 
     install_certificate(home, pem, authority.certificate_pem)
     facts = facts_of(pem)
     (home / MARKER.parent).mkdir(mode=0o700, exist_ok=True)
-    keep_file(home / MARKER, json.dumps({"serial": f"{facts.serial:x}", "since_s": int(now_s)}).encode())
+    write_whole(home / MARKER, json.dumps({"serial": f"{facts.serial:x}", "since_s": int(now_s)}).encode())
     return facts

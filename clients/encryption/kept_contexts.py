@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from clients.encryption.contexts import Context, public_context
 from clients.encryption.errors import ContextRefused
+from ledger.whole_file import write_whole
 
 
 class KeptContexts:
@@ -30,9 +30,7 @@ class KeptContexts:
             self._memory[holder] = raw
         else:
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            temporary = self._folder / f".{holder}.{os.getpid()}"
-            temporary.write_bytes(raw)
-            os.replace(temporary, self._folder / holder)
+            write_whole(self._folder / holder, raw)
         return read
 
     def context(self, holder: str, digest: bytes) -> Context:

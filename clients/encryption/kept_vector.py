@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 from clients.encryption.errors import CiphertextRefused
+from ledger.whole_file import write_whole
 
 _HASH_BYTES = 32
 
@@ -24,12 +24,7 @@ class KeptVector:
         if self._path is None:
             self._memory = raw
             return
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._path)
+        write_whole(self._path, raw)
 
     def of(self, commit: bytes) -> bytes:
         """The vector whose header has this SHA-256.

@@ -6,7 +6,6 @@ A choice is a few numbers. Models are fitted anew from the firm's table when the
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from clients.personal.demand import DemandChoice
 from clients.personal.errors import NotPersonalised
 from clients.releases import HeldRelease
 from clients.tasks.spec import TaskSpec
+from ledger.whole_file import write_whole
 
 FOLDER = "personal"
 _VERSION = 1
@@ -32,12 +32,7 @@ def keep(home: Path, spec: TaskSpec, release: HeldRelease, choice: Choice) -> Pa
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{spec.name}.json"
     document = {**_binding(spec, release), "choice": asdict(choice)}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write((json.dumps(document, indent=2, sort_keys=True) + "\n").encode())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    write_whole(path, json.dumps(document, indent=2, sort_keys=True) + "\n")
     return path
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from clients.supervision.marked import started_at
+from ledger.whole_file import write_whole
 
 RUN, LOGS = "run", "logs"
 STATUS = "status.json"
@@ -88,9 +88,7 @@ class SetStatus:
 def write_status(home: Path, status: SetStatus) -> None:
     """Replace `run/status.json`. Not synchronised: after a power cut none of these processes lives."""
     path = home / RUN / STATUS
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(status.document(), ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, json.dumps(status.document(), ensure_ascii=False), mode=0o644, durable=False)
 
 
 def read_status(home: Path) -> SetStatus | None:

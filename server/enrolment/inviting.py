@@ -11,11 +11,12 @@ from typing import Literal
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from clients.certificates import AUTHORITY_CERTIFICATE, keep_file, read_pem
+from clients.certificates import AUTHORITY_CERTIFICATE, read_pem
 from clients.enrolment.consortium import CONSORTIUM, policy_hash, read_policy
 from clients.enrolment.invite import TOKEN_BYTES, Invite
 from ledger.rules.records import MAX_TEXT, is_slug
 from ledger.rules.state import RESERVED
+from ledger.whole_file import write_whole
 from server.enrolment.agreed import INVITES, require_on_ledger
 from server.enrolment.book import EnrolmentBook, Invited
 from server.enrolment.ledger_access import LedgerAccess
@@ -105,7 +106,7 @@ def invite_members(
             )
             book.invite(Invited(invite.token_sha256, member, kind, name, invite.until_s, None, withdrawn=False))
             file = Path(INVITES) / f"{member}.txt"
-            keep_file(home / file, f"{invite.line()}\n".encode())
+            write_whole(home / file, f"{invite.line()}\n".encode())
             made.append(Invitation(invite, file))
     return made
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import load_pem_x509_certificate
 
-from clients.certificates import BadCertificate, facts_of, keep_file, requested_key
+from clients.certificates import BadCertificate, facts_of, requested_key
 from clients.enrolment.errors import NotAdmitted
 from ledger.service.peers import REVOKED, revocations
+from ledger.whole_file import write_whole
 from server.certificates import CertificateAuthority
 from server.enrolment.book import EnrolmentBook, Issued
 from server.enrolment.enrolment_tables import OLD_KEY_GRACE_S, SAME_KEY_GRACE_S
@@ -102,7 +103,7 @@ class Issuing:
         document = json.dumps(facts, indent=1).encode() + b"\n"
         if not path.exists() or path.read_bytes() != document:
             revocations(document)  # what could not be read would shut everybody out
-            keep_file(path, document)
+            write_whole(path, document)
 
     def _issue(self, member: str, csr: bytes, superseded: Mapping[str, int] | None = None) -> bytes:
         now_s = self._now()

@@ -26,12 +26,12 @@ from clients.migration import (
     pending,
     state_version,
     write_version,
-    write_whole,
 )
 from clients.supervision.errors import AlreadyUp
 from clients.supervision.status import RUN, SetStatus, write_status
 from clients.versions import SOFTWARE, STATE_VERSION
 from ledger.homes import SETTINGS, Settings
+from ledger.whole_file import write_whole
 from server.coordinator import Coordinator
 from server.migration import COORDINATOR_MIGRATIONS
 
