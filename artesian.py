@@ -19,6 +19,8 @@ import click
 import typer
 from typer.core import TyperGroup
 
+from clients.process_start import start_lightly
+
 # Before anything imports them: Flower sends nothing home and asks for no update, gRPC repeats nothing that we say.
 for _name, _value in (
     ("FLWR_TELEMETRY_ENABLED", "0"),
@@ -100,6 +102,7 @@ class CommandLine(TyperGroup):
 
     def __init__(self, places: Mapping[str, Place], **settings: Any) -> None:
         self._places = places
+        self._loaded: dict[str, click.Command] = {}
         known = {name: click.Command(name, short_help=place.help) for name, place in places.items()}
         super().__init__(commands=known, suggest_commands=False, **settings)
 
@@ -115,6 +118,11 @@ class CommandLine(TyperGroup):
         return name, known and self._load(str(name)), rest
 
     def _load(self, name: str) -> click.Command:
+        if name not in self._loaded:
+            self._loaded[name] = self._built(name)
+        return self._loaded[name]
+
+    def _built(self, name: str) -> click.Command:
         place = self._places[name]
         group = typer.main.get_group(import_module(place.module).app)
         group.suggest_commands = False  # click does it already
@@ -226,6 +234,7 @@ def _one_line(text: str) -> str:
 
 def main() -> NoReturn:
     """The entry point of the `artesian` script."""
+    start_lightly()
     app.main()
 
 

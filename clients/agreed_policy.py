@@ -1,70 +1,56 @@
-"""A policy that the members have changed, taken into a member's home: the file that the ledger names, and its specs."""
+"""Whether what a firm is asked for is what the members have agreed on: the policy whose hash the ledger names."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from clients.certificates import keep_file
-from clients.enrolment.consortium import (
-    CONSORTIUM,
-    ConsortiumPolicy,
-    check_specs,
-    policy_hash,
-    read_policy,
-)
-from clients.enrolment.errors import BadConsortium
+from clients.enrolment.consortium import CONSORTIUM, policy_hash, policy_of_home
 from clients.errors import ClientError
 from ledger.rules import State
 
 
-class NotOnLedger(ClientError):
-    """The ledger, as this member's own copy has it, does not name this policy."""
+class PolicyNotTaken(ClientError):
+    """The members have changed the policy, and this firm has not got the new one yet. Nothing was read or spent."""
 
     exit_code = 1
 
 
-def take_policy(home: Path, file: Path, state: State | None) -> tuple[ConsortiumPolicy, list[str]]:
-    """Put a `consortium.toml` in the place of the home's own, with the task specs that it names.
+class TaskNotAgreed(ClientError):
+    """The policy names no such task, or it with another spec. Nothing was read or spent."""
 
-    Specs are looked for in `tasks/` beside the file, then in the home. Specs are written first and the policy last: cut
-    short, it is given again.
+    exit_code = 1
+
+
+def is_taken(home: Path, state: State | None) -> bool:
+    """Whether the home's policy is the one that the ledger names; also where the ledger names none."""
+    named = None if state is None else state.terms.config
+    path = home / CONSORTIUM
+    return named is None or (path.is_file() and policy_hash(path.read_bytes()) == named)
+
+
+def require_agreed(home: Path, state: State | None, task: str, spec: bytes | None = None) -> None:
+    """Insist that the members have agreed on a task, by the policy of now; where the ledger names none, on nothing.
 
     Args:
-        file: as the coordinator sent it.
-        state: of the home's mirror; None where there is none yet.
-
-    Returns:
-        The policy, and the tasks whose spec is new to the home.
+        state: of the firm's own mirror; None where there is no ledger.
+        spec: the hash of the task's spec, 32 bytes; None where it is not known yet.
 
     Raises:
-        NotOnLedger: a quorum has not approved it, or the mirror has not seen that.
-        BadConsortium: the file or a spec cannot be used, or is missing.
+        PolicyNotTaken, TaskNotAgreed: they have not, or this firm does not know.
+        BadConsortium: the policy cannot be read.
     """
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise BadConsortium(f"{file}: cannot be read: {error.strerror}") from None
-    policy, found = read_policy(raw, str(file)), policy_hash(raw)
-    named = None if state is None else state.terms.config
-    if named != found:
-        said = "no policy" if named is None else f"{named.hex()[:16]}…"
-        raise NotOnLedger(
-            f"{file}: its hash is {found.hex()[:16]}…, the ledger's policy as this home's mirror has it names {said}; "
-            "either a quorum has not approved it yet, or the mirror is behind: see artesian ledger status"
+    if state is None or state.terms.config is None:
+        return
+    if not is_taken(home, state):
+        raise PolicyNotTaken(
+            "the members have changed the consortium's policy, and this firm has not taken it yet; if it does not by "
+            "itself, its operator does: artesian firm take-policy"
         )
-    specs = {task.name: _spec(task.file, file.parent, home) for task in policy.task}
-    check_specs(policy, {name: spec for name, spec in specs.items() if spec is not None})
-    fresh = []
-    for task in policy.task:
-        path, content = home / task.file, specs[task.name]
-        if content is not None and (not path.exists() or path.read_bytes() != content):
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            keep_file(path, content)
-            fresh.append(task.name)
-    keep_file(home / CONSORTIUM, raw)
-    return policy, fresh
-
-
-def _spec(name: str, *folders: Path) -> bytes | None:
-    found = (folder / name for folder in folders)
-    return next((path.read_bytes() for path in found if path.is_file()), None)
+    policy = policy_of_home(home)
+    specs = {} if policy is None else {one.name: one.spec_sha256 for one in policy.task}
+    if task not in specs:
+        raise TaskNotAgreed(f"the consortium's policy names no task {task!r}; it names: {', '.join(specs) or 'none'}")
+    if spec is not None and spec.hex() != specs[task]:
+        raise TaskNotAgreed(
+            f"the consortium's policy has the task {task!r} with the spec {specs[task][:16]}…, not {spec.hex()[:16]}…"
+        )

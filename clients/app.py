@@ -10,7 +10,7 @@ from typing import Any
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from clients import encrypted_sums, participation, taking, validation
+from clients import encrypted_sums, introduction, participation, taking, validation
 from clients.dialect import SPOKEN, Dialect
 from clients.disclosure import Handler, Leaving, refuse, reply, told
 from clients.errors import ClientError
@@ -47,7 +47,7 @@ log = logging.getLogger("artesian.firm")
 
 HANDLERS: Mapping[str, Handler] = {
     PAIR: participation.pair,
-    WITNESS: participation.witness,
+    WITNESS: introduction.witness,
     RELEASE: taking.deliver,
     TRAIN: participation.train,
     MEASURE: measuring.measure,
@@ -113,7 +113,7 @@ def make_app(spoken: Dialect = SPOKEN, handlers: Mapping[str, Handler] = HANDLER
     made = ClientApp()
 
     def hello(firm: Firm, request: Mapping[str, Any]) -> Leaving:
-        return participation.hello(firm, request, spoken.span)
+        return introduction.hello(firm, request, spoken.span)
 
     groups: Mapping[str, Callable[[str], Callable[[Callable[[Message, Context], Message]], object]]] = {
         "query": made.query,

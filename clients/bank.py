@@ -50,6 +50,12 @@ class TurnedAway(ClientError):
     exit_code = 1
 
 
+class NotReleased(ClientError):
+    """There is no published model to answer with yet: the question may be asked again after a release."""
+
+    exit_code = 1
+
+
 class BadQuestion(ClientError):
     """The question is wrong, or cannot be asked from here."""
 
@@ -134,7 +140,8 @@ class BankClient:
         Raises:
             ServiceUnreachable: no service there, or it cannot answer now.
             TurnedAway: our certificate, enrolment or quota does not allow it.
-            BadQuestion: an unknown task, or a feature that the model does not take.
+            NotReleased: no model of this task is published.
+            BadQuestion: a feature that the model does not take.
             UnprovenAnswer: the answer does not hold.
         """
         started_s = time.perf_counter()
@@ -239,7 +246,9 @@ def _error(code: grpc.StatusCode, message: str) -> ClientError:
     match code.name:
         case "PERMISSION_DENIED" | "UNAUTHENTICATED" | "RESOURCE_EXHAUSTED":
             return TurnedAway(message)
-        case "INVALID_ARGUMENT" | "NOT_FOUND" | "UNIMPLEMENTED":
+        case "NOT_FOUND":
+            return NotReleased(message)
+        case "INVALID_ARGUMENT" | "UNIMPLEMENTED":
             return BadQuestion(message)
         case "DEADLINE_EXCEEDED":
             return ServiceUnreachable("the score service did not answer in time; ask again")

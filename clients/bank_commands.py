@@ -10,8 +10,10 @@ import typer
 
 from clients.bank_home_commands import migrate, status
 from clients.doctor.commands import bank_doctor
-from clients.join_commands import approve, join_bank, proposals, renew
+from clients.join_commands import join_bank
 from clients.policy_commands import take_policy
+from clients.renewal_commands import renew
+from clients.voting_commands import approve, proposals
 
 if TYPE_CHECKING:
     from clients.bank import AnswerFileError, BankClient, ScoredAnswer, VerifiedAnswer

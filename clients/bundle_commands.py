@@ -18,17 +18,21 @@ def apps(home: Home, as_json: Json = False) -> None:
     """Show the app bundles that this firm takes part with, and those that it has refused.
 
     The firm always runs its own installed software and never what a server sends; a bundle's hash says for which
-    version a run is meant. For a refused one, the files in which it differs from what is installed are listed.
+    version a run is meant. For a refused one, the files in which it differs from what is installed are listed. Where
+    the consortium's policy names bundles, a run must be of one of those, and of one that this firm takes part with.
     """
     from clients.flower.approvals import Approvals
     from clients.flower.bundle import differences
     from clients.sitting_out import moment
 
     known = Approvals(home)
+    policy = known.policy()
+    named = () if policy is None else policy.app
     installed, approved, asked = known.installed, known.approved(), known.asked()
     changes = {one: differences(what.files, installed.files) for one, what in asked.items()}
     if as_json:
         document: dict[str, Any] = {
+            "policy": [{"sha256": one.sha256, "version": one.version} for one in named],
             "installed": {"sha256": installed.sha256, "version": installed.version},
             "approved": [{"sha256": one, "at": at_s} for one, at_s in approved.items()],
             "refused": [
@@ -37,11 +41,19 @@ def apps(home: Home, as_json: Json = False) -> None:
         }
         typer.echo(json.dumps(document))
         return
-    typer.echo(f"installed  {installed.sha256}  artesian {installed.version}")
+
+    def beside(sha256: str) -> str:
+        return "" if policy is None or policy.names_app(sha256) else "; not in the policy, so runs of it are refused"
+
+    for app in named:
+        taken = app.sha256 == installed.sha256 or app.sha256 in approved
+        more = "" if taken else f"; to take part in runs of it: artesian firm approve-app {app.sha256}"
+        typer.echo(f"policy     {app.sha256}  artesian {app.version or '?'}{more}")
+    typer.echo(f"installed  {installed.sha256}  artesian {installed.version}{beside(installed.sha256)}")
     for one, at_s in approved.items():
-        typer.echo(f"approved   {one}  {moment(at_s)}")
+        typer.echo(f"approved   {one}  {moment(at_s)}{beside(one)}")
     for one, what in asked.items():
-        typer.echo(f"refused    {one}  last asked for {moment(what.last_s)}")
+        typer.echo(f"refused    {one}  last asked for {moment(what.last_s)}{beside(one)}")
         lines = changes[one] if what.files else ["it is no bundle that can be read"]
         for line in lines[:_MOST_LINES]:
             typer.echo(f"           {line if line.isprintable() else ascii(line)}")

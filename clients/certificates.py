@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from clients.errors import ClientError
 from ledger.folder_sync import sync_folder
+from ledger.whole_file import write_whole
 
 TLS_KEY = "tls.key"
 TLS_CERTIFICATE = "tls.crt"
@@ -134,7 +134,7 @@ def request_certificate(home: Path, member: str, *, key_file: str = TLS_KEY) -> 
     else:
         home.mkdir(parents=True, exist_ok=True)
         key = ec.generate_private_key(ec.SECP256R1())
-        keep_file(path, key_pem(key))
+        write_whole(path, key_pem(key))
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, member)])
     request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     return request.public_bytes(serialization.Encoding.PEM)
@@ -147,8 +147,8 @@ def install_certificate(home: Path, certificate_pem: bytes, authority_pem: bytes
         BadCertificate: it is for another key, or `authority_pem` did not sign it. Nothing is written.
     """
     identity = check_certificate(certificate_pem, home / TLS_KEY, authority_pem)
-    keep_file(home / AUTHORITY_CERTIFICATE, authority_pem)
-    keep_file(home / TLS_CERTIFICATE, certificate_pem)
+    write_whole(home / AUTHORITY_CERTIFICATE, authority_pem)
+    write_whole(home / TLS_CERTIFICATE, certificate_pem)
     return identity
 
 
@@ -159,7 +159,7 @@ def install_coming(home: Path, certificate_pem: bytes, authority_pem: bytes) -> 
         BadCertificate: the certificate is for another key, or by another authority. Nothing is written.
     """
     identity = check_certificate(certificate_pem, home / COMING_KEY, authority_pem)
-    keep_file(home / COMING_CERTIFICATE, certificate_pem)
+    write_whole(home / COMING_CERTIFICATE, certificate_pem)
     finish_coming(home)
     return identity
 
@@ -264,19 +264,3 @@ def read_pem(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise BadCertificate(f"{path}: {error.strerror}") from error
-
-
-def keep_file(path: Path, content: bytes) -> None:
-    """Write a file for its owner alone, whole or not at all, so that a power cut does not take it back."""
-    # A temporary file made by mkstemp has mode 0600 from its first byte.
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-    sync_folder(path.parent)

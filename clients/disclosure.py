@@ -16,6 +16,7 @@ from typing import Any
 from flwr.app import Message, RecordDict
 
 from clients.accounts import NoCap, OverCap, WalletRefused
+from clients.agreed_policy import PolicyNotTaken, TaskNotAgreed
 from clients.allowance import OverAllowance
 from clients.cost import Cost
 from clients.data import SchemaMismatch
@@ -56,9 +57,11 @@ _TOLD = (
     NotTakingPart,
     OutOfHours,
     PlanInvalid,
+    PolicyNotTaken,
     PrivacyError,
     SittingOut,
     StreamBroken,
+    TaskNotAgreed,
     VersionMismatch,
     WitnessRefusal,
 )

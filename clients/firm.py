@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 from clients.connection import CONNECTION
 from clients.cost import Cost
@@ -19,7 +18,14 @@ from clients.encryption.kept_contexts import KeptContexts
 from clients.encryption.kept_vector import KeptVector
 from clients.firm_config import FirmConfig, load_firm_config
 from clients.firm_tasks import DeclaredTask, NotTakingPart, PrivateTask
-from clients.firm_wallet import allowance, apply_policy, open_wallet, require_one_account, table_of, wallet_path
+from clients.firm_wallet import (
+    allowance,
+    apply_policy,
+    open_wallet,
+    require_one_account,
+    table_of,
+    wallet_to_look_at,
+)
 from clients.kept_reply import KeptReply
 from clients.kept_sums import KeptSums
 from clients.masking.answer_book import AnswerBook
@@ -30,6 +36,7 @@ from clients.migration import state_version
 from clients.noise import RandomStream
 from clients.private_tables import PrivateTables, Stream
 from clients.round_secrets import RoundSecrets
+from clients.shared_witness import SharedWitness
 from clients.tasks.credit import CreditTask
 from clients.tasks.examples import Dealt, Divided, Examples
 from clients.tasks.spec import load_spec
@@ -42,12 +49,10 @@ from ledger.homes import MIRROR, Settings
 from ledger.keys import SigningKey
 from ledger.policy import Policy
 from ledger.rules import State
-from ledger.turns import Turns, take_turn
 from ledger.witness import Witness
 
 __all__ = ["DeclaredTask", "Firm", "NotTakingPart", "PrivateTask", "close_firms", "open_firm"]
 
-T = TypeVar("T")
 MIRROR_PATIENCE_S = 10.0
 """How long a message waits until the firm's live witness lets it have the mirror, or has caught up with the ledger."""
 
@@ -69,8 +74,8 @@ class Firm:
         self.divided: dict[tuple[str, int], tuple[Examples, Divided]] = {}
         self.dealt: dict[tuple[str, int], tuple[Examples, Dealt]] = {}
         self._kept_sums: dict[str, KeptSums] = {}
-        self._witness: Witness | None = None
-        self._resting = False
+        patience_s = lambda: MIRROR_PATIENCE_S if self.has_live_witness else 0.0  # noqa: E731
+        self._witness = SharedWitness(self._file(MIRROR), self._open_witness, patience_s)
 
     @property
     def member(self) -> str:
@@ -117,12 +122,7 @@ class Firm:
         Raises:
             Locked: another process kept it, beside a live witness for `MIRROR_PATIENCE_S` seconds.
         """
-        if self._witness is None:
-            self._witness = self._take_turn(self._open_witness)
-        elif self._resting:
-            self._take_turn(self._witness.wake)
-        self._resting = False
-        return self._witness
+        return self._witness.taken()
 
     def _open_witness(self) -> Witness:
         log = self.policy.logs[-1]  # a policy file keeps the log's earlier keys; the last is that of its founding
@@ -130,15 +130,10 @@ class Firm:
         founding = config.founding or Settings.load(self.home).founding or None
         return Witness(place, self.key, self.member, log, config.cid, founding=founding)
 
-    def _take_turn(self, take: Callable[[], T]) -> T:
-        patience_s = MIRROR_PATIENCE_S if self.has_live_witness else 0.0
-        return take_turn(Turns(self._file(MIRROR)), take, patience_s)
-
     def rest_mirror(self) -> None:
         """Let the live witness have the mirror while this process computes; the next use of it takes it back."""
-        if self.has_live_witness and self._witness is not None and not self._resting:
+        if self.has_live_witness:
             self._witness.rest()
-            self._resting = True
 
     @property
     def ledger(self) -> State | None:
@@ -323,8 +318,7 @@ class Firm:
 
     def wallet_as_it_is(self) -> Wallet:
         """The wallet to look at, beside a running client: no cap is lowered, nothing is written."""
-        path = wallet_path(self.home, self.config)
-        return Wallet(path if path.exists() else None, clock=lambda: self.now())
+        return wallet_to_look_at(self.home, self.config, lambda: self.now())
 
     def stream(self, *labels: str | int) -> RandomStream:
         """A fresh stream for noise, sampling and rounding: secure, or of the experiment's seed."""
@@ -337,17 +331,13 @@ class Firm:
 
         Engines run one process a message, or hand a firm's messages to any of several workers.
         """
-        if self._witness is not None and not self._resting:
-            self._witness.rest()
-            self._resting = True
+        self._witness.rest()
         if not self.in_memory:
             self.__dict__.pop("round_secrets", None)
 
     def close(self) -> None:
         """Give files back. The firm must not be used afterwards."""
-        if self._witness is not None:
-            self._witness.close()
-            self._witness = None
+        self._witness.close()
         for name in ("wallet", "answers"):
             if name in self.__dict__:
                 self.__dict__.pop(name).close()

@@ -14,7 +14,7 @@ from clients.check_commands import check
 from clients.dispute_commands import open_dispute
 from clients.doctor.commands import firm_doctor
 from clients.help_panels import arrange
-from clients.join_commands import approve, join_firm, proposals, renew
+from clients.join_commands import join_firm
 from clients.key_commands import forget_epoch
 from clients.metrics_commands import metrics
 from clients.migrate_commands import migrate
@@ -23,8 +23,10 @@ from clients.personal.commands import forecast, personalise, score
 from clients.plan_commands import plan
 from clients.policy_commands import take_policy
 from clients.release_commands import take_release
+from clients.renewal_commands import renew
 from clients.statement_commands import privacy_statement
 from clients.up_commands import down, processes, up
+from clients.voting_commands import approve, proposals
 from clients.wallet_commands import adopt, backup, forgotten, planned, restore
 from clients.wallet_commands import check as check_wallet
 from clients.what_if_commands import what_if

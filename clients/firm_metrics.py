@@ -9,11 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 
-from clients.firm import Firm
+from clients.firm_config import load_firm_config
+from clients.firm_wallet import wallet_to_look_at
+from clients.homes import FIRM_CONFIG
 from clients.metrics import COMMON, Metric, Reading, Source, Table, home_sources
+from clients.migration import state_version
 from clients.own_mirror import MIRROR, reading_mirror
 from clients.refusal_log import RefusalLog
 from clients.wallet_row import Cap
+from ledger.policy import Policy
 
 SPENT = Metric("wallet_epsilon_spent", "gauge", ("dataset", "unit"), "what a data set has paid, at the cap's delta")
 CAP = Metric("wallet_epsilon_cap", "gauge", ("dataset", "unit"), "what it may pay in its lifetime")
@@ -33,16 +37,28 @@ def firm_sources(home: Path, now: Callable[[], float] = time.time) -> list[Sourc
     """The sources of a firm's home; each opens what it reads anew, beside the running processes."""
     return [
         *home_sources(home, _STORES),
-        Source("wallet", lambda: _wallet(Firm(home, now))),
+        Source("wallet", lambda: _wallet(_Home(home), now)),
         Source("refusals", lambda: [Reading(REFUSALS, n, (code,)) for code, n in RefusalLog(home).by_code().items()]),
-        Source("mirror", lambda: _mirror(Firm(home, now))),
+        Source("mirror", lambda: _mirror(_Home(home), now)),
         Source("disk", lambda: [Reading(DISK, shutil.disk_usage(home).free)]),
     ]
 
 
-def _wallet(firm: Firm) -> Iterator[Reading]:
-    """As `Firm.wallet_as_it_is` shows it: to look lowers no cap."""
-    with firm.wallet_as_it_is() as wallet:
+class _Home:
+    """A firm's home as its files are now: `Firm` imports what trains, and the exporter is there all the time."""
+
+    def __init__(self, home: Path) -> None:
+        state_version(home)  # files of a later release are not for this one to read
+        self.home, self.config = home, load_firm_config(home / FIRM_CONFIG)
+
+    @property
+    def policy(self) -> Policy:
+        return Policy.parse((self.home / "policy.txt").read_text(encoding="utf-8"))
+
+
+def _wallet(firm: _Home, now: Callable[[], float]) -> Iterator[Reading]:
+    """To look lowers no cap."""
+    with wallet_to_look_at(firm.home, firm.config, now) as wallet:
         accounts, paid = wallet.report(), Counter(one.dataset for one in wallet.purchases())
     limits = firm.config.limits
     for account in accounts:
@@ -62,7 +78,7 @@ def label(dataset: str) -> str:
     return f"{PurePath(dataset).name}-{hashlib.sha256(dataset.encode()).hexdigest()[:8]}"
 
 
-def _mirror(firm: Firm) -> Iterator[Reading]:
+def _mirror(firm: _Home, now: Callable[[], float]) -> Iterator[Reading]:
     path = firm.home / MIRROR
     if not path.exists():
         return
@@ -72,4 +88,4 @@ def _mirror(firm: Firm) -> Iterator[Reading]:
     yield Reading(LAG, size - covered)
     yield Reading(EVIDENCE, evidence)
     files = [path, path.with_name(f"{MIRROR}-wal")]
-    yield Reading(AGE, max(firm.now() - max(one.stat().st_mtime for one in files if one.exists()), 0.0))
+    yield Reading(AGE, max(now() - max(one.stat().st_mtime for one in files if one.exists()), 0.0))

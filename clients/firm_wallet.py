@@ -86,6 +86,12 @@ def open_wallet(home: Path, config: FirmConfig, payers: Iterable[Payer], clock: 
         raise
 
 
+def wallet_to_look_at(home: Path, config: FirmConfig, clock: Callable[[], float]) -> Wallet:
+    """The firm's wallet beside a running client: no cap is lowered, nothing is written."""
+    path = wallet_path(home, config)
+    return Wallet(path if path.exists() else None, clock=clock)
+
+
 def apply_policy(wallet: Wallet, home: Path, limits: Limits, payers: Iterable[Payer]) -> Wallet:
     """Set the caps that `firm.toml` names, for every task, and insist on one account for the same records.
 

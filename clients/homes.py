@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import tomli_w
 from clients.errors import ClientError
 from ledger.keys import PublicKey, SigningKey
 from ledger.policy import Policy
+from ledger.whole_file import write_whole
 
 SIGNING_KEY = "signing.pem"
 POLICY = "policy.txt"
@@ -38,15 +38,9 @@ def make_home(home: Path) -> PublicKey:
 
 def write_firm_config(home: Path, document: dict[str, Any]) -> None:
     """Write `firm.toml`; None values are left out."""
-    _write(home / FIRM_CONFIG, tomli_w.dumps(document))
+    write_whole(home / FIRM_CONFIG, tomli_w.dumps(document), mode=0o644)
 
 
 def trust(home: Path, policy: Policy) -> None:
     """Keep the consortium's policy (log key, witness keys, quorum), which the member got out of band."""
-    _write(home / POLICY, policy.text())
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(home / POLICY, policy.text(), mode=0o644)

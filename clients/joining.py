@@ -16,7 +16,6 @@ from clients.certificates import (
     AUTHORITY_CERTIFICATE,
     facts_of,
     install_certificate,
-    keep_file,
     read_pem,
     request_certificate,
 )
@@ -38,6 +37,7 @@ from ledger.keys import SigningKey
 from ledger.replay import Replayed, step
 from ledger.rules import HYBRID, State
 from ledger.statement import decode_statement
+from ledger.whole_file import write_whole
 
 POLL_S = 1.0
 Mirrored = Callable[["Checked"], State]
@@ -127,13 +127,13 @@ def ask(
     if invite.kind == "firm":
         node_key = node_public_key(home / NODE_KEY)
     standing = desk.join(invite, key, csr, node_key)
-    keep_file(home / AUTHORITY_CERTIFICATE, invite.authority_pem)
-    keep_file(home / CONSORTIUM, terms.raw)
+    write_whole(home / AUTHORITY_CERTIFICATE, invite.authority_pem)
+    write_whole(home / CONSORTIUM, terms.raw)
     (home / TASKS).mkdir(exist_ok=True)
     for task in terms.policy.task:  # its names, which the policy's form has checked, say where anything is written
-        keep_file(home / task.file, terms.specs[task.name])
+        write_whole(home / task.file, terms.specs[task.name])
     if invite.kind == "firm" and not (home / FIRM_CONFIG).exists():
-        keep_file(home / FIRM_CONFIG, firm_toml(invite.member, terms.policy, units, data).encode())
+        write_whole(home / FIRM_CONFIG, firm_toml(invite.member, terms.policy, units, data).encode())
     connection = Connection(
         member=invite.member,
         kind=invite.kind,
@@ -230,15 +230,15 @@ def complete(home: Path, standing: Standing, mirrored: Mirrored) -> Joined:
             "ask the coordinator for another invite"
         )
     if founder is not None or not (home / POLICY).exists():
-        keep_file(home / POLICY, checked.policy.encode())
+        write_whole(home / POLICY, checked.policy.encode())
     if connection.kind == "bank" and state.coordinator is not None:
-        keep_file(home / SCORER_KEY_FILE, f"{state.coordinator.ed25519.raw.hex()}\n".encode())
+        write_whole(home / SCORER_KEY_FILE, f"{state.coordinator.ed25519.raw.hex()}\n".encode())
     ready = connection.model_copy(update={"founding": checked.fingerprint})
     write_connection(home, ready)
     settings = Settings(
         connection.member, connection.cid, checked.origin, founding=checked.fingerprint, address=checked.address
     )
-    keep_file(home / SETTINGS, settings.toml().encode())
+    write_whole(home / SETTINGS, settings.toml().encode())
     return Joined(ready, checked.fingerprint)
 
 
@@ -283,4 +283,4 @@ def signing_key(home: Path, *, hybrid: bool) -> SigningKey:
 
 def write_connection(home: Path, connection: Connection) -> None:
     """Write `connection.toml`, whole or not at all."""
-    keep_file(home / CONNECTION, tomli_w.dumps(connection.model_dump()).encode())
+    write_whole(home / CONNECTION, tomli_w.dumps(connection.model_dump()).encode())

@@ -8,8 +8,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from clients.certificates import keep_file
 from clients.errors import ClientError
+from ledger.whole_file import write_whole
 
 
 class BadNodeKey(ClientError):
@@ -25,7 +25,7 @@ def node_public_key(path: Path) -> bytes:
     if not path.exists():
         made = ec.generate_private_key(ec.SECP384R1())
         private = serialization.PrivateFormat.OpenSSH
-        keep_file(path, made.private_bytes(serialization.Encoding.PEM, private, serialization.NoEncryption()))
+        write_whole(path, made.private_bytes(serialization.Encoding.PEM, private, serialization.NoEncryption()))
     try:
         key = serialization.load_ssh_private_key(path.read_bytes(), None)
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -35,5 +35,5 @@ def node_public_key(path: Path) -> bytes:
     public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH) + b"\n"
     beside = path.with_name(f"{path.name}.pub")
     if not beside.exists() or beside.read_bytes() != public:
-        keep_file(beside, public)
+        write_whole(beside, public)
     return public

@@ -11,6 +11,7 @@ from typing import Any
 
 import cbor2
 
+from clients.agreed_policy import require_agreed
 from clients.catching_up import catch_up
 from clients.encryption.policy import check_holder
 from clients.firm import Firm
@@ -124,7 +125,9 @@ def check_plan(firm: Firm, task: Task, offer: Offer, ledger: State | None) -> No
 
     Raises:
         Refusal: naming the limit.
+        PolicyNotTaken, TaskNotAgreed: the members have not agreed on the task, as far as this firm knows.
     """
+    require_agreed(firm.home, ledger, offer.payload["task"], task.spec.hash)
     plan, limits, cohort = offer.plan, firm.config.limits, offer.cohort
     smallest, largest = group_sizes(len(cohort), plan.groups)
     dimension = statistic_of_plan(task.spec, plan).size if plan.measures else task.architecture.size

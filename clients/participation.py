@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
 
@@ -19,17 +18,16 @@ from clients.closed_sets import final_commits
 from clients.disclosure import Leaving, admit_vote, charge, leave, leave_again, leave_kept
 from clients.discrete_gaussian import discrete_gaussian
 from clients.encryption.contribution import seal
-from clients.firm import Firm, NotTakingPart, PrivateTask
-from clients.greeting import NONCE_BYTES, RELEASE_NAME, TRACES_NAME, agree, prove
+from clients.firm import Firm, PrivateTask
 from clients.held_out import deal, divide
-from clients.key_setup import announcement, pair, require_on_ledger
+from clients.key_setup import pair, require_on_ledger
 from clients.masking.contribution import Contribution, protect
 from clients.masking.epoch import open_pair_secrets
 from clients.masking.errors import ValueOutOfBounds
 from clients.masking.plain import expose
 from clients.masking.session import RosterEntry, Session
 from clients.masking.unmasking import answer
-from clients.messages import HELLO, OPEN, TRAIN, WITNESS, Refusal
+from clients.messages import OPEN, TRAIN, Refusal
 from clients.noise import RandomStream
 from clients.offer import Offer, check_plan, groups_of, read_offer, session_of, sessions_of
 from clients.parent_model import parent_model
@@ -37,60 +35,10 @@ from clients.plan import MICRO, Plan
 from clients.sitting_out import require_taking_part
 from clients.tracing import span
 from clients.training import Protection, bounded_gradient_sum
-from clients.versions import MESSAGE_VERSIONS, SOFTWARE, Span
 from ledger.genesis import record
 from ledger.statement import sign_statement
 
-__all__ = ["Offer", "hello", "open_sum", "pair", "session_of", "train", "witness"]
-
-_LAST_EPOCH = 2**31  # as in a plan: a firm led further could never come back
-
-
-def hello(firm: Firm, request: Mapping[str, Any], spoken: Span = MESSAGE_VERSIONS) -> Leaving:
-    """Say who this firm is; for a task, how many units it declares (0: takes no part), and its masking key.
-
-    The answer proves that it is this firm's, and names the version of the messages that both speak.
-
-    Args:
-        spoken: the versions of the messages that this program speaks.
-
-    Raises:
-        VersionMismatch: the coordinator speaks none of them.
-    """
-    version = agree(request, firm.member, spoken)
-    if request["cid"] != firm.config.cid:
-        raise Refusal("consortium", f"{firm.member} belongs to {firm.config.cid!r}, not {request['cid']!r}")
-    units, vouched = 0, b""
-    if request["task"]:
-        require_taking_part(firm, request["task"])
-        # A firm without this task still witnesses: the quorum is of all members, whatever they train.
-        with suppress(NotTakingPart):
-            units = firm.require_fits(request["task"]).settings.units
-    epoch = request["epoch"]
-    if not 0 <= epoch <= _LAST_EPOCH:
-        raise Refusal("epoch", f"{epoch} is not an epoch between 0 and {_LAST_EPOCH}")
-    if len(request["nonce"]) != NONCE_BYTES:
-        raise Refusal("nonce", f"{len(request['nonce'])} bytes, it must be {NONCE_BYTES}")
-    if units and epoch:
-        vouched = announcement(firm, epoch)
-    fields = {
-        "member": firm.member,
-        "units": units,
-        "announcement": vouched,
-        "signing_key": firm.key.public.raw,
-        "mirrored": 0 if firm.config.limits.without_ledger else firm.witness.size,
-        "version": version,
-        "extension": {RELEASE_NAME: SOFTWARE, TRACES_NAME: 1},
-    }
-    return leave(HELLO, {**fields, "proof": prove(request, fields, firm.key)})
-
-
-def witness(firm: Firm, request: Mapping[str, Any]) -> Leaving:
-    """Mirror the ledger's new entries, replay its rules over them, and cosign the checkpoint."""
-    line = firm.witness.advance(request["entries"], request["checkpoint"], request["proof"])
-    if request["final"]:
-        firm.witness.mirror.learn(request["final"])
-    return leave(WITNESS, {"cosignature": line, "mirrored": firm.witness.size})
+__all__ = ["Offer", "open_sum", "pair", "session_of", "train"]
 
 
 def train(firm: Firm, request: Mapping[str, Any]) -> Leaving:

@@ -130,7 +130,10 @@ class Plan(PlanRecord):
         if self.privacy == "none":
             return Grid(reach, reach / max(largest, 1), 0)
         share, rounding = self._share(cohort_size), self._rounding
-        # largest = reach / step + stds * (share * (unit_norm / step + rounding) + 1), solved for the step.
+        # largest = reach / step + stds * (share * (unit_norm / step + rounding) + 1), solved for the step. The 1 stands
+        # for being discrete and whole, which adds 8 - sqrt(7^2 - 2^2) = 1.292 at most, at 8 steps; and putting the
+        # value on the grid adds half a step. Both together take 0.35 of a step from a deviation. Of L local steps each
+        # is rounded: what is at the box in all of them takes up to L / 2 steps from the 9 sqrt(L) deviations.
         room = largest - stds * (share * rounding + 1)
         if room <= 1:
             raise self._too_coarse(0)

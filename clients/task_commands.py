@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ledger.whole_file import write_whole
 
 if TYPE_CHECKING:
     from clients.tasks.spec import TaskSpec
@@ -37,7 +38,7 @@ def draft(
     if out is None:
         typer.echo(text, nl=False)
     else:
-        _write(out, text)
+        write_whole(out, text, mode=0o644)
     for note in notes:
         typer.echo(note, err=True)
     typer.echo(WARNING, err=True)
@@ -124,9 +125,3 @@ def _allowed(column: Any) -> str:
     if column.values:
         words += f", one of {', '.join(column.values)}"
     return words + (", may be missing" if column.missing == "allowed" else "")
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

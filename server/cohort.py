@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from flwr.app import Message
 from flwr.serverapp import Grid
 
 from clients.dialect import SPOKEN, Dialect
 from clients.errors import ClientError
 from clients.masking.errors import EpochEnded
 from clients.masking.session import RosterEntry
-from clients.messages import HELLO, LOWEST, PAIR, TRAIN, Refusal
+from clients.messages import HELLO, PAIR, TRAIN, Refusal
 from clients.plain_text import one_line
 from clients.sitting_out import SittingOut
-from clients.tracing import question as ask_span
-from clients.versions import VersionMismatch
 from ledger.errors import LedgerError
-from server.asking_again import REAL_TIME, Question, Waiting
-from server.envelopes import messages, read_reply
+from server.asking_again import REAL_TIME, Waiting
 from server.errors import ServerError
+from server.inquiry import Asked, Inquiry, NoAnswer
+from server.node_names import Labels, NodeNames, no_names
 from server.presence import EnrolledKey, NotWhoItSays, Present, greeting, identify
 from server.round_journal import RoundJournal
 from server.sealed_secrets import SealedSecrets
-from server.words import unknown_node
 
 log = logging.getLogger("artesian.coordinator")
 _ABSENT = (SittingOut.__name__, EpochEnded.__name__)
@@ -57,14 +53,16 @@ class Cohort:
         *,
         journal: RoundJournal | None = None,
         waiting: Waiting = REAL_TIME,
+        names: NodeNames = no_names,
     ) -> None:
+        """Prepare to meet them; `names` says what nodes are called that have not proven who they are."""
         self._grid = grid
+        self._labels = Labels(names)
         self._spoken = spoken
         self._journal = RoundJournal(None, task_name, lambda: 0.0) if journal is None else journal
-        self._waiting = waiting
+        self._inquiry = Inquiry(grid, spoken, timeout_s, self._journal, waiting)
         self._cid = cid
         self._task_name = task_name
-        self._timeout_s = timeout_s
         self._present: dict[str, Present] = {}
         self._unpaired: set[str] = set()
         self._ended: set[str] = set()
@@ -137,6 +135,7 @@ class Cohort:
         """
         self._present, self._unpaired, self._ended, self._sealed = {}, set(), set(), None
         self._silent, self._aside, self._refusing = set(), set(), {}
+        self._labels.forget()
         spoken = self._spoken.span
         twice = self._greet(self._grid.get_node_ids(), greeting(self._cid, self._task_name, epoch, spoken), enrolled)
         if self._refusing:  # who sits out, has destroyed its keys, or cannot train now, says who it is and witnesses
@@ -145,7 +144,7 @@ class Cohort:
             names = {firm.node: member for member, firm in self._present.items()}
             for node, error in refusing.items():
                 code = "Absent" if error.code in _ABSENT else error.code
-                self.note(0, names.get(node, unknown_node(node)), str(error), code=code)
+                self.note(0, names.get(node) or self._labels.of(node), str(error), code=code)
         self._leave_out_twins(twice)
         if not (self.members if self._task_name else self.witnesses):
             raise RunFailed(f"{self._task_name or 'ledger'}: no firm takes part; {self.why(0)}")
@@ -158,7 +157,7 @@ class Cohort:
             try:
                 present = identify(node, request, reply, enrolled)
             except (ClientError, LedgerError, NotWhoItSays) as error:
-                self.note(0, unknown_node(node), str(error))
+                self.note(0, self._labels.of(node), str(error))
                 continue
             twice |= {member} & self._present.keys()
             self._present[member] = present
@@ -299,7 +298,7 @@ class Cohort:
         for node, reply in self._ask_nodes(kind, nodes, number):
             yield members[node], reply
 
-    def _hear(self, who: str, error: ClientError) -> None:
+    def _hear(self, who: str, error: ClientError | None) -> None:
         """What a refusal means for the epoch."""
         if not isinstance(error, Refusal):
             return
@@ -324,58 +323,17 @@ class Cohort:
     def _ask_nodes(
         self, kind: str, requests: Mapping[int, Mapping[str, Any]], number: int
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        firms = {firm.node: (member, firm.version) for member, firm in self._present.items()}
-        asked: dict[int, str] = {}
-        versions: dict[int, int] = {}
-        for node, request in requests.items():
-            who, versions[node] = firms.get(node, (unknown_node(node), LOWEST))
-            if self._can_be_asked(kind, request, number, who, versions[node]):
-                asked[node] = who
-
-        reads_traces = [firm.node for firm in self._present.values() if firm.traces]
-
-        def sent(nodes: Collection[int], life_s: float) -> Iterator[Message]:
-            to = {node: requests[node] for node in nodes}
-            return messages(self._spoken, kind, to, versions, number, life_s, dict.fromkeys(reads_traces, trace))
-
-        with ask_span(f"ask {kind}", round=number) as trace:
-            question = Question(self._grid, kind, asked, float(self._timeout_s), self._journal, self._waiting)
-            began = time.strftime("%H:%M:%S", time.gmtime())
-            for reply in question.ask(sent):
-                node = reply.metadata.src_node_id
-                who = asked[node]
-                if reply.has_error():
-                    self.note(number, who, f"its client failed (Flower error {reply.error.code})", code="ClientFailed")
-                    self._miss(kind, who)
-                    continue
-                try:
-                    fields = read_reply(self._spoken, kind, reply.content, versions[node], f"{kind} reply of {who}")
-                except ClientError as error:
-                    if kind == HELLO and isinstance(error, Refusal):
-                        self._refusing.setdefault(node, error)
-                        continue  # noted by its name, when it has said that
-                    self.note(number, who, str(error), code=_code(error))
-                    self._hear(who, error)
-                    continue
-                yield node, fields
-            for who in question.silent.values():
-                self.note(number, who, f"no answer within {self._timeout_s} s; asked at {began} UTC", code="NoAnswer")
-                self._miss(kind, who)
-
-    def _miss(self, kind: str, who: str) -> None:
-        if kind == TRAIN:
-            self.was_silent(who)
-
-    def _can_be_asked(self, kind: str, request: Mapping[str, Any], number: int, who: str, version: int) -> bool:
-        """Whether a firm's program can be told this; if it is too old for it, that is noted, and it is not asked."""
-        try:
-            self._spoken.lowered("request", kind, request, version)
-        except VersionMismatch as error:
-            self.note(number, who, f"VersionMismatch: {error}: upgrade {who}", code="VersionMismatch")
-            self._miss(kind, who)
-            return False
-        return True
-
-
-def _code(error: ClientError) -> str:
-    return error.code if isinstance(error, Refusal) else type(error).__name__
+        known = {firm.node: Asked(member, firm.version, firm.traces) for member, firm in self._present.items()}
+        for node, reply in self._inquiry.ask(kind, requests, number, known):
+            if not isinstance(reply, NoAnswer):
+                yield node, reply
+            elif kind == HELLO and isinstance(reply.said, Refusal):
+                self._refusing.setdefault(node, reply.said)  # noted by its name, when it has said that
+            elif node not in known:
+                self.note(number, self._labels.of(node), reply.why, code=reply.code)
+            else:
+                who = known[node].member
+                self.note(number, who, reply.why, code=reply.code)
+                self._hear(who, reply.said)
+                if reply.said is None and kind == TRAIN:
+                    self.was_silent(who)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +19,7 @@ from ledger.log import Log
 from ledger.open_ledger import OpenLedger
 from ledger.postgresql import is_url
 from ledger.store import Store
+from ledger.whole_file import write_whole
 from server.artifacts import ArtifactStore
 from server.errors import ServerError
 from server.ledger_service import LedgerService, connect
@@ -205,12 +205,7 @@ class Coordinator:
 def write_file(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    write_whole(path, content, mode=0o644)
 
 
 def write_json(path: Path, document: object) -> bytes:

@@ -25,6 +25,7 @@ from server.measure_commands import measure, measured
 from server.metrics_commands import metrics
 from server.migrate_commands import migrate
 from server.planner_commands import propose
+from server.policy_commands import apps, propose_policy, take_policy
 from server.run_commands import pause, resume, run, runner, runs, schedule, stop
 from server.status_commands import status
 from server.up_commands import down, processes, up
@@ -136,6 +137,13 @@ app.command(epilog="Example: artesian coordinator measure credit --what evaluati
     measure
 )
 app.command(epilog="Example: artesian coordinator measured credit --home coordinator")(measured)
+app.command(
+    "propose-policy", epilog="Example: artesian coordinator propose-policy new/consortium.toml --home coordinator"
+)(propose_policy)
+app.command("take-policy", epilog="Example: artesian coordinator take-policy new/consortium.toml --home coordinator")(
+    take_policy
+)
+app.command(epilog="Example: artesian coordinator apps --home coordinator")(apps)
 app.command(epilog="Example: artesian coordinator metrics --home coordinator --once")(metrics)
 app.command(epilog="Example: artesian coordinator migrate --home coordinator --dry-run")(migrate)
 app.command(epilog="Example: artesian coordinator run credit --wait --home coordinator")(run)
@@ -171,9 +179,20 @@ arrange(
     app,
     {
         "Found and run": ("init", "propose", "up", "down", "processes", "migrate"),
-        "Members": ("invite", "invites", "withdraw", "admit", "proposals", "suspend", "revoke-certificate", "renew"),
+        "Members": (
+            "invite",
+            "invites",
+            "withdraw",
+            "admit",
+            "proposals",
+            "suspend",
+            "propose-policy",
+            "take-policy",
+            "revoke-certificate",
+            "renew",
+        ),
         "Train and measure": ("run", "schedule", "pause", "resume", "stop", "runs", "measure", "measured"),
-        "See how all stands": ("status", "doctor", "metrics"),
+        "See how all stands": ("status", "doctor", "apps", "metrics"),
         "Keep less": ("prune",),
         "What `up` runs": ("enrolment", "scores", "runner"),
     },

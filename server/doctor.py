@@ -16,6 +16,7 @@ from clients.enrolment.consortium import CONSORTIUM, TASKS, check_specs, policy_
 from clients.supervision.status import read_status
 from ledger.homes import Settings
 from server.coordinator import CONFIG_FILE, load_coordinator_config
+from server.enrolment.agreed import NotNamed, require_app_named
 from server.member_checks import member_checks
 from server.network import Network, NetworkInvalid, load_network
 
@@ -35,6 +36,7 @@ def diagnosed(home: Path, probe: Probe, now: Callable[[], float], config_on_ledg
         Check("coordinator.toml", lambda: _config(home)),
         *certificate_checks(home, now),
         Check("policy", lambda: _policy(home, config_on_ledger)),
+        Check("app", lambda: _app(home)),
         *process_checks(home, "coordinator"),
         Check("ports", lambda: _ports(home, probe)),
         *member_checks(home),
@@ -81,11 +83,19 @@ def _policy(home: Path, config_on_ledger: State) -> Iterator[Finding]:
         what = f"{path}: its hash is {policy_hash(raw).hex()[:16]}…, the ledger's policy names {named.hex()[:16]}…"
         mend = (
             "restore the file that the members agreed on; to change it, propose a copy: "
-            f"artesian ledger members propose policy --config COPY --out FILE --home {home}"
+            f"artesian coordinator propose-policy COPY --home {home}"
         )
         yield Finding("fail", what, mend)
     else:
         yield ok(f"{CONSORTIUM} is the one that the members agreed on")
+
+
+def _app(home: Path) -> Iterator[Finding]:
+    try:
+        yield ok(f"runs are of {require_app_named(home)}")
+    except NotNamed as error:
+        what, _, mend = str(error).partition("; ")
+        yield Finding("fail", what, mend)
 
 
 def _ports(home: Path, probe: Probe) -> Iterator[Finding]:
@@ -93,7 +103,12 @@ def _ports(home: Path, probe: Probe) -> Iterator[Finding]:
     network = load_network(home)
     if read_status(home) is not None:
         return
-    taken = [f"{name} {port}" for name, port in _named(network).items() if not _free(network.bind, port)]
+    unusable = _refused(network.bind, 0)
+    if unusable is not None:
+        mend = f"give bind in {CONFIG_FILE} an address of this machine; 0.0.0.0 is every one"
+        yield Finding("fail", f"nothing can listen on bind = {network.bind!r}: {unusable.strerror}", mend)
+        return
+    taken = [f"{name} {port}" for name, port in _named(network).items() if _refused(network.bind, port)]
     if taken:
         mend = f"stop what has it, or take another port in {CONFIG_FILE}"
         yield Finding("fail", f"another program listens already: {', '.join(taken)}", mend)
@@ -105,12 +120,13 @@ def _named(network: Network) -> dict[str, int]:
     return {name: value for name, value in vars(network).items() if name.endswith("_port")}
 
 
-def _free(host: str, port: int) -> bool:
+def _refused(host: str, port: int) -> OSError | None:
+    """Why nothing can listen there, port 0 being any; None where something can."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as asked:
         asked.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             asked.bind((host, port))
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            return error
+        return None

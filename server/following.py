@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 
 from server.errors import ServerError
-from server.run_order import RunOrder
+from server.run_order import RunOrder, TaskWish
 from server.run_orders import RunOrders
 from server.runner import GONE_S
-from server.words import times_in_a_row
+from server.words import clock_time, times_in_a_row
 
 _POLL_S = 0.5
 
@@ -35,12 +35,16 @@ def follow(
     Raises:
         NoRunner: for half a minute nobody has carried out anything.
     """
-    began_s, told = now(), ""
+    began_s, told, told_pause = now(), "", 0.0
     order = _get(orders, number)
     try:
         while order.phase != "ended":
-            line = _line(order)
-            if line != told:
+            wish, line = orders.wishes().get(order.task, TaskWish(order.task)), _line(order)
+            paused = wish.wanted == "paused"
+            if paused and wish.since_s != told_pause:
+                tell(_pause_line(order, wish, now()))
+                told_pause = wish.since_s
+            if line != told and not (paused and order.phase == "waiting"):
                 tell(line)
                 told = line
             seen = orders.runner()
@@ -60,6 +64,13 @@ def _get(orders: RunOrders, number: int) -> RunOrder:
     order = orders.get(number)
     assert order is not None, "orders are never deleted"
     return order
+
+
+def _pause_line(order: RunOrder, wish: TaskWish, now_s: float) -> str:
+    why = f" ({wish.reason})" if wish.reason else ""
+    what = "the order waits" if order.phase == "waiting" else "its run is held when the present round is over"
+    since = f"{order.task}: paused by the operator since {clock_time(wish.since_s, now_s)}{why}"
+    return f"{since}: {what}; go on with: artesian coordinator resume {order.task}"
 
 
 def _line(order: RunOrder) -> str:

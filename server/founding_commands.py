@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import time
@@ -37,6 +38,9 @@ def init(
     hybrid: Annotated[
         bool, typer.Option("--hybrid", help="Sign with ML-DSA-65 too, against quantum computers.")
     ] = False,
+    pin_app: Annotated[
+        bool, typer.Option("--pin-app", help="Name this version's app bundle in the policy: firms refuse others.")
+    ] = False,
     days: Days = 14.0,
     enrolment_port: Annotated[int, typer.Option(help="The join desk.", **_PORT)] = 8442,
     ledger_port: Annotated[int, typer.Option(help="The ledger.", **_PORT)] = 8445,
@@ -69,11 +73,15 @@ def init(
     }
     if not re.fullmatch(r"[A-Za-z0-9.:-]+", host):
         raise CannotFound(f"--host {host!r}: give the name or the address by which members reach this machine")
+    if bind and not _is_address(bind):
+        raise CannotFound(
+            f"--bind {bind!r}: give an address of this machine, like 10.0.0.5; 0.0.0.0 is every one; or localhost"
+        )
     listens = bind or ("127.0.0.1" if is_loopback(host) else "0.0.0.0")
     network = validated({"host": host, "bind": listens, **ports}, Network, CannotFound, "the network")
     members = parse_members({"firm": firm or [], "bank": bank or []})
     signatures = HYBRID if hybrid else CLASSICAL
-    founding = Founding(cid, name or cid, network, min_cohort, signatures, tuple(task or ()))
+    founding = Founding(cid, name or cid, network, min_cohort, signatures, tuple(task or ()), pin_app)
     made = _found(home, founding, members, days)
     facts = _consortium(home)
     if as_json:
@@ -89,6 +97,15 @@ def init(
     typer.echo(
         f"Next: artesian coordinator up --home {home}   (or the join desk alone: artesian coordinator enrolment)"
     )
+
+
+def _is_address(host: str) -> bool:
+    """Whether this can be listened on without asking anybody for its address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return True
 
 
 def _found(home: Path, founding: Founding, members: list[tuple[str, str, str]], days: float) -> list[Invitation]:

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from clients.certificates import keep_file
-from clients.enrolment.consortium import CONSORTIUM, TASKS, ConsortiumPolicy, ConsortiumTask
+from clients.enrolment.consortium import CONSORTIUM, TASKS, ConsortiumApp, ConsortiumPolicy, ConsortiumTask
 from clients.migration import folders, write_version
 from clients.tasks.spec import load_spec
 from clients.toml_files import validated
@@ -26,6 +25,7 @@ from ledger.folder_sync import sync_folder
 from ledger.homes import LOG_KEY, NEXT_LOG_KEY, SIGNING_KEY
 from ledger.keys import SigningKey
 from ledger.rules import COORDINATOR, HYBRID
+from ledger.whole_file import write_whole
 from server.certificates import LOCAL_HOSTS, CertificateAuthority, install_certificate, request_certificate
 from server.engines.flower_home import FlowerHome
 from server.errors import ServerError
@@ -57,6 +57,7 @@ class Founding:
         min_cohort: fewest firms in a cohort.
         signatures: of statements and approvals.
         specs: files of task specs.
+        pin_app: whether the policy names the app bundle of this version.
     """
 
     cid: str
@@ -65,6 +66,7 @@ class Founding:
     min_cohort: int
     signatures: str
     specs: tuple[Path, ...] = ()
+    pin_app: bool = False
 
 
 def initialise(
@@ -91,6 +93,7 @@ def initialise(
         "min_cohort": founding.min_cohort,
         "signatures": founding.signatures,
         "task": tasks,
+        "app": [_own_app()] if founding.pin_app else [],
     }
     policy = validated(terms, ConsortiumPolicy, CannotFound, "the consortium")
     home.parent.mkdir(parents=True, exist_ok=True)
@@ -107,6 +110,13 @@ def initialise(
             raise
     sync_folder(home.parent)
     return policy
+
+
+def _own_app() -> ConsortiumApp:
+    from clients.flower.bundle import installed_bundle
+
+    own = installed_bundle()
+    return ConsortiumApp(sha256=own.sha256, version=own.version)
 
 
 def _by_name(paths: Sequence[Path]) -> dict[str, Path]:
@@ -156,11 +166,11 @@ def _fill(
     request = request_certificate(home, COORDINATOR)
     certificate = authority.issue_server(request, COORDINATOR, moment, hosts_of(network), client_too=True)
     install_certificate(home, certificate, authority.certificate_pem)
-    keep_file(home / CONSORTIUM, policy.text().encode())
+    write_whole(home / CONSORTIUM, policy.text().encode())
     (home / TASKS).mkdir()
     for name, path in specs.items():
-        keep_file(home / TASKS / f"{name}.toml", path.read_bytes())
-    keep_file(home / CONFIG_FILE, coordinator_toml(founding.cid, network, policy).encode())
+        write_whole(home / TASKS / f"{name}.toml", path.read_bytes())
+    write_whole(home / CONFIG_FILE, coordinator_toml(founding.cid, network, policy).encode())
     _check_config(home / CONFIG_FILE)
     flower = FlowerHome(home, network)
     assert flower.control_secret != flower.executor_secret  # made by being asked for

@@ -14,6 +14,8 @@ import typer
 
 from clients.plain_text import printable
 from server.coordinator import Coordinator
+from server.enrolment.agreed import require_app_named, require_task_named
+from server.enrolment.founders import require_founded
 from server.following import follow
 from server.run_order import Attempt, RunOrder
 from server.run_orders import RunOrders, new_ticket
@@ -57,11 +59,16 @@ def give(
 
     Raises:
         AlreadyOrdered, NotScheduled: it is not taken.
+        NotFounded: there is no ledger yet.
+        NotNamed: firms would refuse it.
         NoRunner: while following, nobody carries it out.
         typer.Exit: it was followed, and is not completed.
     """
     with opened_orders(home) as (coordinator, orders):
         coordinator.task(task)
+        require_founded(home)
+        require_app_named(home)
+        require_task_named(home, task)
         order = orders.order(task, time.time(), rounds=rounds, measure=measure)
         if not wait:
             if as_json:

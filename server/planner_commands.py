@@ -23,12 +23,13 @@ def propose(
         int | None, typer.Option(help="Firms that may side with the coordinator. Default: an eighth.", min=0)
     ] = None,
     rounds_at_most: Annotated[int, typer.Option(help="No more rounds than so many.", min=1)] = 60,
-    for_coordinator: Annotated[
-        bool, typer.Option("--for-coordinator", help="As coordinator.toml has it, to add below its last task.")
-    ] = False,
+    home: Annotated[
+        Path | None,
+        typer.Option(help="Write them into the coordinator.toml of this home, below the task that the spec is of."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    r"""Propose rounds, rate, clip and noise for a task, and print \[training] and \[privacy] to paste.
+    r"""Propose rounds, rate, clip and noise: \[training] and \[privacy] to paste, or with --home put where they belong.
 
     It looks at no data: only at the spec, at what firms declare, and at what is asked for. What its rule rests on was
     measured on validation parts; see docs/privacy.md.
@@ -36,9 +37,11 @@ def propose(
     from clients.tasks.spec import load_spec
     from clients.tasks.task import task_for
     from server.planner import prediction
+    from server.task_lines import add_below
     from server.training_config import TrainingConfig
 
-    task = task_for(load_spec(spec))
+    of = load_spec(spec)
+    task = task_for(of)
     asked = TrainingConfig.model_validate(
         {
             "training": {"plan": "auto", "rounds": rounds_at_most},
@@ -49,14 +52,17 @@ def propose(
     settled = asked.settled(task, declared, 1)
     plan = settled.plans(task, declared, 1)[0]
     facts = prediction(task, plan, firms)
-    text = toml_of(settled, plan.colluders, "task." if for_coordinator else "")
+    text = toml_of(settled, plan.colluders, "" if home is None else "task.")
+    placed = None if home is None else add_below(home, of, text)
     if as_json:
         steps = settled.training
         found = {"rounds": steps.rounds, "rate": steps.rate, "momentum": steps.momentum, "clip": steps.clip}
         document = {"ok": True, "firms": firms, "units": units, "mode": mode, "training": found, **facts, "toml": text}
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        typer.echo(json.dumps(document if placed is None else {**document, "placed": placed}, ensure_ascii=False))
         return
     typer.echo(text, nl=False)
+    if placed is not None:
+        typer.echo(f"# is in {home}/coordinator.toml now, below the task {placed}")
     for line in _words(facts, plan.rounds):
         typer.echo(f"# {line}")
 

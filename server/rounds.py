@@ -29,6 +29,7 @@ from server.held_key import set_up_key
 from server.key_epochs import KeyEpochs, last_epoch
 from server.live_record import open_record
 from server.model_store import load_model, store_model
+from server.node_names import registered_names
 from server.ordered_run import HeldBetweenRounds
 from server.recording import Record
 from server.releases import Release, is_current
@@ -96,6 +97,7 @@ class Run:
             self._settings.aggregation.deadline_s,
             journal=self._journal,
             waiting=waiting,
+            names=registered_names(coordinator.home, coordinator.config.network),
         )
         self._epochs = KeyEpochs(self.cohort, self._record, now)
         self.seconds: list[float] = []

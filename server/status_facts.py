@@ -14,6 +14,7 @@ from ledger.health import Health
 from ledger.rules import COORDINATOR
 from server.coordinator import Coordinator
 from server.engines.control import Control, Node
+from server.enrolment.founders import NotFounded, awaited
 from server.enrolment.ledger_access import LedgerAccess
 from server.errors import ServerError
 from server.heard import heard
@@ -133,17 +134,8 @@ class Looking:
             members=_asked(self._members),
             runner=self._orders.runner(),
             tasks=tuple(self._named(one) for one in self._tasks()),
-            awaited=self._awaited(),
+            awaited=awaited(self._home),
         )
-
-    def _awaited(self) -> tuple[str, ...] | None:
-        from ledger.homes import POLICY
-        from server.enrolment.book import ENROLMENT, EnrolmentBook
-
-        if (self._home / POLICY).exists() or not (self._home / ENROLMENT).exists():
-            return None
-        with EnrolmentBook(self._home) as book:
-            return tuple(book.awaited())
 
     def _ledger_facts(self) -> LedgerFacts:
         from ledger.policy import quorum_size
@@ -229,12 +221,6 @@ def enrolled_in(ledger: LedgerAccess) -> Enrolled:
     if state is None:
         raise NotFounded("the consortium is not founded yet: admit its members first")
     return Enrolled(tuple(sorted(one.member for one in state.active("firm"))), state.terms.min_cohort)
-
-
-class NotFounded(ServerError):
-    """There is no ledger yet."""
-
-    exit_code = 1
 
 
 def health_of_service(coordinator: Coordinator) -> Health:

@@ -9,6 +9,7 @@ from server.cohort import Cohort
 from server.coordinator import Coordinator
 from server.delivery import Delivery
 from server.live_record import LiveRecord, open_record
+from server.node_names import registered_names
 from server.presence import greeting
 from server.recording import MessagedRecord, Record
 
@@ -25,7 +26,8 @@ def witness(grid: Grid, coordinator: Coordinator) -> None:
         NotWitnessed: too few cosigned.
     """
     record = open_record(coordinator)
-    cohort = Cohort(grid, coordinator.config.cid, "", _TIMEOUT_S)
+    names = registered_names(coordinator.home, coordinator.config.network)
+    cohort = Cohort(grid, coordinator.config.cid, "", _TIMEOUT_S, names=names)
     cohort.meet(0, record.enrolled_key)
     for member, size in cohort.mirrored.items():
         record.has_mirrored(member, size)

@@ -8,23 +8,42 @@ Hypothesis runs without its deadline, which a busy machine misses; its profile `
 """
 
 import fcntl
+import gc
 import os
 import tempfile
 from collections.abc import Generator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 from hypothesis import settings
+
+from clients.process_start import start_lightly
 
 settings.register_profile("tests", deadline=None)
 settings.register_profile("fuzz", deadline=None, max_examples=int(os.environ.get("ARTESIAN_FUZZ_EXAMPLES", "20000")))
 settings.load_profile("tests")
+start_lightly()
+# Building the commands of a group takes longer than most of them: a test process builds each group once.
+pytest.MonkeyPatch().setattr("typer.testing._get_command", cache(typer.main.get_command))
 
 pytest_plugins = ["postgres_world"]
 
 LONG = ("integration/", "ledger/test_schedules_")  # files that take a minute and more
 REQUIRED = [name for name in os.environ.get("ARTESIAN_REQUIRE", "").split(",") if name]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Every worker imports all tests: no garbage is looked for meanwhile, nor later among what they brought in."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -55,6 +74,6 @@ def disputed_federation(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first: two workers that begin with them end together."""
+    """Long files first: workers that begin with them end together."""
     here = Path(__file__).parent
     items.sort(key=lambda item: not item.path.relative_to(here).as_posix().startswith(LONG))

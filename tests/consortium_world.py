@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from task_world import CREDIT, credit_spec, credit_table
 
-from clients import participation
+from clients import introduction, participation
 from clients.firm import Firm
 from clients.greeting import question
 from clients.model_files import PARAMETERS, write_vector
@@ -113,7 +113,7 @@ class Consortium:
     def witness(self, names: Iterable[str] | None = None) -> None:
         """Let firms mirror and cosign all that is on the ledger."""
         lines = [
-            participation.witness(self.firms[name], self.news(self.firms[name]))["cosignature"]
+            introduction.witness(self.firms[name], self.news(self.firms[name]))["cosignature"]
             for name in names or self.names
         ]
         self.log.add_cosignatures(lines, self.log.size)
@@ -122,7 +122,7 @@ class Consortium:
         names = names or self.names
         self.epoch = epoch
         request = question(CID, "credit", epoch, bytes(32))
-        answers = {name: participation.hello(self.firms[name], request) for name in names}
+        answers = {name: introduction.hello(self.firms[name], request) for name in names}
         self.log.append([one["announcement"] for one in answers.values()])
         self.witness()
         self.sealed = {name: {} for name in names}

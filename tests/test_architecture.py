@@ -24,7 +24,7 @@ FLOWER_FILES = {
     *(f"clients/{name}.py" for name in ("app", "node", "messages", "disclosure")),
     *(
         f"server/{name}.py"
-        for name in ("app", "asking_again", "rounds", "cohort", "envelopes", "witnessing", "measuring")
+        for name in ("app", "asking_again", "inquiry", "rounds", "cohort", "envelopes", "witnessing", "measuring")
     ),
     "experiments/benchmarks/engine_rounds.py",  # measures the engines with toy apps of its own
     "experiments/benchmarks/round_journal.py",  # ends a run in the middle, between two messages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Set
 from functools import cache
 from pathlib import Path
 
@@ -38,6 +38,12 @@ def trees(*folders: str) -> dict[str, ast.Module]:
     return {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8")) for path in paths}
 
 
+@cache
+def nodes(*folders: str) -> dict[str, list[ast.AST]]:
+    """All nodes of each of their files."""
+    return {file: list(ast.walk(tree)) for file, tree in trees(*folders).items()}
+
+
 def named(node: ast.expr) -> str:
     return ast.unparse(node).split(".")[-1]
 
@@ -47,8 +53,8 @@ def definitions() -> list[tuple[str, str, frozenset[str]]]:
     """Every class of `ledger` and `clients`: its name, its file, its bases."""
     return [
         (node.name, file, frozenset(map(named, node.bases)))
-        for file, tree in trees("ledger", "clients").items()
-        for node in ast.walk(tree)
+        for file, inside in nodes("ledger", "clients").items()
+        for node in inside
         if isinstance(node, ast.ClassDef)
     ]
 
@@ -75,8 +81,8 @@ def tuple_in_door(name: str) -> list[str]:
 
 def refusals() -> Iterator[str]:
     """The codes of `Refusal(code, …)`; where it is a variable, of the rows `(…, code, …)` that it is taken from."""
-    for tree in trees("clients").values():
-        for node in ast.walk(tree):
+    for inside in nodes("clients").values():
+        for node in inside:
             match node:
                 case ast.Call(func=func, args=[ast.Constant(value=str(code)), *_]) if named(func) == "Refusal":
                     yield code
@@ -96,8 +102,8 @@ def _refuses_by_name(node: ast.AST) -> bool:
 
 def exits() -> set[str]:
     codes = {0, artesian.WRONG_USAGE, artesian.UNREACHABLE, artesian.INTERRUPTED, artesian.BROKEN_PIPE}
-    for tree in trees("ledger", "clients", "server", "experiments").values():
-        for node in ast.walk(tree):
+    for inside in nodes("ledger", "clients", "server", "experiments").values():
+        for node in inside:
             match node:
                 case ast.Assign(targets=[ast.Name(id="exit_code")], value=ast.Constant(value=int(code))):
                     codes.add(code)
@@ -108,28 +114,29 @@ def statuses(*folders: str) -> set[str]:
     """The gRPC statuses that these files answer with."""
     return {
         node.attr
-        for tree in trees(*folders).values()
-        for node in ast.walk(tree)
+        for inside in nodes(*folders).values()
+        for node in inside
         if isinstance(node, ast.Attribute) and named(node.value) == "StatusCode"
     }
 
 
-def of_firms() -> set[str]:
+@cache
+def of_firms() -> frozenset[str]:
     told = (
         below(*tuple_in_door("_TOLD")) - below(*tuple_in_door("_OWN"))
         | below("WalletRefused")
         | {"SchemaMismatch", "Unready"}
     )
-    return {name for name in told if not name.startswith("_")} | set(refusals())
+    return frozenset(name for name in told if not name.startswith("_")) | frozenset(refusals())
 
 
 def of_the_coordinator() -> set[str]:
     """Codes with which the coordinator notes why a firm is not in a round, where they are not the firm's own."""
     codes = {
         keyword.value.value
-        for tree in trees("server").values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and named(node.func) == "note"
+        for inside in nodes("server").values()
+        for node in inside
+        if isinstance(node, ast.Call) and named(node.func) in ("note", "NoAnswer")
         for keyword in node.keywords
         if keyword.arg == "code" and isinstance(keyword.value, ast.Constant)
     }
@@ -138,8 +145,8 @@ def of_the_coordinator() -> set[str]:
 
 def of_the_ledger() -> set[str]:
     codes = set(RULES)
-    for tree in trees("ledger").values():
-        for node in ast.walk(tree):
+    for inside in nodes("ledger").values():
+        for node in inside:
             match node:
                 case ast.Call(func=func, args=[ast.Constant(value=str(rule)), *_]) if named(func) == "Refused":
                     codes.add(rule)
@@ -152,7 +159,7 @@ def of_the_join_desk() -> set[str]:
     return kinds | statuses("server/enrolment")
 
 
-CODES = {
+CODES: dict[str, Callable[[], Set[str]]] = {
     "exit": exits,
     "firm": of_firms,
     "coordinator": of_the_coordinator,

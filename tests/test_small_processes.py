@@ -43,12 +43,16 @@ PROCESSES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("server.metrics_commands", "server.metrics", "clients.metrics_exporter"),
         (*LEARNING, *FLOWER, *COUNTED),
     ),
+    "a firm's metrics": (
+        ("clients.metrics_commands", "clients.firm_config", "clients.firm_metrics", "clients.metrics_exporter"),
+        (*LEARNING, *FLOWER, *SERVED),
+    ),
     "witness": (
         ("ledger.commands", "ledger.service.client", "ledger.service.following", "ledger.witness"),
         (*LEARNING, *FLOWER, *COUNTED, "pydantic"),
     ),
     "renewal": (
-        ("clients.join_commands", "clients.renewal", "clients.joining", "clients.coordinator_view"),
+        ("clients.renewal_commands", "clients.renewal", "clients.joining", "clients.coordinator_view"),
         (*LEARNING, *FLOWER, *COUNTED),
     ),
 }

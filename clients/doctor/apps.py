@@ -19,14 +19,23 @@ def app_checks(home: Path, now: Callable[[], float], approvals: Approvals | None
 
 
 def _app(approvals: Approvals, now: Callable[[], float]) -> Iterator[Finding]:
-    approved = approvals.approved()
-    refused = {hash_: asked for hash_, asked in approvals.asked().items() if hash_ not in approved}
-    lately = {hash_: one for hash_, one in refused.items() if now() - one.last_s < RECENT_S}
-    for hash_, asked in lately.items():
-        when = datetime.fromtimestamp(asked.last_s, UTC).date()
-        what = f"runs ask for app bundle {hash_[:16]}, last on {when}, and this firm has not approved it"
-        mend = "install the coordinator's release, or look at the difference and approve it: artesian firm apps"
+    policy, installed, well = approvals.policy(), approvals.installed, True
+    if policy is not None and not policy.names_app(installed.sha256):
+        well = False
+        what = f"the consortium's policy does not name app bundle {installed.sha256[:16]}, which is installed here"
+        yield Finding(
+            "warn", what, "install a release that it names, or have the members change it: artesian firm apps"
+        )
+    for hash_, asked in approvals.asked().items():
+        if now() - asked.last_s >= RECENT_S:
+            continue
+        well, when = False, datetime.fromtimestamp(asked.last_s, UTC).date()
+        if policy is None or policy.names_app(hash_):
+            what = f"runs ask for app bundle {hash_[:16]}, last on {when}, and this firm has not approved it"
+            mend = "install the coordinator's release, or look at the difference and approve it: artesian firm apps"
+        else:
+            what = f"runs ask for app bundle {hash_[:16]}, last on {when}, which the consortium's policy does not name"
+            mend = "ask the coordinator's operator why; what it is: artesian firm apps"
         yield Finding("warn", what, mend)
-    if not lately:
-        installed = approvals.installed
+    if well:
         yield ok(f"takes part with app bundle {installed.sha256[:16]} (artesian {installed.version})")

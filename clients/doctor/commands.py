@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from clients.connection import Connection
     from clients.doctor.check import Check, Finding, Report
+    from clients.enrolment.desk_client import Standing
 
 Home = Annotated[Path, typer.Option(envvar="ARTESIAN_HOME", help="The home directory.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -32,8 +33,8 @@ def firm_doctor(home: Home, as_json: Json = False) -> None:
     from clients.doctor.processes import process_checks
     from clients.doctor.records import record_checks
 
-    own = [*record_checks(home), *app_checks(home, time.time), *process_checks(home, "firm")]
-    show(_diagnosed(home, "firm", _FIRM_SECRETS, own), as_json)
+    own = [*record_checks(home), *app_checks(home, time.time)]
+    show(_diagnosed(home, "firm", _FIRM_SECRETS, own, process_checks(home, "firm")), as_json)
 
 
 def bank_doctor(home: Home, as_json: Json = False) -> None:
@@ -41,7 +42,7 @@ def bank_doctor(home: Home, as_json: Json = False) -> None:
 
     Changes nothing. Exits with 1 if something has to be mended, with 3 if only something cannot be reached.
     """
-    show(_diagnosed(home, "bank", _SECRETS, []), as_json)
+    show(_diagnosed(home, "bank", _SECRETS, [], []), as_json)
 
 
 def show(report: Report, as_json: bool) -> None:
@@ -55,13 +56,14 @@ def show(report: Report, as_json: bool) -> None:
         raise typer.Exit(report.exit_code)
 
 
-def _diagnosed(home: Path, role: str, secrets: tuple[str, ...], own: list[Check]) -> Report:
+def _diagnosed(home: Path, role: str, secrets: tuple[str, ...], own: list[Check], processes: list[Check]) -> Report:
     import time
 
     from clients.coordinator_view import ask
     from clients.doctor.check import Check, run_checks
     from clients.doctor.files import certificate_checks, file_checks, require_home_of
     from clients.doctor.ledger import ledger_checks, policy_checks
+    from clients.doctor.membership import Membership
     from clients.doctor.probe import RealProbe
     from clients.doctor.services import service_checks
     from clients.doctor.software import software_checks
@@ -78,14 +80,31 @@ def _diagnosed(home: Path, role: str, secrets: tuple[str, ...], own: list[Check]
             del addresses["scores"]
         else:
             del addresses["fleet"]
+        membership = Membership(home, connection.member, role, lambda: _standing(home))
         checks += [
             *certificate_checks(home, time.time, connection.authority_sha256),
             *service_checks(home, addresses, connection.proxy, RealProbe(), time.time),
+            membership.check,
             *policy_checks(home, connection.policy_sha256),
-            *ledger_checks(home, role),
-            *version_checks(connection.member, lambda: ask(home, time.time)),
+            *membership.unless_suspended(
+                [*ledger_checks(home, role), *version_checks(connection.member, lambda: ask(home, time.time))]
+            ),
         ]
-    return run_checks([*checks, *own])
+        processes = membership.unless_suspended(processes)
+    return run_checks([*checks, *own, *processes])
+
+
+def _standing(home: Path) -> Standing:
+    """How the home's member stands, by the join desk."""
+    import time
+
+    from clients.at_the_desk import member_of
+    from clients.coordinator_view import TIMEOUT_S
+    from clients.renewal import desk_of
+
+    connection, key = member_of(home)
+    with desk_of(home, time.time, TIMEOUT_S) as desk:
+        return desk.standing(connection.cid, connection.member, key)
 
 
 def _connection(home: Path) -> Connection | None:

@@ -73,13 +73,14 @@ def _policy(home: Path, confirmed: str) -> Iterator[Finding]:
     found, policy = policy_hash(raw), read_policy(raw, str(path))
     standing = mirror_standing(home)
     terms = None if standing is None else standing.state.terms
-    again = (
-        "have the coordinator send the file, compare its hash with another member, and take it: artesian firm "
-        f"take-policy FILE --home {home}; a bank with artesian bank"
+    again = "have the coordinator send the file, and compare its hash with another member"
+    fetch = (
+        f"artesian firm take-policy --home {home} fetches it (a bank: artesian bank take-policy); where the join desk "
+        "has another, ask the coordinator's operator"
     )
     if terms is not None and terms.config is not None and terms.config != found:
         what = f"{path}: its hash is {found.hex()[:16]}…, the ledger's policy names {terms.config.hex()[:16]}…"
-        yield Finding("fail", what, again)
+        yield Finding("fail", what, fetch)
     elif (terms is None or terms.config is None) and confirmed and confirmed != found.hex():
         what = f"{path}: its hash is {found.hex()[:16]}…, the invite said {confirmed[:16]}…"
         yield Finding("fail", what, again)

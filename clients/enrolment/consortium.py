@@ -6,6 +6,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -18,6 +19,7 @@ CONSORTIUM = "consortium.toml"
 TASKS = "tasks"
 """The folder of task specs in a home, `NAME.toml` each."""
 MOST_TASKS = 64
+MOST_APPS = 64
 MOST_BYTES = 1 << 18
 """Of one file that the desk hands out."""
 
@@ -38,6 +40,17 @@ class ConsortiumTask(_Part):
         return f"{TASKS}/{self.name}.toml"
 
 
+class ConsortiumApp(_Part):
+    """An app bundle that runs may be of; `version` is for people, `sha256` is the bundle's."""
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    version: str = Field(default="", pattern="^[0-9A-Za-z.+-]{0,32}$")
+
+    def text(self) -> str:
+        """The lines of the file."""
+        return "\n".join(["[[app]]", f"version = {json.dumps(self.version)}", f'sha256 = "{self.sha256}"'])
+
+
 class ConsortiumPolicy(_Part):
     """A whole `consortium.toml`.
 
@@ -48,6 +61,7 @@ class ConsortiumPolicy(_Part):
         min_cohort: fewest firms in a cohort and in an aggregate.
         signatures: of statements and approvals.
         task: what may be learned together.
+        app: the app bundles of which runs may be; where none is named, each firm's approvals alone decide.
     """
 
     version: Literal[1] = 1
@@ -56,13 +70,18 @@ class ConsortiumPolicy(_Part):
     min_cohort: int = Field(default=3, ge=3)
     signatures: Literal["ed25519", "ed25519+ml-dsa-65"] = "ed25519"
     task: tuple[ConsortiumTask, ...] = Field(default=(), max_length=MOST_TASKS)
+    app: tuple[ConsortiumApp, ...] = Field(default=(), max_length=MOST_APPS)
 
     @model_validator(mode="after")
-    def _each_task_once(self) -> Self:
-        names = [task.name for task in self.task]
-        if len(set(names)) != len(names):
-            raise ValueError("a task is named twice")
+    def _each_once(self) -> Self:
+        for what, named in (("a task", [one.name for one in self.task]), ("an app", [one.sha256 for one in self.app])):
+            if len(set(named)) != len(named):
+                raise ValueError(f"{what} is named twice")
         return self
+
+    def names_app(self, sha256: str) -> bool:
+        """Whether runs may be of this app bundle, as far as the members have decided it together."""
+        return not self.app or any(one.sha256 == sha256 for one in self.app)
 
     def text(self) -> str:
         """The file, with comments."""
@@ -77,6 +96,8 @@ class ConsortiumPolicy(_Part):
         ]
         for task in self.task:
             lines += ["", "[[task]]", f"name = {json.dumps(task.name)}", f'spec_sha256 = "{task.spec_sha256}"']
+        for app in self.app:
+            lines += ["", app.text()]
         return "\n".join([*lines, ""])
 
 
@@ -87,6 +108,21 @@ def read_policy(raw: bytes, where: str = CONSORTIUM) -> ConsortiumPolicy:
         BadConsortium: it cannot be used; one line says why.
     """
     return validated(_document(raw, where), ConsortiumPolicy, BadConsortium, where)
+
+
+def policy_of_home(home: Path) -> ConsortiumPolicy | None:
+    """The policy in a home; None where there is none.
+
+    Raises:
+        BadConsortium: it cannot be read.
+    """
+    path = home / CONSORTIUM
+    try:
+        return read_policy(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BadConsortium(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def policy_hash(raw: bytes) -> bytes:

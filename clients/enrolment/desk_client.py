@@ -177,6 +177,19 @@ class DeskClient:
         signed = self._signed("Approve", cid, member, key, proposal=proposal, approval=approval)
         return _proposal(self._call("Approve", signed))
 
+    def policy(self, cid: str, member: str, key: SigningKey, sha256: bytes = b"") -> tuple[bytes, dict[str, bytes]]:
+        """The bytes of `consortium.toml` and of the task specs (TOML) by task; whoever uses them checks them.
+
+        Args:
+            sha256: of the file, if it is one that is proposed.
+
+        Raises:
+            OlderDesk: the desk does not know the question.
+            NotAdmitted, DeskUnreachable: it refuses, or does not answer.
+        """
+        reply = self._call("Policy", self._signed("Policy", cid, member, key, sha256=sha256))
+        return bytes(reply.policy), {str(name): bytes(raw) for name, raw in reply.specs.items()}
+
     def state(self, cid: str, member: str, key: SigningKey) -> CoordinatorState:
         """What the coordinator runs and waits for; it is told which release this member runs.
 

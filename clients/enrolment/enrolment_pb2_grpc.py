@@ -64,6 +64,11 @@ class EnrolmentStub:
                 request_serializer=clients_dot_enrolment_dot_enrolment__pb2.SignedRequest.SerializeToString,
                 response_deserializer=clients_dot_enrolment_dot_enrolment__pb2.ProposalReply.FromString,
                 _registered_method=True)
+        self.Policy = channel.unary_unary(
+                '/artesian.enrolment.v1.Enrolment/Policy',
+                request_serializer=clients_dot_enrolment_dot_enrolment__pb2.SignedRequest.SerializeToString,
+                response_deserializer=clients_dot_enrolment_dot_enrolment__pb2.TermsReply.FromString,
+                _registered_method=True)
         self.State = channel.unary_unary(
                 '/artesian.enrolment.v1.Enrolment/State',
                 request_serializer=clients_dot_enrolment_dot_enrolment__pb2.SignedRequest.SerializeToString,
@@ -116,6 +121,13 @@ class EnrolmentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Policy(self, request, context):
+        """The policy of now, or one that is proposed, and its specs, for an active member.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def State(self, request, context):
         """What the coordinator runs, and what it waits for, for an active member, who says which release it runs itself.
         """
@@ -155,6 +167,11 @@ def add_EnrolmentServicer_to_server(servicer, server):
                     servicer.Approve,
                     request_deserializer=clients_dot_enrolment_dot_enrolment__pb2.SignedRequest.FromString,
                     response_serializer=clients_dot_enrolment_dot_enrolment__pb2.ProposalReply.SerializeToString,
+            ),
+            'Policy': grpc.unary_unary_rpc_method_handler(
+                    servicer.Policy,
+                    request_deserializer=clients_dot_enrolment_dot_enrolment__pb2.SignedRequest.FromString,
+                    response_serializer=clients_dot_enrolment_dot_enrolment__pb2.TermsReply.SerializeToString,
             ),
             'State': grpc.unary_unary_rpc_method_handler(
                     servicer.State,
@@ -324,6 +341,33 @@ class Enrolment:
             '/artesian.enrolment.v1.Enrolment/Approve',
             clients_dot_enrolment_dot_enrolment__pb2.SignedRequest.SerializeToString,
             clients_dot_enrolment_dot_enrolment__pb2.ProposalReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Policy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/artesian.enrolment.v1.Enrolment/Policy',
+            clients_dot_enrolment_dot_enrolment__pb2.SignedRequest.SerializeToString,
+            clients_dot_enrolment_dot_enrolment__pb2.TermsReply.FromString,
             options,
             channel_credentials,
             insecure,

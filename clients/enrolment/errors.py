@@ -2,6 +2,9 @@
 
 from clients.errors import ClientError
 
+SUSPENDED = "is suspended"
+"""In whatever the desk says to a member that was shut out by a quorum."""
+
 
 class BadInvite(ClientError):
     """The text or file is no invite, not a whole one, or cannot be used any more."""

@@ -30,6 +30,7 @@ SENT: Mapping[str, Mapping[str, Ground]] = {
         "proposal": ("protocol", "the proposal's name"),
         "approval": ("key", "the member's signature over the record"),
     },
+    "Policy": {"sha256": ("protocol", "which policy, or empty for that of now")},
     "State": {"extension": ("protocol", "which release of the program the member runs")},
 }
 

@@ -1,5 +1,8 @@
 """Which app bundles a firm takes part in: that of its own installed version, and those that its operator approved.
 
+Where the consortium's policy names bundles, a run has to be of one of those besides: a quorum decides for all what may
+run at all, and each firm for itself in what it takes part.
+
 What a firm runs is always its own installed software; a bundle only says for which code a run was meant. So approving
 another bundle lets nobody's code in: it says that this firm's own code may answer that run.
 
@@ -19,9 +22,11 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from clients.enrolment.consortium import CONSORTIUM, ConsortiumPolicy, policy_of_home
 from clients.errors import ClientError
 from clients.flower.bundle import Bundle, installed_bundle
-from clients.locked_file import changing, write_whole
+from clients.locked_file import changing
+from ledger.whole_file import write_whole
 
 FILE, REFUSED_FILE = "approved-apps.json", "refused-apps.json"
 MOST_ASKED = 8
@@ -35,6 +40,10 @@ class AppNotApproved(ClientError):
     """A run asks for another app bundle than this firm has approved. Nothing was read, run or spent."""
 
     exit_code = 1
+
+
+class AppNotInPolicy(AppNotApproved):
+    """A run asks for an app bundle that the consortium's policy does not name. Nothing was read, run or spent."""
 
 
 class ApprovalInvalid(ClientError):
@@ -93,17 +102,33 @@ class Approvals:
         return dict(self._read(FILE, _Approved).approved)
 
     def asked(self) -> dict[str, Asked]:
-        """The bundles that were refused and are not approved now, by their hash."""
-        approved = self.approved()
-        return {one: what for one, what in self._read(REFUSED_FILE, _Refused).asked.items() if one not in approved}
+        """The bundles that were refused and would be refused now, by their hash."""
+        taken, policy = {*self.approved(), self.installed.sha256}, self.policy()
+        return {
+            one: what
+            for one, what in self._read(REFUSED_FILE, _Refused).asked.items()
+            if one not in taken or not (policy is None or policy.names_app(one))
+        }
 
-    def require(self, sha256: str) -> None:
-        """Insist that a bundle is approved.
+    def policy(self) -> ConsortiumPolicy | None:
+        """The consortium's policy as this home has it; None for a home that joined no consortium.
 
         Raises:
-            AppNotApproved: it is not; the line says how to look at it.
-            ApprovalInvalid: nobody knows.
+            BadConsortium: it cannot be read.
         """
+        return policy_of_home(self._home)
+
+    def require(self, sha256: str) -> None:
+        """Insist that the consortium's policy allows a bundle, and that this firm has approved it.
+
+        Raises:
+            AppNotInPolicy, AppNotApproved: one is not so; the line says how to look at it.
+            ApprovalInvalid, BadConsortium: nobody knows.
+        """
+        policy = self.policy()
+        if policy is not None and not policy.names_app(sha256):
+            named = ", ".join(f"{one.sha256[:16]} (artesian {one.version or '?'})" for one in policy.app)
+            raise AppNotInPolicy(f"the run is of app bundle {sha256[:16]}, {CONSORTIUM} names {named}")
         if sha256 != self.installed.sha256 and sha256 not in self.approved():
             raise AppNotApproved(
                 f"the run is of app bundle {sha256[:16]}, this firm takes part with {self.installed.sha256[:16]} "

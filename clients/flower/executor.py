@@ -27,6 +27,7 @@ from clients.flower.runtime_source import TIMEOUT_S, RuntimeSource
 from clients.homes import FIRM_CONFIG
 from clients.memory import limit_memory
 from clients.process_log import log_to_stderr
+from clients.process_start import start_lightly
 
 _MOST_CHILDREN = 2  # a SuperNode hands out one message at a time; a second covers the one that ends
 _STOP_WITHIN_S = 5.0
@@ -134,6 +135,7 @@ def _import_what_trains(home: Path, config: FirmConfig) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
+    start_lightly()
     from clients.disclosure import told
     from ledger.errors import LedgerError
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Protocol
 
 from clients.errors import ClientError
+from ledger.whole_file import write_whole
 
 POLL_S = 0.05
 """Between two questions for a task; a SuperNode of ours keeps who asks waiting until there is one."""
@@ -207,11 +208,8 @@ class TokenBook:
             return {}  # missing, or cut short: their tasks end by their heartbeat
 
     def _write(self) -> None:
-        temporary = self._path.with_name(f".{self._path.name}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            json.dump(self._tokens, out)
-        os.replace(temporary, self._path)  # without fsync: a power cut ends what hands out the tasks as well
+        # Not durable: a power cut ends what hands out the tasks as well.
+        write_whole(self._path, json.dumps(self._tokens), durable=False)
 
 
 def fork(work: Callable[[], None]) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clients.supervision.marked import started_at
+from ledger.whole_file import write_whole
 
 _FILE = "node.json"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -34,10 +35,9 @@ class _Process:
 
 def remember(folder: Path, node_id: int) -> None:
     """Write down that this process is this node now."""
-    temporary = folder / f".{_FILE}"
     me = _process(folder, os.getpid())
-    temporary.write_text(json.dumps({"node": node_id, "process": asdict(me)}), encoding="utf-8")
-    os.replace(temporary, folder / _FILE)  # without fsync: after a power cut it says nothing of use
+    # Not durable: after a power cut it says nothing of use.
+    write_whole(folder / _FILE, json.dumps({"node": node_id, "process": asdict(me)}), durable=False)
 
 
 def gone(folder: Path) -> int | None:

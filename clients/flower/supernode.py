@@ -28,6 +28,8 @@ from clients.flower.node_home import HEARTBEAT_S, NodeHome
 from clients.flower.own_socket import listen_at
 from clients.flower.retrying import retry_sooner
 from clients.process_log import log_to_stderr
+from clients.process_start import start_lightly
+from ledger.whole_file import write_whole
 
 QUICKEST_S, SLOWEST_S = 0.2, 3.0
 """Between two questions for messages: just after one, and when there has been none for long."""
@@ -174,9 +176,7 @@ def node_keys(home: Path) -> Any:
 
 def write_status(folder: Path, status: NodeStatus) -> None:
     """Say how the SuperNode stands, whole or not at all."""
-    temporary = folder / f".{_STATUS}"
-    temporary.write_text(json.dumps(asdict(status)), encoding="utf-8")
-    os.replace(temporary, folder / _STATUS)
+    write_whole(folder / _STATUS, json.dumps(asdict(status)), mode=0o644, durable=False)
 
 
 def read_status(home: Path) -> NodeStatus | None:
@@ -280,6 +280,7 @@ def _not_accepted(_code: int, message: str | None = None, **_: object) -> NoRetu
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
+    start_lightly()
     from ledger.errors import LedgerError
 
     parser = argparse.ArgumentParser(prog="python -m clients.flower.supernode")

@@ -24,6 +24,7 @@ from clients.flower.forking import Executor, Task, TokenBook, fork
 from clients.flower.retrying import retry_sooner
 from clients.flower.runtime_source import TIMEOUT_S, RuntimeSource
 from clients.process_log import log_to_stderr
+from clients.process_start import start_lightly
 from server.engines import EngineError
 from server.engines.flower_home import FlowerHome
 from server.engines.programs import EXECUTOR_READY
@@ -116,6 +117,7 @@ def require_installed(content: bytes) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
+    start_lightly()
     parser = argparse.ArgumentParser(prog="python -m server.engines.executor")
     parser.add_argument("--home", type=Path, required=True)
     home = parser.parse_args(arguments).home.resolve()

@@ -11,7 +11,7 @@ from server.network import Network
 SECRET_HEADER = "artesian-control"
 """Carries the control secret, hex."""
 
-_FOLDER = "flower"
+_FOLDER, _DATABASE = "flower", "state.db"
 
 
 class FlowerHome:
@@ -27,9 +27,14 @@ class FlowerHome:
         return folder
 
     @property
+    def is_there(self) -> bool:
+        """Whether SuperLink ever ran in this home; nothing is made."""
+        return (self.home / _FOLDER / _DATABASE).exists()
+
+    @property
     def database(self) -> Path:
         """SuperLink's own state: nodes, runs, messages under way; losing it loses running runs and no record."""
-        return self.folder / "state.db"
+        return self.folder / _DATABASE
 
     @property
     def environment(self) -> dict[str, str]:

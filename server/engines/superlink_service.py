@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from clients.flower.node_home import LOOPBACK
 from clients.process_log import log_to_stderr
+from clients.process_start import start_lightly
 from ledger.errors import LedgerError
 from ledger.service.peers import peers_of_home
 from server.engines import EngineError, EngineUnreachable
@@ -220,6 +221,7 @@ def _listen(host: str, port: int, made: Callable[[], socket.socket]) -> socket.s
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
+    start_lightly()
     parser = argparse.ArgumentParser(prog="python -m server.engines.superlink_service")
     parser.add_argument("--home", type=Path, required=True)
     home = parser.parse_args(arguments).home.resolve()

@@ -6,17 +6,20 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clients.enrolment.consortium import CONSORTIUM, ConsortiumPolicy, policy_hash, read_policy
+from clients.errors import ClientError
 from ledger.founding import Founded, found_at_home
 from ledger.keys import PublicKey
+from ledger.rules import State
 from server.enrolment.agreed import require_as_invited
 from server.enrolment.book import Asked, EnrolmentBook, NoSuchRequest
 from server.enrolment.issuing import Issuing
 from server.enrolment.ledger_access import LedgerAccess
 from server.enrolment.proposing import CannotAdmit, ProposalFacts, Proposing, founder
+from server.enrolment.staged_policies import Staged, StagedPolicies
 from server.initialising import own_address
 from server.network import load_network
 
@@ -41,6 +44,7 @@ class Admission:
         self.home = home
         self.book = book
         self.ledger = ledger
+        self.staged = StagedPolicies(home)
         self.issuing = Issuing(home, book, now)
         self.proposing = Proposing(home, book, ledger, now, entropy)
         self._now = now
@@ -148,6 +152,44 @@ class Admission:
         self.proposing.place()
         self.follow()
 
+    def propose_policy(self, file: Path) -> ProposalFacts:
+        """Propose another `consortium.toml`, which members read at the desk, and which is in place once it is agreed.
+
+        The same again leaves what waits as it is, with its approvals.
+
+        Raises:
+            BadConsortium: it cannot be used.
+            CannotAdmit: there is no ledger yet, it would refuse it, or names it already.
+        """
+        staged, state = self.staged.load(file), self.ledger.state()
+        sha256 = policy_hash(staged.raw)
+        if state is not None:
+            _require_specs_of_before(staged.policy, state)
+            if state.terms.config == sha256:
+                raise CannotAdmit(
+                    f"{file}: is the policy that the ledger names already; change a copy of it, and propose that. If "
+                    f"it is not in its place here: artesian coordinator take-policy {file} --home {self.home}"
+                )
+        self.staged.keep(staged)
+        return self.proposing.named(self.proposing.policy(staged.policy, sha256))
+
+    def proposed_policy(self, sha256: bytes) -> Staged | None:
+        """A policy that waits for approvals; None if there is none of this hash."""
+        return self.staged.read(sha256) if sha256 in self._proposed_policies() else None
+
+    def take_policy(self) -> None:
+        """Put a proposed policy in place that the ledger names by now: the desk hands it out then.
+
+        Raises:
+            BadConsortium, OSError: it cannot be.
+        """
+        self.staged.install(self.ledger.state())
+        self.staged.prune(self._proposed_policies(), self._now())
+
+    def _proposed_policies(self) -> set[bytes]:
+        waiting = (one for one in self.proposing.all() if not one.proposed.placed)
+        return {config for one in waiting if (config := one.proposal.payload.get("config")) is not None}
+
     def follow(self) -> None:
         """Bring certificates and node keys in line with the ledger; it is not written to."""
         state = self.ledger.state()
@@ -175,4 +217,17 @@ class Admission:
         """
         self.proposing.approve(name, member, signature)
         self.settle()
+        with suppress(ClientError, OSError):  # the approval counts; the desk tries again, and tells its operator
+            self.take_policy()
         return self.proposing.named(name)
+
+
+def _require_specs_of_before(policy: ConsortiumPolicy, state: State) -> None:
+    """The ledger keeps one spec for a name for ever, so a policy with another would end the task."""
+    for task in policy.task:
+        known = state.tasks.get(task.name)
+        if known is not None and known.spec.hex() != task.spec_sha256:
+            raise CannotAdmit(
+                f"{task.file}: the ledger has the task {task.name!r} with the spec {known.spec.hex()[:16]}…, under "
+                "which it was trained; give the changed spec another name"
+            )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clients.enrolment.consortium import CONSORTIUM, policy_hash
+from clients.enrolment.consortium import CONSORTIUM, policy_hash, policy_of_home
 from clients.enrolment.errors import BadInvite
 from clients.enrolment.invite import Invite
+from clients.flower.bundle import installed_bundle
 from ledger.rules import State
 from server.errors import ServerError
 
@@ -16,6 +17,44 @@ INVITES = "invites"
 
 class NotAgreed(ServerError):
     """The file is not the one that the members know: it was changed, or has not been put in place yet."""
+
+
+class NotNamed(ServerError):
+    """The members have not agreed on the task, or on the app bundle of the software that is installed here."""
+
+    exit_code = 1
+
+
+def require_app_named(home: Path) -> str:
+    """Insist that the policy allows runs of what is installed here; returns in words what that is.
+
+    Raises:
+        NotNamed: firms would refuse them.
+        BadConsortium: the policy cannot be read.
+    """
+    policy, installed = policy_of_home(home), installed_bundle()
+    what = f"app bundle {installed.sha256[:16]} (artesian {installed.version})"
+    if policy is not None and not policy.names_app(installed.sha256):
+        raise NotNamed(
+            f"the consortium's policy does not name {what}, so firms refuse its runs; install a release that it names, "
+            f"or propose this one: artesian coordinator apps --home {home}"
+        )
+    return what
+
+
+def require_task_named(home: Path, task: str) -> None:
+    """Insist that the policy names a task, where the home has one.
+
+    Raises:
+        NotNamed: firms would refuse it.
+        BadConsortium: the policy cannot be read.
+    """
+    policy = policy_of_home(home)
+    if policy is not None and task not in {one.name for one in policy.task}:
+        raise NotNamed(
+            f"the consortium's policy does not name the task {task!r}, so firms refuse it; propose a copy that does: "
+            f"artesian coordinator propose-policy COPY --home {home}"
+        )
 
 
 def require_on_ledger(home: Path, raw: bytes, state: State | None) -> None:
@@ -30,8 +69,7 @@ def require_on_ledger(home: Path, raw: bytes, state: State | None) -> None:
     raise NotAgreed(
         f"{home / CONSORTIUM}: its hash is {found.hex()[:16]}…, the ledger's policy names {named.hex()[:16]}…, so "
         "nobody could join; put the file back that the members agreed on. To change the policy, propose a copy: "
-        f"artesian ledger members propose policy --config COPY --out FILE --home {home}; when it is on the ledger, "
-        "put the copy in its place"
+        f"artesian coordinator propose-policy COPY --home {home}"
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clients.enrolment.consortium import TASKS, policy_hash
-from clients.enrolment.errors import NotAdmitted
+from clients.enrolment.errors import SUSPENDED, NotAdmitted
 from clients.enrolment.nonces import Nonces
 from clients.enrolment.signed import BadRequest, SignedFields, public_key, require_fresh
 from clients.enrolment.state import CoordinatorState
@@ -39,6 +39,7 @@ MEMBER_FIELDS: dict[str, dict[str, type]] = {
     "Renew": {"csr": bytes},
     "Proposals": {},
     "Approve": {"proposal": str, "approval": bytes},
+    "Policy": {"sha256": bytes},
     "State": {"extension": dict},
 }
 """Of the calls by members, and by those who have asked."""
@@ -74,10 +75,7 @@ class JoinDesk:
         """
         if self._book.invited(token_sha256) is None:
             raise NotAdmitted(_WHY["unknown token"])
-        self._require_agreed()
-        policy = self._admission.policy
-        specs = {task.name: (self._home / TASKS / f"{task.name}.toml").read_bytes() for task in policy.task}
-        return self._admission.policy_file, specs
+        return self._agreed()
 
     def join(self, request: SignedFields, token: bytes) -> RequestStanding:
         """Take a request to be enrolled.
@@ -155,6 +153,21 @@ class JoinDesk:
         self._require_active(fields["member"])
         return self._admission.approve(fields["proposal"], fields["member"], fields["approval"])
 
+    def policy(self, request: SignedFields) -> tuple[bytes, dict[str, bytes]]:
+        """The policy of now or one that is proposed, with its task specs, for active members.
+
+        Raises:
+            NotAdmitted: the caller is none, or there is no such policy.
+        """
+        fields, _ = self._from_member("Policy", request)
+        self._require_active(fields["member"])
+        if not fields["sha256"]:
+            return self._agreed()
+        staged = self._admission.proposed_policy(fields["sha256"])
+        if staged is None:
+            raise NotAdmitted("no policy of this hash is proposed here; see: artesian firm proposals")
+        return staged.raw, dict(staged.specs)
+
     def state(self, request: SignedFields) -> CoordinatorState:
         """What the coordinator runs and waits for, for an active member; it is noted which release that one runs.
 
@@ -205,15 +218,23 @@ class JoinDesk:
     def _require_active(self, member: str) -> None:
         state = self._admission.ledger.state()
         if state is None or not state.is_enrolled(member):
-            raise NotAdmitted(f"{member!r} is no active member of {self.cid}")
+            left = state is not None and member in state.members
+            why = f": it {SUSPENDED}, and comes back by a new invite" if left else ""
+            raise NotAdmitted(f"{member!r} is no active member of {self.cid}{why}")
+
+    def _agreed(self) -> tuple[bytes, dict[str, bytes]]:
+        self._require_agreed()
+        policy = self._admission.policy
+        specs = {task.name: (self._home / TASKS / f"{task.name}.toml").read_bytes() for task in policy.task}
+        return self._admission.policy_file, specs
 
     def _require_agreed(self) -> None:
         try:
             require_on_ledger(self._home, self._admission.policy_file, self._admission.ledger.state())
         except NotAgreed:
             raise NotAdmitted(
-                "the policy in the coordinator's home is not the one on the ledger, so nobody can join; tell its "
-                "operator: artesian coordinator doctor says what to do"
+                "the policy in the coordinator's home is not the one on the ledger, so nobody can join or take it; "
+                "tell its operator: artesian coordinator doctor says what to do"
             ) from None
 
     def _require_admissible(self, asked: Asked) -> None:

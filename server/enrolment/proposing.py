@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from clients.enrolment.consortium import ConsortiumPolicy
 from ledger.genesis import Founder, enrol_payload, record
 from ledger.homes import SIGNING_KEY
 from ledger.keys import PublicKey, SigningKey
 from ledger.policy import quorum_size
 from ledger.proposal import Proposal, ProposalError
 from ledger.rules import COORDINATOR, Refused, State
+from ledger.rules.state import Terms
 from server.enrolment.book import Asked, EnrolmentBook, Proposed
 from server.enrolment.ledger_access import LedgerAccess
 from server.errors import ServerError
@@ -89,17 +92,43 @@ class Proposing:
         state = self._ledger.state()
         if state is None or not state.is_enrolled(member):
             raise CannotAdmit(f"{member!r} is no active member; see: artesian ledger members --home {self._home}")
-        payload = record(
-            "suspend",
-            cid=state.cid,
-            record_id=self._entropy(16),
-            ts=int(self._now()),
-            parent=state.membership_digest,
-            member=member,
-            reason=reason,
-            approvals=[],
+        self._keep(f"suspend-{member}", self._proposal("suspend", state, member=member, reason=reason), state)
+
+    def policy(self, policy: ConsortiumPolicy, sha256: bytes) -> str:
+        """Propose other terms; returns the proposal's name.
+
+        Args:
+            sha256: of the file, 32 bytes.
+
+        Raises:
+            CannotAdmit: there is no ledger yet, or it would refuse them.
+        """
+        state = self._ledger.state()
+        if state is None or state.coordinator is None:
+            raise CannotAdmit(
+                f"{self._home}: the ledger is not founded; until then edit consortium.toml and invite anew"
+            )
+        proposal = self._proposal(
+            "policy",
+            state,
+            coordinator=state.coordinator.raw,
+            min_cohort=policy.min_cohort,
+            config=sha256,
+            signatures=policy.signatures,
+            founders=None,
+            log=None,
+            next_log=None,
         )
-        self._keep(f"suspend-{member}", Proposal.of(payload), state)
+        name = f"policy-{sha256.hex()[:8]}"
+        for one in self._book.proposals():
+            if one.name == name and not one.placed and not one.refused:
+                waiting = Proposal.from_bytes(one.proposal).payload
+                if all(
+                    waiting[key] == proposal.payload[key] for key in ("config", "parent", "min_cohort", "signatures")
+                ):
+                    return name
+        self._keep(name, proposal, state)
+        return name
 
     def approve(self, name: str, member: str, signature: bytes) -> None:
         """Take a member's approval, and put the proposal on the ledger when it completes a quorum.
@@ -155,7 +184,7 @@ class Proposing:
         if payload["id"] in state.ids:
             self._book.change_proposal(proposed, proposed.proposal, placed=True)
         elif payload["parent"] != state.membership_digest:
-            if (payload["t"] == "enrol") == state.is_enrolled(payload["member"]):
+            if _is_so(payload, state):
                 self._book.change_proposal(proposed, proposed.proposal, placed=True)  # what it asks for is so already
                 return
             again = {**payload, "approvals": [], "parent": state.membership_digest, "id": self._entropy(16)}
@@ -190,8 +219,22 @@ class Proposing:
         ts, parent = int(self._now()), state.membership_digest
         return Proposal.of(enrol_payload(state.cid, founder(asked), ts=ts, entropy=self._entropy, parent=parent))
 
+    def _proposal(self, kind: str, state: State, **fields: Any) -> Proposal:
+        """A record that nobody has approved yet, after what last changed members or terms."""
+        at, parent = int(self._now()), state.membership_digest
+        return Proposal.of(
+            record(kind, cid=state.cid, record_id=self._entropy(16), ts=at, parent=parent, **fields, approvals=[])
+        )
+
     def _key(self) -> SigningKey:
         return SigningKey.load(self._home / SIGNING_KEY)
+
+
+def _is_so(payload: Mapping[str, Any], state: State) -> bool:
+    """Whether what a proposal asks for is so already."""
+    if payload["t"] == "policy":
+        return state.terms == Terms(payload["min_cohort"], payload["config"], payload["signatures"])
+    return bool(payload["t"] == "enrol") == state.is_enrolled(payload["member"])
 
 
 def founder(asked: Asked) -> Founder:

@@ -75,6 +75,7 @@ class Tending:
         Each by itself: what keeps one from being done keeps no other.
         """
         self._try("proposals", self._admission.proposing.place)
+        self._try("policy", self._admission.take_policy)
         self._try("members", self._admission.follow)
         self._try("revocations", self._admission.issuing.publish)
         self._try("certificate", self._renew)
@@ -82,7 +83,7 @@ class Tending:
     def _try(self, what: str, step: Callable[[], None]) -> None:
         try:
             step()
-        except (ClientError, ServerError, LedgerError) as error:
+        except (ClientError, ServerError, LedgerError, OSError) as error:
             if str(error) != self._trouble.get(what):
                 self._trouble[what] = str(error)
                 self._say(f"{error}; trying again")

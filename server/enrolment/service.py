@@ -94,6 +94,12 @@ class DeskService(EnrolmentServicer):
         signed = _signed(request)
         return _proposal(await self._answer(context, lambda: self._desk.approve(signed), "Approve", signed))
 
+    async def Policy(self, request: pb.SignedRequest, context: Any) -> pb.TermsReply:  # noqa: N802
+        """Policy and specs, for a member."""
+        signed = _signed(request)
+        policy, specs = await self._answer(context, lambda: self._desk.policy(signed), "Policy", signed)
+        return pb.TermsReply(policy=policy, specs=specs)
+
     async def State(self, request: pb.SignedRequest, context: Any) -> pb.StateReply:  # noqa: N802
         """What the coordinator runs and waits for."""
         signed = _signed(request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clients.enrolment.errors import NotAdmitted
+from clients.enrolment.errors import SUSPENDED, NotAdmitted
 from ledger.keys import PublicKey
 from server.enrolment.admission import Admission
 from server.enrolment.book import Asked
@@ -48,7 +48,7 @@ def standing_of(admission: Admission, member: str, key: PublicKey) -> RequestSta
         )
     known = state.members.get(member)
     if known is not None and not known.active and not _asks_again(admission, asked):
-        raise NotAdmitted(f"{member!r} is suspended")
+        raise NotAdmitted(f"{member!r} {SUSPENDED}")
     if known is not None and known.active and known.key == key:
         origin, founding = admission.ledger.founding_entries()
         return RequestStanding("enrolled", "", admission.issuing.present(member), origin, tuple(founding))

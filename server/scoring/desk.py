@@ -7,7 +7,7 @@ fails on that way, no score leaves.
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -133,8 +133,7 @@ class Desk:
             query = query_from_message(message)
             published = self.scorers.get(query.task)
             if published is None:
-                known = ", ".join(sorted(self.scorers)) or "none"
-                raise Refused(grpc.StatusCode.NOT_FOUND, f"no released model for {query.task} (released: {known})")
+                raise Refused(grpc.StatusCode.NOT_FOUND, _not_released(query.task, self.scorers))
             score = published.scorer.score(query.features)
             answer = answer_query(query, score, published.release, cid=self.cid, bank=bank, ts=self.now_ms())
             signed = sign_answer(answer, self.issuer, self.key)
@@ -155,6 +154,15 @@ class Desk:
         except Exception as error:
             raise _failed(message.task) from error
         return answer_to_message(answer, signed, published.proof)
+
+
+def _not_released(task: str, released: Iterable[str]) -> str:
+    known = ", ".join(sorted(released))
+    if known:
+        return f"no released model for {task} (released: {known})"
+    return (
+        "nothing has been released yet: ask again when the first run of a credit task is over and its model published"
+    )
 
 
 def _failed(task: str) -> Refused:

@@ -15,7 +15,7 @@ import pytest
 from consortium_world import CID, EPOCH, TASK, Consortium, a_plan
 from hoarder import Hoard
 
-from clients import participation
+from clients import introduction, participation
 from clients.errors import ClientError
 from clients.firm import Firm
 from clients.greeting import question
@@ -145,7 +145,7 @@ def test_two_forks_of_the_ledger_are_shown_to_two_halves(world: Consortium, clea
         honest, world.log = world.log, log
         note = log.checkpoint()
         news = {name: world.news(world.firms[name]) for name in half}
-        lines = [participation.witness(world.firms[name], news[name])["cosignature"] for name in half]
+        lines = [introduction.witness(world.firms[name], news[name])["cosignature"] for name in half]
         for name in half:
             with pytest.raises(NotFinal, match="too few for the quorum"):
                 attack.ask(name, shown, final=note + "".join(lines))
@@ -223,7 +223,7 @@ class TestKeySubstitution:
 
     def _announced(self, world: Consortium, epoch: int, names: list[str]) -> dict[str, bytes]:
         request = question(CID, "credit", epoch, bytes(32))
-        return {name: participation.hello(world.firms[name], request)["announcement"] for name in names}
+        return {name: introduction.hello(world.firms[name], request)["announcement"] for name in names}
 
     def test_of_the_peers_epoch_keys(self, world: Consortium) -> None:
         """Shown keys of the coordinator's own, under its peers' names, the lowest firm would seal all secrets to it."""
@@ -281,9 +281,9 @@ class TestKeySubstitution:
         sides = ((LEDGER_FILE, honest[:3], world.firms[VICTIM]), (forked.name, honest[3:], twin))
         for file, half, liar in sides:
             world.log = Log.open(world.built.coordinator / file, world.key)
-            world.log.append([*announced, participation.hello(liar, request)["announcement"]])
+            world.log.append([*announced, introduction.hello(liar, request)["announcement"]])
             firms = [*(world.firms[name] for name in half), liar]
-            lines = [participation.witness(firm, world.news(firm))["cosignature"] for firm in firms]
+            lines = [introduction.witness(firm, world.news(firm))["cosignature"] for firm in firms]
             told = world.pairing(epoch, final=world.log.checkpoint() + "".join(lines))
             for name in half:
                 with suppress(NotFinal):

@@ -20,6 +20,7 @@ from clients.bank import (
     BadQuestion,
     BankClient,
     Declined,
+    NotReleased,
     ScoredAnswer,
     ServiceUnreachable,
     TurnedAway,
@@ -74,6 +75,23 @@ def test_many_come_in_order_and_a_bad_one_does_not_stop_the_rest(world: World, a
     last = results[-1]
     assert isinstance(last, ScoredAnswer)
     assert last.receipt == world.published.receipt  # sent once, kept with every answer
+
+
+def test_before_a_release_the_answer_is_no_and_not_that_the_question_is_wrong(world: World, address: str) -> None:
+    with BankClient(world.home("bank-1"), address) as bank:
+        with pytest.raises(NotReleased, match=r"no released model for demand \(released: credit\)") as error:
+            bank.score(query(task="demand"))
+        assert error.value.exit_code == 1
+        world.scorers.clear()
+        try:
+            (declined,) = bank.score_many([query()])
+            with pytest.raises(NotReleased, match="nothing has been released yet: ask again when") as error:
+                bank.score(query())
+        finally:
+            world.scorers["credit"] = world.published
+        assert isinstance(declined, Declined)
+        assert isinstance(declined.error, NotReleased)
+        assert bank.score(query()).answer.score == 550
 
 
 def test_an_error_in_our_own_list_of_questions_is_ours(world: World, address: str) -> None:

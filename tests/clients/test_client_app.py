@@ -15,7 +15,7 @@ from consortium_world import CID, Consortium, a_plan
 from flwr.app import Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
-from clients import participation
+from clients import introduction
 from clients.app import app
 from clients.firm import close_firms, open_firm
 from clients.greeting import check_proof, question
@@ -95,7 +95,7 @@ def test_only_a_firms_own_operator_learns_that_it_had_no_memory(
     """A table that is larger by a row may have caused it, so the refusal is that of any other trouble."""
     home = world.built.member("firm-1")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clients.participation.require_taking_part", Mock(side_effect=error))
+        patch.setattr("clients.introduction.require_taking_part", Mock(side_effect=error))
         said = refused(home, HELLO, pack(GREETING))
     assert (said.code, "9007" in str(said), "memory" in str(said)) == ("Unready", False, False)
     (kept,) = RefusalLog(home).latest(1)
@@ -151,7 +151,7 @@ def test_an_unforeseen_error_keeps_its_text_at_home(
     def fail(*_: object) -> None:
         raise kind("customer 4711 earns 54321")
 
-    monkeypatch.setattr(participation, "hello", fail)
+    monkeypatch.setattr(introduction, "hello", fail)
     home = world.built.member("firm-2")
     with caplog.at_level(logging.CRITICAL, logger="artesian.firm"):
         content = send(home, HELLO, pack(GREETING))

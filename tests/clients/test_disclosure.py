@@ -10,7 +10,7 @@ import pytest
 from consortium_world import CID, Consortium, a_plan
 from task_world import credit_spec, credit_table
 
-from clients import participation
+from clients import introduction
 from clients.accounts import NoCap, OverCap, WalletRefused
 from clients.data import TableInvalid, check_frame, read_table
 from clients.disclosure import (
@@ -207,7 +207,7 @@ def test_one_record_more_or_less_does_not_make_a_firm_refuse(world: Consortium) 
             private = again.task("credit")
             assert private.examples.units == len(left)
             request = question(CID, "credit", 0, bytes(32))
-            assert participation.hello(again, request)["units"] == private.settings.units
+            assert introduction.hello(again, request)["units"] == private.settings.units
             again.close()
     finally:
         path.write_text(whole, encoding="utf-8")

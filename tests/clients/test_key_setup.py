@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from consortium_world import CID, Consortium, a_plan
 
-from clients import key_setup, participation
+from clients import introduction, key_setup, participation
 from clients.firm import Firm
 from clients.greeting import question
 from clients.key_setup import end_stale_epoch, require_final
@@ -40,7 +40,7 @@ def greeted(world: Consortium, names: list[str]) -> int:
     """A new epoch, in which the keys of these firms stand on the ledger; nobody has mirrored them yet."""
     world.epoch += 1
     request = question(CID, "credit", world.epoch, bytes(32))
-    world.log.append([participation.hello(world.firms[name], request)["announcement"] for name in names])
+    world.log.append([introduction.hello(world.firms[name], request)["announcement"] for name in names])
     return world.epoch
 
 
@@ -50,7 +50,7 @@ def test_a_firm_vouches_with_one_statement_for_one_key(world: Consortium) -> Non
     assert known is not None
     keys = world.firms[FIRST].round_secrets.epoch_keys(epoch)
     assert (known.epoch, known.key) == (epoch, keys.public_bytes)
-    again = participation.hello(world.firms[FIRST], question(CID, "credit", epoch, bytes(32)))["announcement"]
+    again = introduction.hello(world.firms[FIRST], question(CID, "credit", epoch, bytes(32)))["announcement"]
     with pytest.raises(LedgerError, match="'epoch'"):
         world.log.append([again])
     assert keys is world.firms[FIRST].round_secrets.epoch_keys(epoch)
@@ -160,7 +160,7 @@ def ended(world: Consortium) -> bool:
         with pytest.raises(EpochEnded, match=r"begin a new one"):
             ask(world.epoch)
     with pytest.raises(EpochEnded):
-        participation.hello(world.firms[LAST], question(CID, "credit", world.epoch, bytes(32)))
+        introduction.hello(world.firms[LAST], question(CID, "credit", world.epoch, bytes(32)))
     return True
 
 
@@ -217,7 +217,7 @@ def changed_members(home: Path, kind: str, **fields: Any) -> tuple[Consortium, l
 def test_a_suspended_firms_keys_end(tmp_path: Path) -> None:
     world, others = changed_members(tmp_path / "home", "suspend", reason="left")
     assert not ended(world)  # its mirror does not say so yet
-    participation.witness(world.firms[LAST], world.news(world.firms[LAST]))
+    introduction.witness(world.firms[LAST], world.news(world.firms[LAST]))
     assert ended(world)
     statement = world.open_round(a_plan(), cohort=others, witnesses=others)
     assert participation.train(world.firms[FIRST], world.request(FIRST, statement))["statement"]

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from consortium_world import CID, EPOCH, SPEC, TASK, Consortium, a_plan, vector_model
 
-from clients import participation
+from clients import introduction, participation
 from clients.accounts import OverCap
+from clients.agreed_policy import PolicyNotTaken, TaskNotAgreed
 from clients.composition import tightest_epsilon
-from clients.disclosure import Charge, NotShown
+from clients.disclosure import Charge, NotShown, told
+from clients.enrolment.consortium import CONSORTIUM, ConsortiumPolicy, ConsortiumTask
 from clients.errors import ClientError
 from clients.firm import Firm, NotTakingPart
 from clients.firm_wallet import CountedOtherwise
@@ -35,7 +37,7 @@ from ledger.checkpoint import NotFinal
 from ledger.errors import LedgerError
 from ledger.merkle import ProofError
 from ledger.receipt import Receipt, ReceiptError
-from ledger.rules import Phase
+from ledger.rules import Phase, State
 from ledger.statement import decode_statement
 from server.aggregation.masked import Aggregator
 
@@ -117,6 +119,73 @@ def test_a_plan_outside_the_firms_limits_costs_nothing(
 ) -> None:
     statement = opened(a_plan(**changes))
     refuses(world.firms[LAST], world.request(LAST, statement), kind, says)
+
+
+@pytest.fixture
+def agreed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    """Lets every firm's mirror name this policy."""
+
+    def name(policy: bytes) -> None:
+        def with_terms(self: Firm) -> State:
+            state = self.witness.state
+            terms = dataclasses.replace(state.terms, config=hashlib.sha256(policy).digest())
+            return dataclasses.replace(state, terms=terms)
+
+        monkeypatch.setattr(Firm, "ledger", property(with_terms))
+
+    return name
+
+
+def policy_with(*tasks: tuple[str, bytes]) -> bytes:
+    named = tuple(ConsortiumTask(name=name, spec_sha256=spec.hex()) for name, spec in tasks)
+    return ConsortiumPolicy(cid=CID, name="C", task=named).text().encode()
+
+
+def test_a_firm_that_has_not_got_the_policy_of_now_takes_no_part(
+    world: Consortium, opened: Callable[..., bytes], agreed: Callable[[bytes], None]
+) -> None:
+    firm, path = world.firms[LAST], world.firms[LAST].home / CONSORTIUM
+    asked, request = question(CID, "credit", EPOCH, bytes(32)), world.request(LAST, opened(a_plan()))
+    policy = policy_with(("credit", firm.declared("credit").spec.hash))
+    agreed(policy)
+    try:
+        for content in (None, b"# of before\n" + policy):
+            if content is not None:
+                path.write_bytes(content)
+            with pytest.raises(PolicyNotTaken, match="artesian firm take-policy"):
+                introduction.hello(firm, asked)
+            refuses(firm, request, PolicyNotTaken)
+            assert told(PolicyNotTaken("why")) == ("PolicyNotTaken", "why")
+        path.write_bytes(policy)
+        assert introduction.hello(firm, asked)["units"] > 0
+        assert introduction.hello(firm, {**asked, "task": ""})["units"] == 0
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def test_a_task_that_the_members_have_not_agreed_on_is_refused(
+    world: Consortium, opened: Callable[..., bytes], agreed: Callable[[bytes], None]
+) -> None:
+    firm, path = world.firms[LAST], world.firms[LAST].home / CONSORTIUM
+    asked, request = question(CID, "credit", EPOCH, bytes(32)), world.request(LAST, opened(a_plan()))
+    spec = firm.declared("credit").spec.hash
+    try:
+        for policy, says in (
+            (policy_with(), "names no task 'credit'; it names: none"),
+            (policy_with(("demand", spec)), "names no task 'credit'; it names: demand"),
+        ):
+            path.write_bytes(policy)
+            agreed(policy)
+            with pytest.raises(TaskNotAgreed, match=says):
+                introduction.hello(firm, asked)
+            refuses(firm, request, TaskNotAgreed, says)
+        other = policy_with(("credit", bytes(32)))
+        path.write_bytes(other)
+        agreed(other)
+        refuses(firm, request, TaskNotAgreed, f"with the spec {'0' * 16}…, not {spec.hex()[:16]}…")
+        assert told(TaskNotAgreed("why")) == ("TaskNotAgreed", "why")
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def test_a_cohort_that_is_too_small_or_without_the_firm(world: Consortium, opened: Callable[..., bytes]) -> None:
@@ -230,18 +299,18 @@ def test_an_ended_epoch_stays_ended(world: Consortium, opened: Callable[..., byt
     statement = opened(a_plan(epoch=EPOCH))
     refuses(world.firms[LAST], world.request(LAST, statement), KeySetupRefused)
     with pytest.raises(KeySetupRefused, match="it has ended"):
-        participation.hello(world.firms[LAST], question(CID, "credit", EPOCH, bytes(32)))
+        introduction.hello(world.firms[LAST], question(CID, "credit", EPOCH, bytes(32)))
 
 
 @pytest.mark.parametrize("epoch", [-1, 2**31 + 1, 10**30])
 def test_no_epoch_from_which_there_is_no_way_back(world: Consortium, epoch: int) -> None:
     with pytest.raises(Refusal, match="epoch"):
-        participation.hello(world.firms[LAST], question(CID, "credit", epoch, bytes(32)))
+        introduction.hello(world.firms[LAST], question(CID, "credit", epoch, bytes(32)))
 
 
 def test_another_consortium_and_another_task(world: Consortium) -> None:
     with pytest.raises(Refusal, match="belongs to 'test', not 'other'"):
-        participation.hello(world.firms[LAST], question("other", "credit", 0, bytes(32)))
+        introduction.hello(world.firms[LAST], question("other", "credit", 0, bytes(32)))
     with pytest.raises(NotTakingPart, match="takes no part in the task 'fraud'"):
         world.firms[LAST].task("fraud")
 

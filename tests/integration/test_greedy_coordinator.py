@@ -24,6 +24,7 @@ import pytest
 import tomli_w
 from federation_world import TASK, federation, training
 
+from clients.enrolment.consortium import CONSORTIUM, ConsortiumApp, ConsortiumPolicy
 from clients.firm_config import load_firm_config
 from clients.firm_wallet import wallet_path
 from clients.flower.approvals import Approvals
@@ -67,6 +68,10 @@ class Greedy:
     @property
     def firms(self) -> tuple[str, ...]:
         return self.built.firms
+
+    @property
+    def cid(self) -> str:
+        return load_firm_config(self.built.member(self.firms[0]) / FIRM_CONFIG).cid
 
     def limit(self, firm: str, **limits: Any) -> None:
         """What stands in a `firm.toml` from now on."""
@@ -156,14 +161,33 @@ def approved(greedy: Greedy, bundle: Bundle) -> Greedy:
 def test_another_bundle_is_refused(greedy: Greedy, bundle: Bundle) -> None:
     assert greedy.run() == "failed"
     assert greedy.refused() == {firm: {"AppNotApproved"} for firm in greedy.firms}
-    assert greedy.told().count("AppNotApproved: the run is of app bundle") == len(greedy.firms)
+    assert "node " not in greedy.told()
     for firm in greedy.firms:
+        assert f"{firm}: AppNotApproved: the run is of app bundle" in greedy.told()
         home = greedy.built.member(firm)
         assert "+ clients/what_firms_did_not_approve.py" in differences(
             Approvals(home).asked()[bundle.sha256].files, installed_bundle().files
         )
         assert not (NodeHome(home).folder / "apps").exists()  # Flower would have unpacked the bundle there
     assert greedy.paid() == 0
+
+
+def test_a_bundle_that_all_operators_approved_and_the_policy_does_not_name_is_refused(
+    approved: Greedy, bundle: Bundle
+) -> None:
+    app = ConsortiumApp(sha256=installed_bundle().sha256, version="1.0.0")
+    policy = ConsortiumPolicy(cid=approved.cid, name="What the members agreed on", app=(app,))
+    for firm in approved.firms:
+        (approved.built.member(firm) / CONSORTIUM).write_text(policy.text())
+    try:
+        assert approved.run() == "failed"
+    finally:
+        for firm in approved.firms:
+            (approved.built.member(firm) / CONSORTIUM).unlink()
+    assert approved.refused() == {firm: {"AppNotInPolicy"} for firm in approved.firms}
+    why = f"AppNotInPolicy: the run is of app bundle {bundle.sha256[:16]}, {CONSORTIUM} names {app.sha256[:16]}"
+    assert approved.told().count(why) == len(approved.firms)
+    assert approved.paid() == 0
 
 
 def test_neither_out_of_hours_nor_for_a_task_of_others(approved: Greedy) -> None:

@@ -5,7 +5,7 @@
 | an outsider, with the CA certificate | 401, 404 | 401 | no member's signature; no invite | no connection | the same |
 | an impostor, with keys and a certificate of its own making | 401, 404 | 401 | the same | no connection | the same |
 | a firm, a bank, whose certificate was revoked | 401, 404 | 401 | no renewal for the same key | refused | refused |
-| a firm that was suspended | 401, 404 | 401 | refused | refused | refused |
+| a firm, a bank, that was suspended | 401, 404 | 401 | refused | refused | refused |
 
 Members find the same doors open, and who was shut out by a revocation finds them open again with another certificate:
 what keeps others out is no failure. What a firm without a certificate may still do at the desk is asking
@@ -15,17 +15,20 @@ for one for another key, and seeing and approving proposals: all that is signed 
 from __future__ import annotations
 
 import datetime as dt
+import json
 import shutil
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 
 import doors
 import grpc
 import pytest
+from click.testing import CliRunner
 from doors import CID, REFUSALS, Ask, Caller, is_refusal, new_node_key
 from federation_world import LIMITS, SPEC, TASK, tables, training
 
+from artesian import app
 from clients.enrolment.desk_client import DeskClient
 from experiments.tiny_consortium import COORDINATOR, Design, TinyConsortium
 from ledger.keys import SigningKey
@@ -119,17 +122,22 @@ def revoked(consortium: TinyConsortium) -> dict[str, Caller]:
     return {name: Caller.of_home(consortium.member(name)) for name in (REVOKED, BANK)}
 
 
-@pytest.fixture(scope="module")
-def suspended(consortium: TinyConsortium, revoked: dict[str, Caller]) -> Caller:
-    """A firm, with all its keys, after a quorum of the others has suspended it."""
-    consortium.run(COORDINATOR, "suspend", SUSPENDED, "--reason", "left", "--home", consortium.coordinator)
-    name, network = f"suspend-{SUSPENDED}", consortium.network
-    for member in (Caller.of_home(consortium.member(MEMBER)), *revoked.values()):
+def suspend(consortium: TinyConsortium, out: str, members: Iterable[Caller]) -> None:
+    """Have a quorum of the members shut one of them out."""
+    consortium.run(COORDINATOR, "suspend", out, "--reason", "left", "--home", consortium.coordinator)
+    name, network = f"suspend-{out}", consortium.network
+    for member in members:
         with DeskClient(network.address(network.enrolment_port), member.authority) as desk:
             (found,) = (one for one in desk.proposals(CID, member.member, member.key) if one.name == name)
             signature = approve(Proposal.from_bytes(found.raw).payload, member.member, member.key)["signature"]
             after = desk.approve(CID, member.member, member.key, name, signature)
     assert after.placed
+
+
+@pytest.fixture(scope="module")
+def suspended(consortium: TinyConsortium, revoked: dict[str, Caller]) -> Caller:
+    """A firm, with all its keys, after a quorum of the others has suspended it."""
+    suspend(consortium, SUSPENDED, (Caller.of_home(consortium.member(MEMBER)), *revoked.values()))
     control = control_of(consortium)
     consortium.wait_for(lambda: SUSPENDED not in {one.name for one in control.nodes()}, "its node to be unregistered")
     return Caller.of_home(consortium.member(SUSPENDED))
@@ -141,11 +149,17 @@ def test_members_find_the_doors_open(consortium: TinyConsortium, door: Door) -> 
         next(asks)()
 
 
-def test_a_bank_finds_the_score_service_open(consortium: TinyConsortium) -> None:
+def score_answer(consortium: TinyConsortium) -> tuple[grpc.StatusCode, str]:
+    """What the score service says to the bank."""
     asks = doors.score(consortium, Caller.of_home(consortium.member(BANK)))
     with closing(asks), pytest.raises(grpc.RpcError) as answered:
         next(asks)()
-    assert answered.value.code() is grpc.StatusCode.NOT_FOUND  # whoever belongs is told that nothing is released yet
+    return answered.value.code(), answered.value.details()
+
+
+def test_a_bank_finds_the_score_service_open(consortium: TinyConsortium) -> None:
+    code, _ = score_answer(consortium)
+    assert code is grpc.StatusCode.NOT_FOUND  # whoever belongs is told that nothing is released yet
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -187,3 +201,43 @@ def test_whose_certificate_was_revoked_finds_the_doors_open_with_another(
     for door in (doors.fleet, *MEMBERS_DOORS):
         with closing(door(consortium, Caller.of_home(revoked[REVOKED].home))) as asks:
             next(asks)()
+
+
+@pytest.fixture(scope="module")
+def suspended_bank(consortium: TinyConsortium, revoked: dict[str, Caller], suspended: Caller) -> Caller:
+    """The bank, with another certificate in place of the revoked one, after all that were left have suspended it."""
+    consortium.run("bank", "renew", "--new-key", "--home", revoked[BANK].home)
+    assert score_answer(consortium)[0] is grpc.StatusCode.NOT_FOUND
+    suspend(consortium, BANK, (Caller.of_home(consortium.member(MEMBER)), revoked[REVOKED]))
+    consortium.wait_for(lambda: score_answer(consortium)[0] is not grpc.StatusCode.NOT_FOUND, "the news to arrive")
+    return Caller.of_home(consortium.member(BANK))
+
+
+@pytest.mark.parametrize("door", [*MEMBERS_DOORS, doors.score])
+def test_a_bank_that_was_suspended(consortium: TinyConsortium, suspended_bank: Caller, door: Door) -> None:
+    knock(consortium, door, suspended_bank)
+
+
+@pytest.mark.usefixtures("suspended_bank")
+def test_the_score_service_says_that_the_bank_is_no_member(consortium: TinyConsortium) -> None:
+    assert score_answer(consortium) == (
+        grpc.StatusCode.PERMISSION_DENIED,
+        f"{BANK} is not an enrolled bank of {CID}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "keys"), [("firm", SUSPENDED, "tls.key and node.key"), ("bank", BANK, "tls.key")]
+)
+@pytest.mark.usefixtures("suspended_bank")
+def test_the_doctor_says_how_who_was_suspended_comes_back(
+    consortium: TinyConsortium, role: str, name: str, keys: str
+) -> None:
+    home = consortium.member(name)
+    done = CliRunner().invoke(app, [role, "doctor", "--home", str(home), "--json"])
+    failed = [one for one in json.loads(done.stdout)["checks"] if one["level"] == "fail"]
+    assert done.exit_code == 1
+    assert [(one["check"], f"{name} is suspended" in one["what"]) for one in failed] == [("membership", True)]
+    again = f"move {keys} away, then: artesian {role} join INVITE --again --home {home}"
+    assert again in failed[0]["mend"]
+    assert "renew" not in done.stdout

@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from clients.enrolment.consortium import ConsortiumApp
 from clients.supervision.marked import marked
 from clients.supervision.status import read_status
 
@@ -37,6 +39,30 @@ def is_ready(home: Path) -> bool:
     return status is not None and status.alive and status.state == "ready"
 
 
+def artesian(*words: object) -> Any:
+    """What a command says with --json; it ends well."""
+    command = [sys.executable, "-m", "artesian", *map(str, words), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+    assert done.returncode == 0, (words, done.stdout, done.stderr)
+    return json.loads(done.stdout)
+
+
+def agree_on_the_installed_release(home: Path) -> None:
+    """The members name its app bundle in their policy, at the desk; every firm that is up takes it by itself."""
+    installed, new = artesian("coordinator", "apps", "--home", home / "coordinator"), home / "new" / "consortium.toml"
+    assert installed["policy"] == []
+    own = ConsortiumApp(**installed["installed"])
+    new.parent.mkdir()
+    new.write_text(f"{(home / 'coordinator' / 'consortium.toml').read_text()}\n{own.text()}\n")
+    name = artesian("coordinator", "propose-policy", new, "--home", home / "coordinator")["name"]
+    for member in ("firm-1", "firm-2", "bank-1"):
+        placed = artesian(member[:4], "approve", name, "--yes", "--home", home / member)["placed"]
+    assert placed
+    places = [home / one / "consortium.toml" for one in ("coordinator", "firm-1", "firm-2", "firm-3")]
+    wait_for(lambda: all(place.read_bytes() == new.read_bytes() for place in places), "the policy to be taken")
+    assert [one["sha256"] for one in artesian("firm", "apps", "--home", home / "firm-3")["policy"]] == [own.sha256]
+
+
 def test_one_command_trains_a_round_and_leaves_nothing_behind(tmp_path: Path) -> None:
     home = tmp_path / "sandbox"
     command = [sys.executable, "-m", "artesian", "sandbox", "up", "--home", str(home), "--json"]
@@ -53,6 +79,10 @@ def test_one_command_trains_a_round_and_leaves_nothing_behind(tmp_path: Path) ->
             asked = [sys.executable, "-m", "artesian", *question, "--json"]
             answer = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
             assert answer.returncode == 0, answer.stdout + answer.stderr
+
+            agree_on_the_installed_release(home)
+            again = artesian("coordinator", "run", "credit", "--wait", "--home", home / "coordinator")
+            assert again["order"]["outcome"] == "completed"
 
             # One firm's supervisor dies: the kernel and the guard end its programs, the sandbox brings it up again.
             before = read_status(home / "firm-1")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clients.supervision.marked import marked, started_at
-from clients.supervision.status import LOGS, SetStatus, read_status
+from clients.supervision.status import LOGS, STATUS, SetStatus, read_status
 from clients.supervision.up import LOCK, stop_set
 
 pytestmark = pytest.mark.integration
@@ -139,13 +139,14 @@ def test_killed_together_with_its_guard_the_next_one_ends_what_is_left(up: Up) -
 
 
 def test_a_status_that_cannot_be_written_stops_nothing_and_is_written_later(up: Up) -> None:
-    in_the_way = up.home / "run" / f".status.json.{up.process.pid}"
-    in_the_way.mkdir()
-    before = up.pid("executor")
+    before, file = up.pid("executor"), up.home / "run" / STATUS
+    file.unlink()
+    file.mkdir()
     os.kill(before, signal.SIGKILL)
     wait_for(lambda: "cannot be written" in (up.home / LOGS / "supervisor.log").read_text())
     assert up.process.poll() is None
-    in_the_way.rmdir()
+    file.rmdir()
+    wait_for(file.is_file)
     wait_for(lambda: before not in {program.pid for program in up.status.programs} and up.status.state == "ready")
 
 

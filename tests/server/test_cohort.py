@@ -13,11 +13,16 @@ from federation_world import TASK, FakeTime, Lost, Meddler, federation, on_grid,
 from flwr.app import Error, Message
 from flwr.serverapp import Grid
 
+from clients.disclosure import refuse
+from clients.flower.approvals import AppNotApproved
 from clients.messages import HELLO, PAIR, REPLIES, WITNESS, unpack
 from server.asking_again import Waiting
 from server.cohort import Cohort, RunFailed
 from server.key_epochs import KeyEpochs
+from server.progress import progress_of
 from server.recording import MessagedRecord, Record
+from server.round_journal import RoundJournal
+from server.store import StateStore
 
 
 def met(
@@ -228,3 +233,57 @@ def test_who_went_away_is_asked_again_within_the_deadline_and_not_for_ever(tmp_p
         assert meddler.asked.count((WITNESS, "firm-1")) == times
         assert cohort.refusals == [(7, "firm-1", "its client failed (Flower error 8)")]
         assert time_passes.at_s <= timeout_s + 2
+
+
+def refuses(kind: str, member: str, message: Any) -> Any:
+    """In place of firm-3, its gate."""
+    return refuse(message, AppNotApproved("another bundle")) if member == "firm-3" else None
+
+
+def fails(kind: str, member: str, message: Any) -> Any:
+    """In place of firm-3, nobody."""
+    if member == "firm-3":
+        raise Lost
+
+
+def proves_nothing(kind: str, member: str, message: Any, reply: Any) -> Any:
+    """What firm-3 says, under a proof that is none."""
+    if member != "firm-3":
+        return None
+    return with_fields(kind, message, reply, lambda answer: answer.update(proof=bytes(64)))
+
+
+@pytest.mark.parametrize(
+    ("app", "code"),
+    [
+        (Meddler(refuses), "AppNotApproved"),
+        (Meddler(fails), "ClientFailed"),
+        (Meddler(after=proves_nothing), "Refused"),
+    ],
+)
+def test_a_node_that_proves_nothing_is_called_by_its_key_and_not_taken_for_the_firm(
+    tmp_path: Path, app: Meddler, code: str
+) -> None:
+    built, asked = federation(tmp_path / "f", 3), []
+    with opened(built) as coordinator, StateStore(None) as store:
+        journal = RoundJournal(store, TASK, lambda: 0.0)
+        journal.begin(1)
+        enrolled = MessagedRecord(coordinator.log).enrolled_key
+
+        def use(grid: Grid) -> Cohort:
+            def names() -> dict[int, str]:
+                asked.append(1)
+                return {list(grid.get_node_ids())[2]: "firm-3"}
+
+            cohort = Cohort(grid, "simulation", TASK, 60, journal=journal, names=names)
+            cohort.meet(0, enrolled)
+            return cohort
+
+        cohort = on_grid(built, use, app=app)
+        noted = progress_of(store, TASK)
+    assert [who for _, who, _ in cohort.refusals] == ["firm-3"]
+    assert noted is not None
+    assert [(one.member, one.code) for one in noted.refusals] == [("firm-3", code)]
+    assert cohort.witnesses == ["firm-1", "firm-2"]
+    assert cohort.mirrored.keys() == {"firm-1", "firm-2"}
+    assert len(asked) == 1

@@ -14,12 +14,14 @@ from click.testing import CliRunner
 from artesian import app
 from clients.doctor.check import Finding, Report
 from clients.doctor.probe import Seen
-from clients.enrolment.consortium import CONSORTIUM, ConsortiumPolicy, policy_hash
+from clients.enrolment.consortium import CONSORTIUM, ConsortiumApp, ConsortiumPolicy, policy_hash
+from clients.flower.bundle import installed_bundle
 from ledger.homes import Settings
 from server.doctor import diagnosed
 from server.engines.loopback import free_ports
 
 NOW_S = 1_900_000_000.0
+OWN = installed_bundle()
 NAMES = ("enrolment", "ledger", "fleet", "scores", "superlink", "metrics", "dashboard")
 
 
@@ -76,13 +78,32 @@ def test_a_port_that_another_program_has_and_one_that_is_given_twice(home: Path)
     assert (twice.level, str(port) in twice.what) == ("fail", True)
 
 
+def test_an_address_that_is_not_of_this_machine(home: Path) -> None:
+    text = (home / "coordinator.toml").read_text()
+    (home / "coordinator.toml").write_text(text.replace("[network]\n", '[network]\nbind = "192.0.2.1"\n'))
+    (found,) = of(diagnose(home), "ports")
+    assert (found.level, "bind = '192.0.2.1'" in found.what, "0.0.0.0" in found.mend) == ("fail", True, True)
+
+
 def test_another_policy_than_the_ledgers(home: Path) -> None:
     (home / "ledger.toml").write_text(Settings(founding="ab-cd").toml())
     right = policy_hash((home / CONSORTIUM).read_bytes())
     assert of(diagnose(home, lambda _: right), "policy")[0].level == "ok"
     (found,) = of(diagnose(home, lambda _: bytes(32)), "policy")
     assert (found.level, "the ledger's policy names 0000" in found.what) == ("fail", True)
-    assert "artesian ledger members propose policy --config COPY" in found.mend
+    assert "artesian coordinator propose-policy COPY" in found.mend
+
+
+def test_a_release_whose_app_bundle_the_policy_does_not_name(home: Path) -> None:
+    (found,) = of(diagnose(home), "app")
+    assert (found.level, found.what) == ("ok", f"runs are of app bundle {OWN.sha256[:16]} (artesian {OWN.version})")
+    for named, level in ((OWN.sha256, "ok"), ("b" * 64, "fail")):
+        policy = ConsortiumPolicy(cid="grain", name="Grain", app=(ConsortiumApp(sha256=named),))
+        (home / CONSORTIUM).write_bytes(policy.text().encode())
+        (found,) = of(diagnose(home), "app")
+        assert found.level == level
+    assert "so firms refuse its runs" in found.what
+    assert "artesian coordinator apps" in found.mend
 
 
 def test_a_configuration_that_cannot_be_read(home: Path) -> None:

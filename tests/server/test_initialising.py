@@ -29,7 +29,7 @@ from server.initialising import (
     require_home,
 )
 from server.migration import COORDINATOR_MIGRATIONS
-from server.network import Network
+from server.network import Network, load_network
 from server.service_certificate import MARKER, renew_service_certificate
 
 NETWORK = Network(host="ledger.example", bind="0.0.0.0", enrolment_port=7)
@@ -109,6 +109,9 @@ def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
     [
         (("--ledger-port", "8442"), "the network: enrolment_port and ledger_port are both 8442"),
         (("--host", "bad host!"), "--host 'bad host!': give the name or the address"),
+        (("--bind", "nonsense"), "--bind 'nonsense': give an address of this machine, like 10.0.0.5"),
+        (("--bind", "10.0.0.1:8442"), "--bind '10.0.0.1:8442': give an address"),
+        (("--bind", "[::1]"), "--bind '[::1]': give an address"),
         (("--cid", "Beta!"), "the consortium: cid: must be 1 to 63 lower-case letters, digits and hyphens"),
     ],
 )
@@ -117,6 +120,14 @@ def test_what_cannot_be_founded_is_one_line(tmp_path: Path, words: tuple[str, st
     refused = CliRunner().invoke(app, ["coordinator", "init", "--home", str(home), "--cid", CID, *words])
     assert (refused.exit_code, refused.stderr.count("\n"), says in refused.stderr) == (2, 1, True), refused.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("bind", ["::", "10.0.0.5", "localhost"])
+def test_what_is_listened_on_is_an_address_or_localhost(tmp_path: Path, bind: str) -> None:
+    """The machine may get the address later, so it need not have it yet."""
+    words = ["coordinator", "init", "--home", str(tmp_path / "home"), "--cid", CID, "--bind", bind]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert load_network(tmp_path / "home").bind == bind
 
 
 def test_the_certificate_is_for_every_name_and_renewed_in_time(tmp_path: Path) -> None:

@@ -99,11 +99,18 @@ def test_the_command_prints_what_can_be_pasted_and_what_it_predicts() -> None:
     assert "noise multiplier" in shown.stdout
 
 
-def test_what_is_for_the_coordinator_can_be_added_below_its_last_task() -> None:
-    added = '[[task]]\nname = "credit"\nspec = "tasks/credit.toml"\n\n' + propose("--for-coordinator").stdout
-    (task,) = tomllib.loads(added)["task"]
-    assert {"training", "privacy"} < task.keys()
+def test_what_is_for_a_coordinator_is_put_below_its_task(tmp_path: Path) -> None:
+    (tmp_path / "loans.toml").write_bytes(LOANS.read_bytes())
+    (tmp_path / "coordinator.toml").write_text('cid = "a"\n[[task]]\nname = "loans"\nspec = "loans.toml"\n')
+    shown = propose("--home", str(tmp_path))
+    assert shown.exit_code == 0, shown.output
+    assert f"# is in {tmp_path}/coordinator.toml now, below the task loans" in shown.stdout
+    (task,) = tomllib.loads((tmp_path / "coordinator.toml").read_text())["task"]
     assert task["training"] == tomllib.loads(propose().stdout)["training"]
+    assert "privacy" in task
+    again = propose("--home", str(tmp_path))
+    assert (again.exit_code, again.stdout, again.stderr.count("\n")) == (1, "", 1)
+    assert "loans has [task.privacy] already" in again.stderr
 
 
 @pytest.mark.parametrize(

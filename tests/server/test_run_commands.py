@@ -11,7 +11,11 @@ from click.testing import CliRunner, Result
 from runner_world import START_S, World
 
 from artesian import app
+from clients.enrolment.consortium import CONSORTIUM, ConsortiumApp, ConsortiumPolicy, ConsortiumTask
+from clients.flower.bundle import installed_bundle
+from ledger.homes import POLICY
 from server.coordinator import Coordinator
+from server.enrolment.book import EnrolmentBook, Invited
 from server.following import NoRunner, follow
 from server.run_orders import RunOrders, new_ticket
 
@@ -65,6 +69,34 @@ def test_an_order_is_on_disk_and_shown(home: Path) -> None:
     assert (misspelt.exit_code, "no task 'crdit'" in misspelt.stderr) == (2, True)
 
 
+def test_no_order_is_taken_for_an_app_bundle_that_the_policy_does_not_name(home: Path) -> None:
+    task = ConsortiumTask(name="credit", spec_sha256="c" * 64)
+    policy = ConsortiumPolicy(cid="bread", name="Bread", task=(task,), app=(ConsortiumApp(sha256="b" * 64),))
+    (home / CONSORTIUM).write_text(policy.text(), encoding="utf-8")
+    refused = give(home, "run", "credit")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "so firms refuse its runs; install a release that it names, or propose this one" in refused.stderr
+    assert facts(home, "runs")["runs"] == []
+    own = policy.model_copy(update={"app": (*policy.app, ConsortiumApp(sha256=installed_bundle().sha256))})
+    (home / CONSORTIUM).write_text(own.text(), encoding="utf-8")
+    assert give(home, "run", "credit").exit_code == 0
+    unnamed = give(home, "run", "demand")
+    assert (unnamed.exit_code, "does not name the task 'demand'" in unnamed.stderr) == (1, True)
+
+
+def test_no_order_is_taken_before_the_founding(home: Path) -> None:
+    with EnrolmentBook(home) as book:
+        book.invite(Invited(bytes(32), "firm-2", "firm", "Firm 2", int(START_S), None, False))
+    for words in (("run", "credit"), ("run", "credit", "--wait")):
+        refused = give(home, *words)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert "there is no ledger yet" in refused.stderr
+        assert "still to join and be admitted: firm-2; see: artesian coordinator admit" in refused.stderr
+    assert facts(home, "runs")["runs"] == []
+    (home / POLICY).touch()
+    assert give(home, "run", "credit").exit_code == 0
+
+
 def test_a_paused_task_takes_no_orders_until_it_is_resumed(home: Path) -> None:
     assert facts(home, "pause", "credit", "--reason", "year-end")["wanted"] == "paused"
     refused = give(home, "run", "credit")
@@ -115,6 +147,30 @@ def test_following_tells_each_change_once_and_ends_with_the_order() -> None:
     ended = follow(world.orders, order.number, told.append, world.clock, lambda _: world.steps())
     assert ended.outcome == "completed"
     assert told == ["credit: waits for its turn", "credit: round 1 of 2", "credit: round 2 of 2"]
+
+
+def test_following_says_once_that_a_pause_holds_it_up_and_how_that_ends() -> None:
+    world, told, steps = World({"name": "credit"}, rounds=4), list[str](), 0
+    order = world.orders.order("credit", world.now_s)
+    world.orders.want("credit", "paused", world.now_s, "year-end")
+
+    def sleep(_: float) -> None:
+        nonlocal steps
+        steps += 1
+        if told[-1] == "credit: round 1 of 4":
+            world.orders.want("credit", "paused", world.now_s)
+        elif steps % 20 == 0:
+            world.orders.want("credit", "scheduled", world.now_s)
+        world.steps()
+
+    assert follow(world.orders, order.number, told.append, world.clock, sleep).outcome == "completed"
+    first, second = (line for line in told if "paused by the operator since " in line)
+    assert told[0] == first
+    assert first.endswith(" (year-end): the order waits; go on with: artesian coordinator resume credit")
+    assert second.endswith(
+        ": its run is held when the present round is over; go on with: artesian coordinator resume credit"
+    )
+    assert "credit: waits for its turn" not in told
 
 
 def test_following_says_why_a_try_failed() -> None:

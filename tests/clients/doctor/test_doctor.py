@@ -19,20 +19,22 @@ from federation_world import federation, training
 
 from artesian import app
 from clients.certificates import AUTHORITY_CERTIFICATE, TLS_CERTIFICATE, install_certificate, request_certificate
-from clients.connection import CONNECTION
+from clients.connection import CONNECTION, NODE_KEY
 from clients.doctor import ledger as of_ledger
 from clients.doctor.apps import app_checks
 from clients.doctor.check import Check, Finding, Report, run_checks
 from clients.doctor.expectation import expectation
 from clients.doctor.files import certificate_checks, file_checks
 from clients.doctor.ledger import ledger_checks, policy_checks
+from clients.doctor.membership import Membership
 from clients.doctor.probe import ProxyRefused, Seen
 from clients.doctor.processes import process_checks
 from clients.doctor.records import record_checks
 from clients.doctor.services import service_checks
 from clients.doctor.software import software_checks
 from clients.doctor.versions import version_checks
-from clients.enrolment.consortium import ConsortiumPolicy, policy_hash
+from clients.enrolment.consortium import CONSORTIUM, ConsortiumApp, ConsortiumPolicy, policy_hash
+from clients.enrolment.desk_client import Standing
 from clients.enrolment.errors import DeskUnreachable, NotAdmitted, OlderDesk
 from clients.enrolment.state import CoordinatorState
 from clients.errors import ClientError
@@ -381,6 +383,36 @@ def test_versions() -> None:
     only(check("0.2.0", error=DeskUnreachable("no answer")), "unreachable", "no answer")
 
 
+def test_membership(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def of(phase: str = "enrolled", role: str = "firm", error: ClientError | None = None) -> Membership:
+        def standing() -> Standing:
+            asked.append(1)
+            if error is not None:
+                raise error
+            return Standing(phase, "2 of 3 have approved", b"", "", (), {})
+
+        return Membership(tmp_path, f"{role}-1", role, standing)
+
+    other = Check("ledger", lambda: [Finding("fail", "the certificate was revoked", "artesian firm renew --new-key")])
+    fine([of().check])
+    only([of("proposed").check], "warn", "firm-1 is no member yet: 2 of 3 have approved", "artesian firm join --home")
+    only([of(error=NotAdmitted("'firm-1' has not asked")).check], "warn", "has not asked", "join FILE")
+    assert found([of(error=DeskUnreachable("no answer")).check]) == []
+    only(of("proposed").unless_suspended([other]), "fail", "revoked")
+
+    out = of(role="bank", error=NotAdmitted("the join desk says: 'bank-1' is suspended"))
+    asked.clear()
+    only(
+        [out.check, *out.unless_suspended([other])], "fail", "bank-1 is suspended", "move tls.key away, then: artesian"
+    )
+    assert len(asked) == 1
+    (tmp_path / NODE_KEY).write_text("a key")
+    again = f"move tls.key and node.key away, then: artesian firm join INVITE --again --home {tmp_path}"
+    only([of(error=NotAdmitted("'firm-1' is suspended")).check], "fail", "firm-1 is suspended", again)
+
+
 # A firm's own things.
 
 
@@ -440,6 +472,20 @@ def test_an_app_bundle_that_runs_ask_for_and_nobody_approved(tmp_path: Path) -> 
     fine(app_checks(tmp_path, lambda: NOW_S + 8 * DAY_S, approvals))
     approvals.approve("a" * 64)
     fine(app_checks(tmp_path, lambda: NOW_S + 60, approvals))
+
+
+@pytest.mark.parametrize("named", ["a", "b"])
+def test_an_app_bundle_that_the_policy_does_not_name(tmp_path: Path, named: str) -> None:
+    approvals = Approvals(tmp_path, lambda: Bundle(b"app", "b" * 64, {}, "0.1.0"), lambda: NOW_S)
+    policy = ConsortiumPolicy(cid="grain", name="Grain", app=(ConsortiumApp(sha256=named * 64),))
+    (tmp_path / CONSORTIUM).write_text(policy.text())
+    asked = {"a": "b", "b": "a"}[named]
+    approvals.note(asked * 64, {})
+    found = [one for check in app_checks(tmp_path, lambda: NOW_S + 60, approvals) for one in check.run()]
+    assert {one.level for one in found} == {"warn"}
+    assert f"app bundle {asked * 16}, last on" in found[-1].what
+    assert "which the consortium's policy does not name" in found[-1].what
+    assert (len(found), "installed here" in found[0].what) == ((2, True) if named == "a" else (1, False))
 
 
 def test_what_to_expect() -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from clients.flower.approvals import FILE, MOST_ASKED, AppNotApproved, ApprovalInvalid, Approvals
+from clients.enrolment.consortium import ConsortiumApp, ConsortiumPolicy
+from clients.enrolment.errors import BadConsortium
+from clients.flower.approvals import FILE, MOST_ASKED, AppNotApproved, AppNotInPolicy, ApprovalInvalid, Approvals
 from clients.flower.bundle import Bundle
 
 OWN = Bundle(b"", "a" * 64, {"clients/app.py": "1"}, "1.2.3")
@@ -34,6 +36,37 @@ def test_an_approval_can_be_taken_back(tmp_path: Path) -> None:
     assert not approvals(tmp_path).withdraw(OTHER)
     with pytest.raises(AppNotApproved):
         approvals(tmp_path).require(OTHER)
+
+
+def agreed(home: Path, *named: str) -> None:
+    """The home's policy names these bundles."""
+    apps = tuple(ConsortiumApp(sha256=one, version="1.2.4") for one in named)
+    (home / "consortium.toml").write_text(ConsortiumPolicy(cid="grain", name="Grain", app=apps).text())
+
+
+def test_where_the_policy_names_bundles_both_words_are_needed(tmp_path: Path) -> None:
+    agreed(tmp_path)
+    approvals(tmp_path).require(OWN.sha256)  # it names none: the firm decides alone
+    agreed(tmp_path, OTHER)
+    with pytest.raises(AppNotInPolicy, match=r"a{16}, consortium.toml names b{16} \(artesian 1.2.4\)"):
+        approvals(tmp_path).require(OWN.sha256)
+    with pytest.raises(AppNotApproved, match="artesian firm apps"):
+        approvals(tmp_path).require(OTHER)
+    approvals(tmp_path).approve(OTHER)
+    approvals(tmp_path).require(OTHER)
+    agreed(tmp_path, OWN.sha256)
+    with pytest.raises(AppNotInPolicy):
+        approvals(tmp_path).require(OTHER)
+    approvals(tmp_path).require(OWN.sha256)
+    approvals(tmp_path).note(OTHER, {})
+    assert set(approvals(tmp_path).asked()) == {OTHER}  # approved, and refused all the same
+
+
+@pytest.mark.parametrize("content", [b"cid = 3", b"\xff", b"version = 9"])
+def test_a_policy_that_cannot_be_read_lets_no_bundle_through(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "consortium.toml").write_bytes(content)
+    with pytest.raises(BadConsortium):
+        approvals(tmp_path).require(OWN.sha256)
 
 
 @pytest.mark.parametrize("text", ["", "b" * 63, "B" * 64, "b" * 65, "../../etc/passwd"])

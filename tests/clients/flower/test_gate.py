@@ -10,6 +10,7 @@ from flwr.app import ConfigRecord, Context, Message, Metadata, RecordDict
 from flwr.app.message import make_message
 
 from clients.disclosure import refuse
+from clients.enrolment.consortium import ConsortiumApp, ConsortiumPolicy
 from clients.flower.approvals import Approvals
 from clients.flower.bundle import installed_bundle
 from clients.flower.gate import Gate
@@ -73,6 +74,26 @@ def test_another_bundle_is_refused_to_both_sides_and_runs_nothing(tmp_path: Path
     (kept,) = RefusalLog(tmp_path).latest(5)
     assert (kept.code, kept.asked) == ("AppNotApproved", TRAIN)
     assert len(Approvals(tmp_path).asked()) == 1
+
+
+def test_a_bundle_that_the_policy_does_not_name_is_refused_to_both_sides(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    policy = ConsortiumPolicy(cid="grain", name="Grain", app=(ConsortiumApp(sha256="b" * 64),))
+    (tmp_path / "consortium.toml").write_text(policy.text())
+    world.gate.examine(installed_bundle().content)
+    assert world.refusal().code == "AppNotInPolicy"
+    assert world.seen == []
+    (kept,) = RefusalLog(tmp_path).latest(5)
+    assert (kept.code, kept.asked) == ("AppNotInPolicy", TRAIN)
+    assert set(Approvals(tmp_path).asked()) == {installed_bundle().sha256}
+
+
+def test_a_policy_that_cannot_be_read_is_said_to_nobody_outside(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (tmp_path / "consortium.toml").write_text("cid = ")
+    world.gate.examine(installed_bundle().content)
+    assert world.refusal().code == "Unready"
+    assert world.seen == []
 
 
 @pytest.mark.parametrize("file", ["approved-apps.json", "refused-apps.json", ".refused-apps.json.lock"])

@@ -142,7 +142,7 @@ def test_a_suspended_member_is_shut_out_everywhere(world: JoinWorld) -> None:
     out = everyone["firm-2"]
     with pytest.raises(NotAdmitted, match="is suspended"):
         world.desk.standing(out.sign("Standing", {}))
-    with pytest.raises(NotAdmitted, match="no active member"):
+    with pytest.raises(NotAdmitted, match=r"no active member of .*: it is suspended, and comes back by a new invite"):
         world.desk.renew(out.sign("Renew", {"csr": request_certificate(out.home, "firm-2", key_file="new.key")}))
     assert pending(world.book)
     assert apply_registrations(world.book, control).told == ["firm-2"]  # type: ignore[arg-type]

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from join_world import CID, JoinWorld, join_world
 
 from artesian import app
-from clients.agreed_policy import NotOnLedger, take_policy
 from clients.enrolment.consortium import policy_hash
 from clients.enrolment.errors import BadConsortium, NotAdmitted
+from clients.taking_policy import NotOnLedger, take_policy
 from ledger.genesis import record
 from ledger.keys import SigningKey
 from ledger.proposal import Proposal
@@ -61,7 +61,7 @@ def test_an_edited_policy_lets_nobody_join_until_the_members_agree_and_then_they
     members = world.found()
     late = world.invite("firm-9")
     before = edit(world)
-    with pytest.raises(NotAgreed, match=r"put the file back .* artesian ledger members propose policy --config COPY"):
+    with pytest.raises(NotAgreed, match=r"put the file back .* artesian coordinator propose-policy COPY"):
         world.invite("firm-8")
     with pytest.raises(NotAdmitted, match="not the one on the ledger"):
         world.desk.terms(late.token_sha256)
@@ -76,23 +76,23 @@ def test_an_edited_policy_lets_nobody_join_until_the_members_agree_and_then_they
     (sent / "tasks").mkdir(parents=True)
     (sent / "consortium.toml").write_bytes(edited)
     with pytest.raises(NotOnLedger, match="a quorum has not approved it yet"):
-        take_policy(home, sent / "consortium.toml", state_of(world))
+        take_policy(home, sent / "consortium.toml", state_of(world), replace_specs=True)
     with pytest.raises(NotOnLedger, match="no policy"):
-        take_policy(home, sent / "consortium.toml", None)
+        take_policy(home, sent / "consortium.toml", None, replace_specs=True)
     agree(world, {name: one.key for name, one in members.items()}, policy_hash(edited))
     with pytest.raises(NotAdmitted, match="not the one on the ledger"):
         world.desk.terms(late.token_sha256)  # the operator has the old file still
     (world.home / "consortium.toml").write_bytes(edited)
     assert world.desk.terms(world.invite("firm-8").token_sha256)[0] == edited
     with pytest.raises(BadConsortium, match="is missing"):
-        take_policy(home, sent / "consortium.toml", state_of(world))
+        take_policy(home, sent / "consortium.toml", state_of(world), replace_specs=True)
     assert (home / "consortium.toml").read_bytes() == before
     (task,) = (world.home / "tasks").iterdir()
     (sent / "tasks" / task.name).write_bytes(task.read_bytes())
-    policy, fresh = take_policy(home, sent / "consortium.toml", state_of(world))
+    policy, fresh = take_policy(home, sent / "consortium.toml", state_of(world), replace_specs=True)
     assert (policy.min_cohort, fresh) == (4, [task.stem])
     assert (home / "consortium.toml").read_bytes() == edited
-    assert take_policy(home, sent / "consortium.toml", state_of(world))[1] == []  # once more: nothing is new
+    assert take_policy(home, sent / "consortium.toml", state_of(world), replace_specs=True)[1] == []
 
 
 def test_no_ledger_is_founded_under_another_policy_than_the_founders_were_invited_to(world: JoinWorld) -> None:
@@ -115,3 +115,5 @@ def test_a_member_without_a_mirror_takes_no_policy(world: JoinWorld) -> None:
         done = CliRunner().invoke(app, [role, *given])
         assert done.exit_code == 1
         assert "no policy" in json.loads(done.stdout)["problem"]
+        unjoined = CliRunner().invoke(app, [role, "take-policy", "--home", str(member)])
+        assert (unjoined.exit_code, "connection.toml: cannot be read" in unjoined.stderr) == (2, True)
