@@ -8,8 +8,8 @@ random, and gives a node nothing but a number.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -19,10 +19,12 @@ from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import ServerApp
 
-from server.engines import EngineError
+from server.engines import EngineError, EngineUnreachable
 from server.engines.answering import answer, failure, logger
 from server.engines.control import RunConfig
 from server.engines.grid import DirectGrid, NodeConfig, run_server_app
+
+START_TRIES = 3  # of Ray on this machine
 
 
 class _Answering:
@@ -60,6 +62,7 @@ def run_ray(
 
     Raises:
         EngineError: Ray is missing or already running in this process, or as `run_in_process`.
+        EngineUnreachable: Ray did not start, or the cluster does not answer.
         Exception: whatever the ServerApp raises.
     """
     with _backend(client_app, workers) as backend:
@@ -82,33 +85,90 @@ def _backend(client_app: ClientApp, workers: int | None) -> Iterator[Any]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or Ray warns at every start
     try:
         import ray
-        from flwr.server.superlink.fleet.vce.backend.raybackend import RayBackend
     except ImportError as error:
         raise EngineError("engine: Ray is not installed: pip install 'flwr[simulation]'") from error
     if ray.is_initialized():
         raise EngineError("engine: Ray already runs in this process and would be stopped at the end: shut it down")
-    init_args: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-    folder = None
-    if "RAY_ADDRESS" not in os.environ:
-        # In /tmp because Ray puts sockets below it and their paths may have 107 bytes at most.
-        folder = tempfile.mkdtemp(prefix="artesian-ray-", dir="/tmp")
-        init_args |= {"num_cpus": workers or os.cpu_count() or 1, "_temp_dir": folder}
-    python_path = os.environ.get("PYTHONPATH")
-    backend = None
-    try:
-        backend = RayBackend({"init_args": init_args, "client_resources": {"num_cpus": 1, "num_gpus": 0.0}})
+    with _python_path_kept(), _at_cluster() if "RAY_ADDRESS" in os.environ else _on_this_machine(workers) as backend:
         app = cast(ClientApp, _Answering(client_app))  # all that the actor does with it is call it
-        backend.build(lambda: app)
-        yield backend
-    finally:
-        if backend is None:
-            ray.shutdown()
-        else:
+        try:
+            backend.build(lambda: app)
+            yield backend
+        finally:
             backend.terminate()
-        # Flower's backend lengthens PYTHONPATH at each start and leaves it so.
+
+
+@contextmanager
+def _at_cluster() -> Iterator[Any]:
+    try:
+        backend = _connected()
+    except Exception as error:
+        address = os.environ["RAY_ADDRESS"]
+        raise EngineUnreachable(
+            f"engine: the Ray cluster at RAY_ADDRESS={address} does not answer ({_first_line(error)}): start it, or "
+            "unset RAY_ADDRESS to run on this machine"
+        ) from error
+    yield backend
+
+
+@contextmanager
+def _on_this_machine(workers: int | None) -> Iterator[Any]:
+    """A start that fails is tried again: nothing has been computed yet, and Ray gives its processes 30 s at most,
+    which is not enough for them on a machine that does much else."""
+    for left in reversed(range(START_TRIES)):
+        # In /tmp because Ray puts sockets below it and their paths may have 107 bytes at most.
+        with tempfile.TemporaryDirectory(prefix="artesian-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+            try:
+                backend = _connected(num_cpus=workers or os.cpu_count() or 1, _temp_dir=folder)
+            except Exception as error:
+                if not left:
+                    raise EngineUnreachable(
+                        f"engine: Ray did not start in {START_TRIES} tries ({_first_line(error)}): "
+                        "try again when the machine has less to do, or use the in-process engine"
+                    ) from error
+                logger.warning("engine: Ray did not start (%s): trying again", _first_line(error))
+                continue
+            yield backend
+            return
+
+
+def _connected(**init_args: Any) -> Any:
+    import ray
+    from flwr.server.superlink.fleet.vce.backend.raybackend import RayBackend
+
+    quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        config: Any = {"init_args": quiet | init_args, "client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
+        return RayBackend(config)
+    except BaseException as error:
+        _end_processes(error)
+        ray.shutdown()
+        raise
+
+
+def _end_processes(error: BaseException) -> None:
+    """End what a start that failed has left: Ray keeps no hold of a node that did not come up, only its frame does."""
+    from ray._private.node import Node
+
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        node = frame.f_locals.get("self")
+        if isinstance(node, Node):
+            node.kill_all_processes(check_alive=False, wait=True)
+            return
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+@contextmanager
+def _python_path_kept() -> Iterator[None]:
+    """Flower's backend lengthens PYTHONPATH at each start and leaves it so."""
+    python_path = os.environ.get("PYTHONPATH")
+    try:
+        yield
+    finally:
         if python_path is None:
             os.environ.pop("PYTHONPATH", None)
         else:
             os.environ["PYTHONPATH"] = python_path
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)

@@ -19,6 +19,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from clients.node import NodeUnknown, node_settings
 from server.engine import EngineError, run_in_process, run_ray
+from server.engines import EngineUnreachable
 from server.engines.grid import DirectGrid
 
 NODES = [{"home": f"/homes/firm-{number}"} for number in range(5)]
@@ -260,3 +261,58 @@ def test_ray_gives_the_bytes_of_the_in_process_engine_and_stops(monkeypatch: pyt
         time.sleep(0.1)
     assert children() - before == set()
     assert set(Path("/tmp").glob("artesian-ray-*")) <= folders
+
+
+@pytest.mark.usefixtures("one_ray")
+@pytest.mark.integration
+def test_a_ray_that_did_not_come_up_leaves_nothing_and_is_started_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from ray._private.node import Node
+
+    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__))
+    before, folders = children(), set(Path("/tmp").glob("artesian-ray-*"))
+    left: list[set[int]] = []
+    start = Node.start_ray_processes
+
+    def late_once(self: Node) -> None:
+        left.append(children() - before)
+        start(self)
+        if len(left) == 1:
+            left.append(children() - before)
+            raise Exception("The current node timed out during startup.\nMore")  # as Ray's own
+
+    monkeypatch.setattr(Node, "start_ray_processes", late_once)
+    there = run_ray(server_app, client_app, NODES, CONFIG, seed=3, workers=2)
+    at_first, of_failed, at_second = left
+    assert at_first
+    assert of_failed > at_first
+    assert not at_second & of_failed
+    assert result(there) == result(run_in_process(server_app, client_app, NODES, CONFIG, seed=3))
+    assert "Ray did not start (The current node timed out during startup.): trying again" in caplog.text
+    assert set(Path("/tmp").glob("artesian-ray-*")) <= folders
+
+
+def test_a_ray_that_never_comes_up_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    backends = pytest.importorskip("flwr.server.superlink.fleet.vce.backend.raybackend")
+    seen: list[Path] = []
+
+    def never(_: object, config: dict[str, dict[str, str]]) -> None:
+        seen.append(Path(config["init_args"]["_temp_dir"]))
+        os.environ["PYTHONPATH"] = "longer"
+        raise RuntimeError("no port")
+
+    monkeypatch.setattr(backends.RayBackend, "init_ray", never)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    with pytest.raises(EngineUnreachable, match=r"Ray did not start in 3 tries \(no port\): try again when"):
+        run_ray(server_app, client_app, NODES, CONFIG)
+    assert len(set(seen)) == 3
+    assert not any(folder.exists() for folder in seen)
+    assert "PYTHONPATH" not in os.environ
+
+
+def test_a_ray_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "not-an-address")
+    with pytest.raises(EngineUnreachable, match="RAY_ADDRESS=not-an-address does not answer"):
+        run_ray(server_app, client_app, NODES, CONFIG)
