@@ -108,11 +108,16 @@ def _ports(home: Path, probe: Probe) -> Iterator[Finding]:
         mend = f"give bind in {CONFIG_FILE} an address of this machine; 0.0.0.0 is every one"
         yield Finding("fail", f"nothing can listen on bind = {network.bind!r}: {unusable.strerror}", mend)
         return
-    taken = [f"{name} {port}" for name, port in _named(network).items() if _refused(network.bind, port)]
+    refused = {f"{name} {port}": _refused(network.bind, port) for name, port in _named(network).items()}
+    withheld = [one for one, error in refused.items() if isinstance(error, PermissionError)]
+    taken = [one for one, error in refused.items() if error is not None and one not in withheld]
+    if withheld:
+        mend = f"take a port above 1023 in {CONFIG_FILE} (a proxy in front may have the low one: deploy/)"
+        yield Finding("fail", f"this user may not listen there: {', '.join(withheld)}", mend)
     if taken:
         mend = f"stop what has it, or take another port in {CONFIG_FILE}"
         yield Finding("fail", f"another program listens already: {', '.join(taken)}", mend)
-    else:
+    if not withheld and not taken:
         yield ok("the ports are free")
 
 

@@ -31,12 +31,22 @@ def propose_policy(
     from server.initialising import require_home
 
     require_home(home)
+    ledger = LedgerAccess(home)
     with EnrolmentBook(home) as book:
-        made = Admission(home, book, LedgerAccess(home), time.time).propose_policy(file)
+        made = Admission(home, book, ledger, time.time).propose_policy(file)
+        state = ledger.state()
     name, needed, words = made.proposed.name, made.needed, made.proposal.words()
+    least, firms = made.proposal.payload["min_cohort"], len(state.active("firm")) if state is not None else 0
     if as_json:
-        typer.echo(json.dumps({"ok": True, "name": name, "needed": needed, "words": words}, ensure_ascii=False))
+        facts = {"name": name, "needed": needed, "words": words, "min_cohort": least, "firms": firms}
+        typer.echo(json.dumps({"ok": True, **facts}, ensure_ascii=False))
         return
+    if least > firms:
+        typer.echo(
+            f"Note: min_cohort = {least} and the ledger has {firms} firms: once this is agreed, no round runs until "
+            f"{least - firms} more have joined.",
+            err=True,
+        )
     typer.echo(f"Proposed: {name}. {needed} members must approve it, each with:")
     typer.echo(f"  artesian firm approve {name} --home HOME   (a bank: artesian bank approve)")
 

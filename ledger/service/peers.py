@@ -82,7 +82,7 @@ class PeerCheck:
             what, option = ("revoked", " --new-key") if member in listed.members else ("revoked or superseded", "")
             raise NotAllowed(
                 f"the certificate of {member} was {what}; get another with: artesian firm renew{option} "
-                f"(a bank: artesian bank renew{option})"
+                f"(a bank: artesian bank renew{option}); a suspended member asks the coordinator first"
             )
         if caller is not None and caller != member:
             raise NotAllowed(f"the connection is {member}'s and the call {caller}'s; use the home of one member")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from clients.doctor.probe import Seen
 from clients.enrolment.consortium import CONSORTIUM, ConsortiumApp, ConsortiumPolicy, policy_hash
 from clients.flower.bundle import installed_bundle
 from ledger.homes import Settings
+from server import doctor
 from server.doctor import diagnosed
 from server.engines.loopback import free_ports
 
@@ -76,6 +78,20 @@ def test_a_port_that_another_program_has_and_one_that_is_given_twice(home: Path)
     (home / "coordinator.toml").write_text(text.replace("fleet_port = ", f"fleet_port = {port} # "))
     (twice,) = of(diagnose(home), "coordinator.toml")
     assert (twice.level, str(port) in twice.what) == ("fail", True)
+
+
+def test_a_port_that_this_user_may_not_have(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bind = doctor._refused
+    monkeypatch.setattr(
+        doctor,
+        "_refused",
+        lambda host, port: PermissionError(13, "Permission denied") if port == 443 else bind(host, port),
+    )
+    text = (home / "coordinator.toml").read_text()
+    (home / "coordinator.toml").write_text(re.sub(r"fleet_port = \d+", "fleet_port = 443", text))
+    (found,) = of(diagnose(home), "ports")
+    assert (found.level, found.what) == ("fail", "this user may not listen there: fleet_port 443")
+    assert "above 1023" in found.mend
 
 
 def test_an_address_that_is_not_of_this_machine(home: Path) -> None:

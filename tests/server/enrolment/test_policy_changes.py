@@ -279,6 +279,16 @@ def test_the_commands(agreeing: Agreeing, monkeypatch: pytest.MonkeyPatch) -> No
     assert "not in the policy, so runs of it are refused" in firm
 
 
+def test_a_cohort_that_the_firms_cannot_make_is_told_when_it_is_proposed(agreeing: Agreeing) -> None:
+    words = ["coordinator", "propose-policy", "--home", str(agreeing.world.home)]
+    made = CliRunner().invoke(app, [*words, str(agreeing.edited(least=4))])
+    firms = len(agreeing.state.active("firm"))
+    assert made.exit_code == 0
+    assert f"min_cohort = 4 and the ledger has {firms} firms" in made.stderr
+    assert f"until {4 - firms} more have joined" in made.stderr
+    assert "Note" not in CliRunner().invoke(app, [*words, str(agreeing.edited(least=3))]).stderr
+
+
 def test_nothing_is_signed_unread_and_the_other_proposals_are_shown(
     agreeing: Agreeing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
