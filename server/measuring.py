@@ -83,8 +83,8 @@ class Measuring(Run):
         plans = self._begin(begun)
         start = self._resume(plans, begun)
         left = self._left
-        plans = self._with_keys(plans) if left is None else plans
-        descent, plan = self._present(start), self._with_key(plans[0]) if left is None else left.plan
+        plans = self._coming.with_keys(plans) if left is None else plans
+        descent, plan = self._present(start), self._coming.with_key(plans[0]) if left is None else left.plan
         firms = len(self.cohort.members) if left is None else len(left.offer.cohort)
         found: list[dict[str, Any]] = []
 
@@ -93,7 +93,7 @@ class Measuring(Run):
             kept = {"order": self._order.text(), "document": json.dumps(found[-1])}
             self._journal.take(round_id, Step.FIGURES, "", kept)
 
-        one = TrainingRound(self._setting(), plan, descent, left, when_opened=keep)
+        one = TrainingRound(self._setting, plan, descent, left, when_opened=keep)
         try:
             after, _ = one.run()
         except RoundAborted as error:

@@ -9,29 +9,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from flwr.serverapp import Grid
 
-from clients.errors import ClientError
 from clients.plan import Plan
 from clients.tasks.task import Task, task_for
 from clients.tracing import span
 from server.after_training import AfterTraining
 from server.asking_again import REAL_TIME, Waiting
 from server.cohort import Cohort, RunFailed
+from server.coming_rounds import ComingRounds
 from server.coordinator import Coordinator, Progress, write_json
 from server.descent import Descent
-from server.errors import ServerError
-from server.held_key import set_up_key
 from server.key_epochs import KeyEpochs, last_epoch
 from server.live_record import open_record
 from server.model_store import load_model, store_model
 from server.node_names import registered_names
 from server.ordered_run import HeldBetweenRounds
-from server.recording import Record
 from server.releases import Release, is_current
 from server.resumption import Standing, open_round, standing
 from server.root_table import RootTable
@@ -39,7 +35,7 @@ from server.round_journal import Begun, RoundJournal, Step
 from server.round_setting import Setting
 from server.round_terms import RoundTerms
 from server.statements import Statements
-from server.taking_up import left_open, meet, unfit
+from server.taking_up import left_open, unfit
 from server.training_round import RoundAborted, TrainingRound
 from server.witnessing import bring_up_to_date
 
@@ -89,7 +85,6 @@ class Run:
         self._now = now
         self._before_round = before_round
         self._begins = begins
-        self._waiting = waiting
         self.cohort = Cohort(
             grid,
             coordinator.config.cid,
@@ -99,11 +94,27 @@ class Run:
             waiting=waiting,
             names=registered_names(coordinator.home, coordinator.config.network),
         )
-        self._epochs = KeyEpochs(self.cohort, self._record, now)
+        self._setting = Setting(
+            task_name,
+            self._task.architecture.size,
+            self.cohort,
+            self._record,
+            self._statements,
+            coordinator.artifacts,
+            self._root,
+            self._journal,
+        )
+        self._coming = ComingRounds(
+            coordinator,
+            self._setting,
+            KeyEpochs(self.cohort, self._record, now),
+            self._task.spec.hash,
+            plans=self._plans,
+            progress=progress,
+            waiting=waiting,
+        )
         self.seconds: list[float] = []
-        self._stream: tuple[int, tuple[str, ...]] | None = None
         self._left: RoundTerms | None = None
-        self._keys_are_partial = False
         self._has_trained = False
 
     def is_over(self, run: bytes) -> bool:
@@ -160,20 +171,17 @@ class Run:
         masked = self._settings.aggregation.kind == "masked"
         lasts = masked and bool(begun.keys) and begun.epoch == last_epoch(self._record)
         if not lasts or (left is None and not begun.taken_up):
-            return self._prepare(wanted=wanted)
+            return self._coming.meet(wanted=wanted)
         try:
-            self._prepare(begun.epoch, wanted=wanted)
+            self._coming.meet(begun.epoch, wanted=wanted)
         except RunFailed:
             if not self.cohort.keys_have_ended:
                 raise
             if left is not None:
                 self._left = None
                 self._give_up("the coordinator stopped before the round was aggregated, and its firms' keys have ended")
-            return self._prepare()
-        self.cohort.take_up_keys(begun.epoch, begun.keys)
-        self._epochs.take_up(begun.epoch)
-        self._keys_are_partial = not self.cohort.is_whole
-        return self._prepare() if left is None and self._keys_are_partial else self._plans(begun.epoch)
+            return self._coming.meet()
+        return self._coming.go_on(begun.epoch, begun.keys, anew=left is None)
 
     def _look_back(self, begun: Begun) -> RoundTerms | None:
         """The round that was left open; one that cannot be taken up is given up."""
@@ -190,28 +198,8 @@ class Run:
         assert self._record is not None
         left = open_round(self._record.ledger, self._name)
         assert left is not None
-        self._setting().abort(left.id, why)
+        self._setting.abort(left.id, why)
         self._progress(f"{self._name}: an open round is given up: {why}")
-
-    def _prepare(self, epoch: int | None = None, wanted: Collection[str] = ()) -> list[Plan]:
-        """Meet the firms, declare the task, and draw up the plan of every round; masking keys are not set up yet.
-
-        Args:
-            epoch: of the masking keys; by default a new one.
-            wanted: firms that are waited for.
-        """
-        masked = self._settings.aggregation.kind == "masked"
-        if epoch is None:
-            epoch = self._home.next_epoch(last_epoch(self._record)) if masked else 0
-        enrolled = None if self._record is None else self._record.enrolled_key
-        meet(self.cohort, epoch, enrolled, wanted, self._journal, self._waiting)
-        if self._record is not None:
-            for member, size in self.cohort.mirrored.items():
-                self._record.has_mirrored(member, size)
-            self._declare_task(self._record)
-            if not masked:
-                bring_up_to_date(self.cohort, self._record, 0)
-        return self._plans(epoch)
 
     def _plans(self, epoch: int) -> list[Plan]:
         least = 1 if self._record is None else self._record.ledger.state.terms.min_cohort
@@ -224,14 +212,6 @@ class Run:
             )
         root = b"" if self._root is None else self._root.digest
         return self._settings.plans(self._task, self.cohort.units, epoch, least=least, root=root)
-
-    def _declare_task(self, record: Record) -> None:
-        known = record.ledger.state.tasks.get(self._name)
-        if known is None:
-            spec = self._task.spec.hash
-            record.append([self._statements.make("task", self._name, task=self._name, spec=spec)])
-        elif known.spec != self._task.spec.hash:
-            raise RunFailed(f"{self._name}: the ledger has another spec under this name; give the new one a new name")
 
     def _resume(self, plans: list[Plan], begun: Begun) -> Standing:
         """Where the run stands; a round that was left open and does not go with it is aborted."""
@@ -253,48 +233,27 @@ class Run:
             self._progress(f"{self._name}: going on after round {start.done}")
         return start
 
-    def _with_keys(self, plans: list[Plan]) -> list[Plan]:
-        """The plans for a masking epoch that has begun: for a new one, if the keys of the last have ended."""
-        if not plans[0].epoch:
-            return plans
-        if self._epochs.are_over(plans[0].epoch):
-            plans = self._prepare()
-            self._progress(f"{self._name}: masking epoch {plans[0].epoch} begins: a firm's keys have ended")
-        elif self._keys_are_partial:
-            plans = self._prepare()
-            self._progress(f"{self._name}: masking epoch {plans[0].epoch} begins: other firms take part")
-        self._keys_are_partial = False
-        if not self._epochs.has_begun(plans[0].epoch):
-            self._epochs.begin(plans[0].epoch)
-            plans = self._plans(plans[0].epoch)  # of the firms that have set up their keys
-            self._journal.have_keys(plans[0].epoch, self.cohort.keys)
-        out = self.cohort.settle(plans[0].colluders)
-        if out:
-            self._progress(f"{self._name}: going on without {', '.join(sorted(out))}: a pair secret does not open")
-            plans = self._plans(plans[0].epoch)
-            self._journal.have_keys(plans[0].epoch, self.cohort.keys)
-        return plans
-
     def _train(self, plans: list[Plan], start: Standing) -> tuple[Descent, bytes, list[Plan]]:
         descent, round_id, done, failures = self._model(start), start.round_id, start.done, 0
         if start.published:
             return descent, round_id, plans
+        coming = self._coming
         while done < len(plans):
             self._before_round(done, len(plans))
             left, self._left = self._left, None
-            plans = self._with_keys(plans) if left is None else plans
+            plans = coming.with_keys(plans) if left is None else plans
             began = time.monotonic()
             try:
-                plan = self._in_stream(self._with_key(plans[done])) if left is None else self._taken_up(left)
+                plan = coming.in_stream(coming.with_key(plans[done])) if left is None else coming.taken_up(left)
                 with span("round", task=self._name, number=plan.number):
-                    descent, round_id = TrainingRound(self._setting(), plan, descent, left).run()
+                    descent, round_id = TrainingRound(self._setting, plan, descent, left).run()
             except RoundAborted as error:
-                self._stream = None
+                coming.end_stream()
                 failures += not self.cohort.disputed  # else fewer firms try it again
                 self._progress(f"{self._name}: round {done + 1} aborted: {error}")
                 if failures == _ATTEMPTS:
                     raise RunFailed(f"{self._name}: {failures} rounds failed in a row; the last: {error}") from error
-                plans = self._without_silent(plans)
+                plans = coming.without_silent(plans)
                 continue
             failures = 0
             done += 1
@@ -304,69 +263,12 @@ class Run:
             self._progress(f"{self._name}: round {done} of {len(plans)}")
         return descent, round_id, plans
 
-    def _without_silent(self, plans: list[Plan]) -> list[Plan]:
-        """The plans for trying a void round in groups again without the firms that did not answer, if enough are left.
-
-        Two of them in one group void the round for all, in each try. They are asked again in the next round. A firm
-        that contributed is never left out of the next try: without noise the difference of the two sums would be its
-        update.
-        """
-        out = self.cohort.set_aside() if plans[0].groups > 1 else None
-        if not out:
-            return plans
-        try:
-            fewer = self._plans(plans[0].epoch)
-        except (ServerError, ClientError):
-            self.cohort.take_back(out)
-            return plans
-        self._progress(f"{self._name}: the next try is without {', '.join(sorted(out))}: no answer")
-        return fewer
-
-    def _taken_up(self, left: RoundTerms) -> Plan:
-        """The plan of a round that was open; its row of correlated noise goes on with it."""
-        self._stream = (left.plan.stream_from, tuple(left.offer.cohort)) if left.plan.correlation else None
-        return left.plan
-
-    def _with_key(self, plan: Plan) -> Plan:
-        """The plan with a key of its own for the round, where its sum is to be encrypted."""
-        if plan.aggregation != "encrypted":
-            return plan
-        epoch = self._home.next_epoch(last_epoch(self._record))
-        context = set_up_key(self.cohort, self._record, self._home.artifacts, plan, epoch)
-        return replace(plan, epoch=epoch, context=context)
-
-    def _in_stream(self, plan: Plan) -> Plan:
-        """The plan as the next row of correlated noise, or the first of a new stream.
-
-        Rows of a stream go on without a gap, with the same firms. What a void round released may not be released again
-        at the price of once, so after one, and after a stop of the coordinator, there is a new stream.
-        """
-        if not plan.correlation:
-            return plan
-        firms = tuple(self.cohort.members)
-        if self._stream is None or self._stream[1] != firms:
-            self._stream = plan.number, firms
-        return replace(plan, stream_from=self._stream[0])
-
     def _model(self, start: Standing) -> Descent:
         if start.parent is not None:
             return load_model(self._home.artifacts, start.parent)
         initial = Descent.start(self._task.architecture.initial(self._settings.training.initial_seed))
         store_model(self._home.artifacts, initial)
         return initial
-
-    def _setting(self) -> Setting:
-        size = self._task.architecture.size
-        return Setting(
-            self._name,
-            size,
-            self.cohort,
-            self._record,
-            self._statements,
-            self._home.artifacts,
-            self._root,
-            self._journal,
-        )
 
     def _after(self) -> AfterTraining:
         return AfterTraining(

@@ -21,7 +21,7 @@ from clients.training import clipped_gradient_sum
 from ledger.statement import decode_statement
 from server.audit import audit_all
 from server.cohort import RunFailed
-from server.rounds import Run
+from server.coming_rounds import ComingRounds
 from server.training_config import TrainingConfig, TrainingConfigInvalid
 
 TASK = task_for(spec())
@@ -98,7 +98,7 @@ def test_a_coordinator_that_skips_a_row_is_refused_and_nothing_is_paid(tmp_path:
     """It would have a firm send a row without the one before it, whose sums it has not kept."""
     built = federation(tmp_path / "f", 3, training(3, bands=2))
     with opened(built) as coordinator, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "_in_stream", lambda self, plan: replace(plan, number=2))
+        patch.setattr(ComingRounds, "in_stream", lambda self, plan: replace(plan, number=2))
         with pytest.raises(RunFailed, match="has not kept row 0 of the correlated noise"):
             train(built, coordinator)
     assert not any(spent(built, "firm-1"))
