@@ -48,9 +48,9 @@ $(FOREIGN_NODE): tests/foreign/package.json tests/foreign/package-lock.json test
 	if command -v npm >/dev/null; then cd tests/foreign && npm ci --silent --ignore-scripts && touch node_modules/.installed; \
 	else echo "tests that ask npm libraries are skipped: install Node.js 20" >&2; fi
 
-# Three at once on two cores: tests with real processes mostly wait.
+# Four at once on two cores: two of them take tests with real processes, which mostly wait (tests/two_queues.py).
 test: install-dev postgresql foreign
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 # The whole storm, of which the tests take a part: 20 rounds in which processes are killed and links cut. A quarter of an
 # hour, also on a busy machine; an hour at most.

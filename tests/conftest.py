@@ -31,7 +31,10 @@ pytest.MonkeyPatch().setattr("typer.testing._get_command", cache(typer.main.get_
 
 pytest_plugins = ["postgres_world"]
 
-LONG = ("integration/", "ledger/test_schedules_")  # files that take a minute and more
+FIRST = (  # files that take a minute and more, longest first: workers that begin with them end together
+    *(f"integration/test_{name}" for name in ("chaos", "three_firms", "greedy", "sandbox", "flower_dep", "joining")),
+    "ledger/test_schedules_",
+)
 REQUIRED = [name for name in os.environ.get("ARTESIAN_REQUIRE", "").split(",") if name]
 
 
@@ -74,6 +77,21 @@ def disputed_federation(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first: workers that begin with them end together."""
+    """Long files first."""
     here = Path(__file__).parent
-    items.sort(key=lambda item: not item.path.relative_to(here).as_posix().startswith(LONG))
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(here).as_posix()
+        return next((at for at, start in enumerate(FIRST) if path.startswith(start)), len(FIRST))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, files that wait and files that compute run side by side."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from two_queues import TwoQueues  # not for a test run without pytest-xdist
+
+    return TwoQueues(config, log)
