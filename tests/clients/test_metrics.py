@@ -162,7 +162,7 @@ def test_scrapes_are_answered_on_loopback_until_it_is_stopped() -> None:
     try:
         for _ in range(100):
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page:
                     assert b"artesian_answer 42" in page.read()
                 break
             except OSError:
@@ -171,7 +171,7 @@ def test_scrapes_are_answered_on_loopback_until_it_is_stopped() -> None:
             serve([], port, until)
     finally:
         until.set()
-        serving.join(10)
+        serving.join(60)
     assert not serving.is_alive()
 
 

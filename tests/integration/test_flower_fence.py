@@ -165,7 +165,7 @@ def test_members_see_the_fleet_api_only(world: World) -> None:
 def test_idle_strangers_keep_out_neither_members_nor_this_home(world: World) -> None:
     key = new_key()
     world.control.register("firm-1", public(key))
-    idle = [socket.create_connection(("127.0.0.1", world.network.fleet_port), timeout=5) for _ in range(600)]
+    idle = [socket.create_connection(("127.0.0.1", world.network.fleet_port), timeout=30) for _ in range(600)]
     try:
         assert [node.name for node in world.control.nodes()] == ["firm-1"]
         for one in idle[:-64]:

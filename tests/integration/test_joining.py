@@ -81,7 +81,7 @@ class Machine:
                 process.send_signal(signal.SIGTERM)
         for process in self.services:
             try:
-                process.wait(20)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

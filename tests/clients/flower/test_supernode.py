@@ -98,7 +98,7 @@ def test_tasks_come_from_a_socket_in_a_folder_of_the_users_own(tmp_path: Path, d
         source = RuntimeSource(over_socket(files.socket, 5.0), "the SuperNode", bytes(32), "type")
         with pytest.raises(ExecutorUnreachable, match="the SuperNode gives no tasks"):
             source.take()
-        taken.join(5)
+        taken.join(60)
         assert not taken.is_alive()
     assert (files.folder.stat().st_mode & 0o777, files.socket.stat().st_mode & 0o777) == (0o700, 0o600)
     with listen_at(files.socket):  # in place of one that is gone

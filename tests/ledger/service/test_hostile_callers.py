@@ -42,7 +42,7 @@ def test_a_token_shown_to_another_server_makes_no_other_call() -> None:
             response_deserializer=pb.DeleteBodyReply.FromString,
         )
         with pytest.raises(grpc.RpcError, match="for a call of") as error:
-            delete(pb.DeleteBodyRequest(digest=bytes(32)), metadata=[("authorization", shown)], timeout=5)
+            delete(pb.DeleteBodyRequest(digest=bytes(32)), metadata=[("authorization", shown)], timeout=30)
         assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -103,7 +103,7 @@ def test_outsiders_take_no_members_seats() -> None:
         final = [service.client(name).cosign([line], made.log.size) for name, line in lines]
         assert final[-1]
         streams[0].close()
-        end_s = time.monotonic() + 10
+        end_s = time.monotonic() + 60
         while True:
             try:
                 assert outsider.checkpoint()

@@ -43,11 +43,11 @@ def test_health_and_reflection(service: Service) -> None:
     with grpc.insecure_channel(service.server.address) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
         for name in ("", SERVICE):
-            answer = check(health_pb2.HealthCheckRequest(service=name), timeout=5)
+            answer = check(health_pb2.HealthCheckRequest(service=name), timeout=30)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
         (reply,) = stub.ServerReflectionInfo(
-            iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=5
+            iter([reflection_pb2.ServerReflectionRequest(list_services="")]), timeout=30
         )
         assert SERVICE in {found.name for found in reply.list_services_response.service}
 
@@ -365,11 +365,11 @@ def test_limits_are_told(service: Service) -> None:
                 submit(
                     request,
                     metadata=[("authorization", token.authorization(method_name("Submit"), service.made.clock()))],
-                    timeout=5,
+                    timeout=30,
                 )
             assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         with pytest.raises(grpc.RpcError, match="larger than max"):
-            submit(pb.SubmitRequest(submissions=[pb.Submission(statement=bytes(5 << 20))]), timeout=5)
+            submit(pb.SubmitRequest(submissions=[pb.Submission(statement=bytes(5 << 20))]), timeout=30)
     assert len(placed(client.submit([service.attest() for _ in range(300)]))) == 300
     size = service.made.log.size
     with pytest.raises(BadRequest, match="one call carries at most"):

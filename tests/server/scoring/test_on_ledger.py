@@ -220,7 +220,7 @@ def test_the_coordinator_serves_until_it_is_told_to_stop(world: World, tmp_path:
             second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
             assert (second.returncode, second.stderr.count("\n")) == (2, 1), second.stderr
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
             with pytest.raises(ServiceUnreachable):
                 bank.score(query())
     finally:

@@ -50,11 +50,11 @@ def channel(world: World, address: str) -> Iterator[Any]:
 def test_health_and_reflection(channel: Any) -> None:
     check = health_pb2_grpc.HealthStub(channel).Check
     for name in ("", SERVICE):
-        answer = check(health_pb2.HealthCheckRequest(service=name), timeout=5)
+        answer = check(health_pb2.HealthCheckRequest(service=name), timeout=30)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
     asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
-    (reply,) = stub.ServerReflectionInfo(asked, timeout=5)
+    (reply,) = stub.ServerReflectionInfo(asked, timeout=30)
     assert SERVICE in {service.name for service in reply.list_services_response.service}
 
 
@@ -64,7 +64,7 @@ def test_without_a_certificate_there_is_no_conversation(world: World, address: s
     channel = grpc.secure_channel(address, trusted) if secured else grpc.insecure_channel(address)
     world.records.clear()
     with channel, pytest.raises(grpc.RpcError) as error:
-        ScoresStub(channel).Score(query_to_message(query()), timeout=5)
+        ScoresStub(channel).Score(query_to_message(query()), timeout=30)
     assert error.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
     assert not world.records
 
@@ -81,14 +81,14 @@ def test_what_no_client_of_ours_would_send(channel: Any, spoil: Any, words: str)
     message = query_to_message(query(debt=0.1))
     spoil(message)
     with pytest.raises(grpc.RpcError, match=words) as error:
-        ScoresStub(channel).Score(message, timeout=5)
+        ScoresStub(channel).Score(message, timeout=30)
     assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_a_message_beyond_the_limit_is_not_read(channel: Any) -> None:
     message = pb.ScoreRequest(purpose="x" * (1 << 20))
     with pytest.raises(grpc.RpcError) as error:
-        ScoresStub(channel).Score(message, timeout=5)
+        ScoresStub(channel).Score(message, timeout=30)
     assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
