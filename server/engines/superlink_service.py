@@ -137,6 +137,7 @@ def application(files: FlowerHome, strangers: Strangers) -> Fence:
     from flwr.superlink.main import create_app
 
     from server.engines.fence import Fence
+    from server.engines.lighter_middleware import lighten_middleware
     from server.engines.lighter_state import lighten
     from server.engines.lost_messages import tell_of_lost_messages
     from server.engines.node_signature import Members
@@ -147,6 +148,7 @@ def application(files: FlowerHome, strangers: Strangers) -> Fence:
     FLOWER_LOGGER.setLevel(logging.WARNING)  # or a line for every call
     FLOWER_LOGGER.propagate = False
     inner = create_app(_lifespan(files), SuperLinkLifespan)
+    lighten_middleware(inner)
     states = inner.state.linkstate_factory
 
     def keys() -> dict[bytes, str]:
