@@ -32,6 +32,12 @@ from clients.process_start import start_lightly
 _MOST_CHILDREN = 2  # a SuperNode hands out one message at a time; a second covers the one that ends
 _STOP_WITHIN_S = 5.0
 _TASK = "flwr-clientapp"
+_IMPORTED_LATE = (  # by libraries, when they first need it: each child would; the rest comes with the app
+    "cryptography.hazmat.backends.openssl.backend",
+    "httpcore",
+    "pyarrow.pandas_compat",
+    "sklearn.metrics",
+)
 _TRAINS_WITH_TORCH = "gru-quantile"  # the other models have closed forms
 
 log = logging.getLogger("artesian.executor")
@@ -122,7 +128,8 @@ def _import_what_trains(home: Path, config: FirmConfig) -> None:
     """Import torch only where a task of this firm needs it: it is by far the largest."""
     from clients.tasks.spec import load_spec
 
-    import_module("sklearn.metrics")  # the rest comes with the app
+    for late in _IMPORTED_LATE:
+        import_module(late)
 
     specs = [load_spec(home / task.spec) for task in config.task]
     if any(spec.model.kind == _TRAINS_WITH_TORCH for spec in specs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def socket_client(
         OSError: the folder is another user's, or others can enter it.
     """
     require_own(path.parent)
-    return _Client(interceptors, httpx.HTTPTransport(uds=reachable(path)), retry)
+    nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # no TLS here; to load whom to trust takes longer than to answer
+    return _Client(interceptors, httpx.HTTPTransport(uds=reachable(path), verify=nobody), retry)
 
 
 class _Client(RuntimeHttpClient):
