@@ -32,10 +32,12 @@ from clients.process_start import start_lightly
 _MOST_CHILDREN = 2  # a SuperNode hands out one message at a time; a second covers the one that ends
 _STOP_WITHIN_S = 5.0
 _TASK = "flwr-clientapp"
-_IMPORTED_LATE = (  # by libraries, when they first need it: each child would; the rest comes with the app
+IMPORTED_LATE = (  # by libraries, when they first need it: each child would; the rest comes with the app
     "cryptography.hazmat.backends.openssl.backend",
+    "encodings.utf_8_sig",
     "httpcore",
     "pyarrow.pandas_compat",
+    "pyarrow.vendored.version",
     "sklearn.metrics",
 )
 _TRAINS_WITH_TORCH = "gru-quantile"  # the other models have closed forms
@@ -128,7 +130,7 @@ def _import_what_trains(home: Path, config: FirmConfig) -> None:
     """Import torch only where a task of this firm needs it: it is by far the largest."""
     from clients.tasks.spec import load_spec
 
-    for late in _IMPORTED_LATE:
+    for late in IMPORTED_LATE:
         import_module(late)
 
     specs = [load_spec(home / task.spec) for task in config.task]
