@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from flwr.app import Message
 from flwr.common.constant import Status, SubStatus
 from flwr.proto.task_pb2 import Task
 from flwr.supercore.constant import TaskType
@@ -45,6 +47,21 @@ class AnsweringState(InMemoryNodeState):
         """Whether a task waits for an executor."""
         with self.lock_task_store:
             return any(task.status.status == Status.PENDING for task in self.task_store.values())
+
+    def get_messages_legacy(self, *, is_reply: bool | None = None, **named: Any) -> Sequence[Message]:
+        """As in Flower, without answers to a message that was let go: its run was over before it had come whole.
+
+        Flower's loop would take such an answer for the next message's, and from then on ask for another message while
+        it has one in hand: each would count as lost.
+        """
+        if is_reply:
+            with self.lock_msg_store:
+                answered = {one: entry.message.metadata.reply_to_message_id for one, entry in self.msg_store.items()}
+                late = [one for one, asked in answered.items() if asked and asked not in self.msg_store]
+                self.delete_messages(message_ids=late)
+            for one in late:
+                self.object_store.delete(one)
+        return super().get_messages_legacy(is_reply=is_reply, **named)
 
     def create_task(self, *arguments: object, **named: object) -> int | None:
         """As in Flower; the oldest of the tasks that are over are let go."""

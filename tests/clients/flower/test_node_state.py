@@ -38,6 +38,11 @@ def message(number: str) -> Message:
     return make_message(asked, content=RecordDict({"c": ConfigRecord({})}))
 
 
+def answer(number: str, to: str) -> Message:
+    said = Metadata(RUN, number, 2, 1, to, "", time.time(), 1000.0, "query.hello")
+    return make_message(said, content=RecordDict({"c": ConfigRecord({})}))
+
+
 def taken(state: AnsweringState) -> int:
     task = state.create_task(task_type=TaskType.CLIENT_APP, run_id=RUN, fab_hash="f" * 64)
     assert task is not None
@@ -92,6 +97,27 @@ def test_nothing_is_left_of_a_message_whose_run_ends_while_it_is_fetched(state: 
     assert not state.has_work(), "an executor would take it, and wait for the message for ever"
     assert state.get_messages_legacy(is_reply=False) == []
     assert state.get_messages_legacy(is_reply=True) == []
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_answer_to_a_message_that_was_let_go_is_not_taken_for_the_next_ones(
+    state: AnsweringState, late: bool
+) -> None:
+    """As when a coordinator comes back and ends the run, while the SuperNode still tries to confirm the message."""
+    first, second = message("m1"), message("m2")
+    state.store_message(first)
+    if not late:
+        state.store_message(answer("r1", "m1"))
+    state.object_store.preregister(RUN, get_object_tree(first))
+    state.delete_messages(message_ids=["m1"])  # it could not be confirmed: its run is over
+    if late:
+        state.store_message(answer("r1", "m1"))
+    state.store_message(second)
+    assert state.get_messages_legacy(is_reply=True) == []
+    state.store_message(answer("r2", "m2"))
+    (reply,) = state.get_messages_legacy(is_reply=True)
+    assert reply.metadata.reply_to_message_id == "m2"
+    assert state.msg_store.keys() == {"m2", "r2"}
 
 
 def test_tasks_that_are_over_do_not_pile_up(state: AnsweringState) -> None:
