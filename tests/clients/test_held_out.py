@@ -19,6 +19,8 @@ from clients.plan import MICRO, Plan
 from clients.tasks.examples import Divided, Examples
 from clients.tasks.spec import TaskSpec
 from clients.tasks.task import task_for
+from clients.unit_secret import SECRET_FILE
+from ledger.secret_files import write_secret_file
 
 PLAN: Plan = a_plan(groups=2, combine="mean", held_out_micro=MICRO // 4, vote_clip_micro=MICRO // 10, threshold=4)
 
@@ -26,7 +28,12 @@ PLAN: Plan = a_plan(groups=2, combine="mean", held_out_micro=MICRO // 4, vote_cl
 @pytest.fixture(scope="module")
 def firm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firm]:
     world = Consortium(tmp_path_factory.mktemp("lots") / "home", firms=3)
-    yield world.firms["firm-1"]
+    firm = world.firms["firm-1"]
+    (firm.home / SECRET_FILE).unlink(missing_ok=True)
+    write_secret_file(
+        firm.home / SECRET_FILE, bytes(range(32)), "lots"
+    )  # with another one of 30, no series is held out
+    yield firm
     world.close()
 
 

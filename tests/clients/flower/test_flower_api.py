@@ -94,6 +94,7 @@ class Peer:
         self.requests = list[dict[str, str]]()
         self._listener, self._connections = listen_at(path), connections
         self._thread = threading.Thread(target=self._serve, daemon=True)
+        self.ended = threading.Semaphore(0)
 
     def __enter__(self) -> "Peer":
         self._thread.start()
@@ -110,6 +111,7 @@ class Peer:
                 for answer in answers:
                     self.requests.append(_headers(one))
                     one.sendall(answer)
+            self.ended.release()
 
 
 def _headers(one: socket.socket) -> dict[str, str]:
@@ -135,6 +137,7 @@ def test_a_connection_is_kept_and_another_one_opened_when_it_has_ended(path: Pat
     with Peer(path, [[EMPTY, EMPTY], [EMPTY]]) as peer:
         api = FlowerApi(over_socket(path, 5.0), "SuperExec", {"a": "b"})
         for number in range(3):
+            assert number < 2 or peer.ended.acquire(timeout=60)
             api.ask(f"/{number}", b"x", pb.PushTaskOutputResponse)
         api.close()
     assert [one[""] for one in peer.requests] == [f"POST /{number} HTTP/1.1" for number in range(3)]
